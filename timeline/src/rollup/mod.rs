@@ -1,0 +1,5 @@
+//! (to be written)
+
+pub mod buckets;
+
+pub use buckets::Buckets;
