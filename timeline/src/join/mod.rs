@@ -1,1 +1,428 @@
-//! (to be written)
+//! The join: rows in, timelines out.
+//!
+//! Client rows often arrive after the server's, some never, some twice. So the join holds each
+//! open trace as a *set* of what has arrived, derives the trace anew when it changes, and says only
+//! the difference. That makes it free of order and idempotent by construction: any arrival order
+//! and any number of deliveries end in the same rows.
+//!
+//! Signals: spans and events by trace; events by page and sequence. Start: an empty join, or the
+//! state of a checkpoint. A trace settles [`Config::settle_s`] after its last arrival (counters
+//! count it, once) and is let go after [`Config::window_s`]; what comes later is a timeline by
+//! itself and is counted as late.
+//!
+//! It is not a store: rows it has let go live in [`crate::store`]. It has no clock: `now` is log
+//! time, the receive time of records and ticks, so replay is pure.
+//!
+//! Invariants:
+//! * Every row ends in exactly one timeline or in one drop counter with a reason.
+//! * Equal logs give equal changes, row numbers included.
+
+mod calls;
+mod change;
+mod config;
+mod derive;
+mod request;
+mod sends;
+mod session;
+mod sighting;
+mod trace;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
+pub use change::{Change, Delta, Placed, RowId, RowIds};
+pub use config::Config;
+
+use crate::decode::Rows;
+use crate::schema::{Event, Label, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId};
+use change::place;
+use config::seconds_ns;
+use session::Session;
+use trace::Trace;
+
+type TraceKey = (TraceId, Label);
+type SessionKey = (SessionId, Label);
+
+/// Everything open, and what is still to be said.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Join {
+    config: Config,
+    now: Time,
+    ids: RowIds,
+    traces: BTreeMap<TraceKey, Trace>,
+    sessions: BTreeMap<SessionKey, Session>,
+    /// Traces by the log time at which they are to be looked at again.
+    due: BTreeSet<(Time, TraceKey)>,
+    /// Sessions by the log time at which they may have ended.
+    session_due: BTreeSet<(Time, SessionKey)>,
+    dirty_traces: BTreeSet<TraceKey>,
+    dirty_sessions: BTreeSet<SessionKey>,
+    ready: Ready,
+    recent: Recent,
+    counters: BTreeMap<String, u64>,
+    span_count: usize,
+    /// Found out by the passing of log time, to be said by the next [`Join::emit`]. A checkpoint is
+    /// taken right after one, so it is always empty there.
+    #[serde(skip)]
+    pending: Vec<Change>,
+}
+
+/// Rows that need no trace, ready to be said.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Ready {
+    events: Vec<Event>,
+    metrics: Vec<MetricRow>,
+}
+
+/// Fingerprints of rows that have no identity of their own (events without a sequence, data
+/// points), so that a second delivery within the window is seen.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Recent {
+    seen: HashSet<u64>,
+    order: VecDeque<(Time, u64)>,
+}
+
+impl Join {
+    /// A join with nothing in it.
+    pub fn new(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Applies the configuration of this start to a state that an earlier one wrote.
+    pub fn configure(&mut self, config: Config) {
+        self.config = config;
+    }
+
+    /// Log time: the latest receive time of a record or a tick.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Rows dropped or set apart so far, by reason.
+    pub fn counters(&self) -> &BTreeMap<String, u64> {
+        &self.counters
+    }
+
+    /// How much is open: traces, spans, sessions.
+    pub fn open(&self) -> (usize, usize, usize) {
+        (self.traces.len(), self.span_count, self.sessions.len())
+    }
+
+    /// Takes the rows of one record in. What is due by its receive time is settled before, so that
+    /// what is settled with or without a row depends on the log alone, not on when it is read.
+    pub fn push(&mut self, rows: Rows) {
+        self.advance(Time(rows.received_ns));
+        for (reason, number) in rows.dropped {
+            self.count(reason, number);
+        }
+        for span in rows.spans {
+            self.push_span(span);
+        }
+        for event in rows.events {
+            self.push_event(event);
+        }
+        for metric in rows.metrics {
+            let print = fingerprint(&(&metric.name, &metric.service, metric.time, &metric.attributes.0, &metric.resource.0));
+            if self.recent.is_new(print, self.now) {
+                self.ready.metrics.push(metric);
+            } else {
+                self.count("duplicate_metric", 1);
+            }
+        }
+    }
+
+    /// Says everything that has changed since the last call.
+    pub fn emit(&mut self) -> Vec<Change> {
+        let mut changes = std::mem::take(&mut self.pending);
+        changes.extend(self.say_ready());
+        let dirty = std::mem::take(&mut self.dirty_traces);
+        for key in dirty {
+            self.say_trace(&key, &mut changes);
+        }
+        self.say_sessions(&mut changes);
+        changes
+    }
+
+    fn advance(&mut self, now: Time) {
+        if now <= self.now {
+            return;
+        }
+        self.now = now;
+        let mut changes = std::mem::take(&mut self.pending);
+        self.settle_due(&mut changes);
+        self.close_due_sessions();
+        self.recent.forget_before(Time(now.0 - seconds_ns(self.config.window_s)));
+        self.pending = changes;
+    }
+
+    fn push_span(&mut self, span: Span) {
+        let key = (span.row.trace_id, span.row.app.clone());
+        let session_key = span.row.session_id.clone().map(|id| (id, span.row.app.clone()));
+        let (row_time, sent_at) = (span.row.time, span.hints.sent_at);
+        let row_of_session = session_key.as_ref().map(|_| span.row.clone());
+        if !self.traces.entry(key.clone()).or_default().add_span(span) {
+            self.count("duplicate_span", 1);
+            return;
+        }
+        self.span_count += 1;
+        self.touch(key);
+        if let Some((session_key, row)) = session_key.zip(row_of_session) {
+            self.session(session_key, row_time).see_span(&row, sent_at);
+        }
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if !self.is_new_event(&event) {
+            self.count("duplicate_event", 1);
+            return;
+        }
+        let app = event.row.app.clone();
+        if let Some(id) = event.row.session_id.clone() {
+            let traces = self.session((id, app.clone()), event.row.time).see_event(&event);
+            for trace in traces {
+                let key = (trace, app.clone());
+                if self.traces.contains_key(&key) {
+                    self.dirty_traces.insert(key);
+                }
+            }
+            self.end_sessions(&event);
+        }
+        let needs_trace = sighting::is_sighting(&event) || event.row.session_id.is_none();
+        match event.row.trace_id.filter(|_| needs_trace) {
+            Some(trace) => {
+                let key = (trace, app);
+                self.traces.entry(key.clone()).or_default().add_event(event);
+                self.touch(key);
+            }
+            None => self.ready.events.push(event),
+        }
+    }
+
+    fn is_new_event(&mut self, event: &Event) -> bool {
+        let row = &event.row;
+        if let (Some(session), Some(page), Some(sequence)) =
+            (row.session_id.clone(), row.page_id.as_ref(), row.sequence)
+        {
+            return self.session((session, row.app.clone()), row.time).is_new(page, sequence);
+        }
+        let print = fingerprint(&(
+            (&row.app, &row.service, &row.event_name, row.time_client),
+            (row.trace_id, row.span_id, &row.body),
+            (&row.attributes.0, &row.resource.0),
+        ));
+        self.recent.is_new(print, self.now)
+    }
+
+    /// `session.end` ends its session; `session.start` ends the one it continues.
+    fn end_sessions(&mut self, event: &Event) {
+        let ended = match event.row.event_name.as_str() {
+            "session.end" => event.row.session_id.clone(),
+            "session.start" => event.hints.previous_session_id.clone(),
+            _ => None,
+        };
+        if let Some(id) = ended {
+            let key = (id, event.row.app.clone());
+            if let Some(session) = self.sessions.get_mut(&key) {
+                session.ended = true;
+                self.dirty_sessions.insert(key);
+            }
+        }
+    }
+
+    fn session(&mut self, key: SessionKey, time: Time) -> &mut Session {
+        self.dirty_sessions.insert(key.clone());
+        if self.sessions.get(&key).is_none_or(|session| session.closed) {
+            let due = Time(self.now.0 + seconds_ns(self.config.session_idle_s));
+            self.session_due.insert((due, key.clone()));
+        }
+        let session = self
+            .sessions
+            .entry(key)
+            .or_insert_with_key(|(id, app)| Session::new(app.clone(), id.clone(), time));
+        session.closed = false;
+        session
+    }
+
+    fn touch(&mut self, key: TraceKey) {
+        let due = Time(self.now.0 + seconds_ns(self.config.settle_s));
+        if let Some(trace) = self.traces.get_mut(&key) {
+            if trace.last_arrival == Time::default() {
+                self.due.insert((due, key.clone()));
+            }
+            trace.last_arrival = self.now;
+        }
+        self.dirty_traces.insert(key);
+    }
+
+    fn count(&mut self, reason: &str, number: u64) {
+        match self.counters.get_mut(reason) {
+            Some(counter) => *counter += number,
+            None => {
+                self.counters.insert(String::from(reason), number);
+            }
+        }
+    }
+
+    fn say_ready(&mut self) -> Vec<Change> {
+        let Ready { events, metrics } = std::mem::take(&mut self.ready);
+        let events = events.into_iter().map(|event| {
+            let new = Some(place(&mut self.ids.events, event.row));
+            Change::Event(Delta { old: None, new })
+        });
+        let mut changes: Vec<Change> = events.collect();
+        changes.extend(metrics.into_iter().map(|metric| {
+            let new = Some(place(&mut self.ids.metrics, metric));
+            Change::Metric(Delta { old: None, new })
+        }));
+        changes
+    }
+
+    fn say_trace(&mut self, key: &TraceKey, changes: &mut Vec<Change>) {
+        let final_before = Time(self.now.0 - seconds_ns(self.config.abandon_final_s));
+        let pages = PagesOf { sessions: &self.sessions, app: &key.1 };
+        let Some(trace) = self.traces.get_mut(key) else { return };
+        let said = trace.say(key.0, &pages, final_before, &mut self.ids);
+        if trace.settled && !said.changes.is_empty() {
+            *self.counters.entry(String::from("changed_after_settling")).or_default() += 1;
+        }
+        for (session, low, high) in said.clock_bounds {
+            let session_key = (session, key.1.clone());
+            if let Some(session) = self.sessions.get_mut(&session_key) {
+                session.bound_clock(Some(low), Some(high));
+                self.dirty_sessions.insert(session_key);
+            }
+        }
+        for change in &said.changes {
+            if let Change::Request(Delta { old, new }) = change {
+                self.count_in_session(old.as_ref(), -1);
+                self.count_in_session(new.as_ref(), 1);
+            }
+        }
+        changes.extend(said.changes);
+    }
+
+    fn count_in_session(&mut self, request: Option<&Placed<RequestRow>>, sign: i64) {
+        let Some((_, request)) = request else { return };
+        let Some(id) = request.session_id.clone() else { return };
+        self.session((id, request.app.clone()), request.time).count_request(request, sign);
+    }
+
+    fn settle_due(&mut self, changes: &mut Vec<Change>) {
+        while let Some((due, key)) = self.due.first().cloned() {
+            let over_budget = self.span_count > self.config.spans_max;
+            if due > self.now && !over_budget {
+                break;
+            }
+            self.due.pop_first();
+            self.settle_trace(key, over_budget, changes);
+        }
+    }
+
+    /// Looks at one trace whose time has come: settles it, lets it go, or names its next time.
+    fn settle_trace(&mut self, key: TraceKey, over_budget: bool, changes: &mut Vec<Change>) {
+        let Some(trace) = self.traces.get(&key) else { return };
+        let settle = Time(trace.last_arrival.0 + seconds_ns(self.config.settle_s));
+        if !over_budget && self.now < settle {
+            self.due.insert((settle, key));
+            return;
+        }
+        if !trace.settled {
+            // An abandonment may have become final by the mere passing of time.
+            self.say_trace(&key, changes);
+        }
+        let Some(trace) = self.traces.get_mut(&key) else { return };
+        let abandon_final = Time(trace.last_arrival.0 + seconds_ns(self.config.abandon_final_s));
+        if !over_budget && !trace.settled && !trace.is_final() && self.now <= abandon_final {
+            self.due.insert((Time(abandon_final.0 + 1), key));
+            return;
+        }
+        if !trace.settled {
+            changes.extend(trace.settle());
+        }
+        let go = Time(trace.last_arrival.0 + seconds_ns(self.config.window_s));
+        if !over_budget && self.now < go {
+            self.due.insert((go, key));
+            return;
+        }
+        if let Some(trace) = self.traces.remove(&key) {
+            self.span_count -= trace.span_count();
+        }
+        if over_budget {
+            self.count("settled_early", 1);
+        }
+    }
+
+    fn close_due_sessions(&mut self) {
+        while let Some((due, key)) = self.session_due.first().cloned() {
+            let over_budget = self.sessions.len() > self.config.sessions_max;
+            if due > self.now && !over_budget {
+                break;
+            }
+            self.session_due.pop_first();
+            let Some(session) = self.sessions.get_mut(&key) else { continue };
+            let idle = session.time_received.0 + seconds_ns(self.config.session_idle_s);
+            let aged = session.start().0 + seconds_ns(self.config.session_age_s);
+            let gone = Time(session.time_received.0 + seconds_ns(self.config.window_s));
+            if session.closed && (over_budget || self.now >= gone) {
+                self.sessions.remove(&key);
+            } else if !over_budget && self.now.0 < idle.min(aged) {
+                self.session_due.insert((Time(idle.min(aged)), key));
+            } else {
+                session.closed = true;
+                self.dirty_sessions.insert(key.clone());
+                self.session_due.insert((Time(gone.0.max(self.now.0 + 1)), key));
+            }
+        }
+    }
+
+    fn say_sessions(&mut self, changes: &mut Vec<Change>) {
+        for key in std::mem::take(&mut self.dirty_sessions) {
+            let Some(session) = self.sessions.get_mut(&key) else { continue };
+            let row = session.row();
+            let said = change::replace(&mut session.said, row, &mut self.ids.sessions);
+            changes.extend(said.map(Change::Session));
+        }
+    }
+}
+
+impl Recent {
+    fn is_new(&mut self, print: u64, now: Time) -> bool {
+        let new = self.seen.insert(print);
+        if new {
+            self.order.push_back((now, print));
+        }
+        new
+    }
+
+    fn forget_before(&mut self, time: Time) {
+        while let Some((_, print)) = self.order.front().copied().filter(|(seen, _)| *seen < time) {
+            self.order.pop_front();
+            self.seen.remove(&print);
+        }
+    }
+}
+
+/// The pages of one application's sessions.
+struct PagesOf<'a> {
+    sessions: &'a BTreeMap<SessionKey, Session>,
+    app: &'a Label,
+}
+
+impl derive::Pages for PagesOf<'_> {
+    fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label> {
+        self.sessions.get(&(session.clone(), self.app.clone()))?.successor(page)
+    }
+}
+
+/// A hash that is equal for equal rows on any machine: the standard hasher with its fixed keys.
+fn fingerprint(row: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    row.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,5 +1,209 @@
-//! (to be written)
+//! Counts that stay small: settled totals that never fall, and the last minutes as they look now.
+//!
+//! Two kinds of truth, kept apart. [`Totals`] take settled facts only, each once, survive restarts
+//! in the checkpoint and never fall: they feed counters that are polled. [`Window`] takes every
+//! change at once, signed, and may fall when a fact is taken back: it feeds gauges.
+//!
+//! It is not a table on disk; tiers by minute, hour and day stand on the same signed changes.
 
 pub mod buckets;
+mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 pub use buckets::Buckets;
+pub use window::{Window, WindowView};
+
+use crate::join::{Change, Delta};
+use crate::schema::{RequestRow, SessionRow, SpanRow};
+
+/// Distinct hops kept. A route that is an id would otherwise grow the map for ever; what comes
+/// beyond is counted under `overflow`. Twice what one metric may expose (2,000 series).
+const HOPS_MAX: usize = 4_000;
+
+/// Where a send went and who sent it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Hop {
+    /// The callee.
+    pub service: String,
+    /// The callee's route.
+    pub route: String,
+    /// Who sends: browser | service.
+    pub layer: String,
+}
+
+/// What is counted of a hop. Amplification = sends ÷ logical calls = (sends ÷ first attempts) ×
+/// (first attempts ÷ logical calls).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HopCounts {
+    /// Every send.
+    pub sends: i64,
+    /// Sends that begin a call, the implied ones included.
+    pub first_attempts: i64,
+    /// Logical calls, by their originals.
+    pub logical_calls: i64,
+    /// Sends while an earlier one was awaited.
+    pub hedges: i64,
+    /// Calls whose first attempt was never seen.
+    pub implied: i64,
+    /// Attempts that were inferred rather than said.
+    pub inferred: i64,
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The operator's region.
+    pub region: String,
+    /// browser | service.
+    pub layer: String,
+}
+
+/// What is counted of a place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestCounts {
+    /// Requests that succeeded.
+    pub ok: i64,
+    /// Requests that failed.
+    pub failed: i64,
+    /// Requests that their user left.
+    pub abandoned: i64,
+    /// Requests that their program aborted.
+    pub cancelled: i64,
+    /// Sum of `total_us` of finished requests.
+    pub sum_us: i64,
+    /// `total_us` of finished requests.
+    pub h: Buckets,
+}
+
+/// Settled facts since the log began. Nothing in it ever falls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// By callee, route and layer.
+    pub hops: BTreeMap<Hop, HopCounts>,
+    /// By region and layer.
+    pub requests: BTreeMap<Place, RequestCounts>,
+    /// Reloads.
+    pub refreshes: i64,
+    /// Rows dropped or set apart, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// Both kinds of counts, as they are published.
+#[derive(Clone, Debug, Default)]
+pub struct RollupView {
+    /// Settled, monotone.
+    pub totals: Arc<Totals>,
+    /// Provisional.
+    pub window: WindowView,
+}
+
+/// Both kinds of counts, as they grow.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Rollup {
+    totals: Arc<Totals>,
+    window: Window,
+}
+
+impl Rollup {
+    /// Takes changes in.
+    pub fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Span(delta) => self.window.apply(delta),
+                Change::Session(delta) => self.count_refreshes(delta),
+                Change::SettledSend(row) => self.settle_send(row),
+                Change::SettledRequest(row) => self.settle_request(row),
+                Change::Event(_) | Change::Metric(_) | Change::Request(_) => {}
+            }
+        }
+    }
+
+    /// Takes the join's drop counters over.
+    pub fn set_dropped(&mut self, dropped: &BTreeMap<String, u64>) {
+        if self.totals.dropped != *dropped {
+            Arc::make_mut(&mut self.totals).dropped.clone_from(dropped);
+        }
+    }
+
+    /// What to publish at log time `now_ns`.
+    pub fn view(&mut self, now_ns: i64) -> RollupView {
+        RollupView { totals: Arc::clone(&self.totals), window: self.window.view(now_ns) }
+    }
+
+    fn settle_send(&mut self, row: &SpanRow) {
+        let totals = Arc::make_mut(&mut self.totals);
+        let hop = bounded(&totals.hops, hop(row));
+        add(totals.hops.entry(hop).or_default(), &counts(row), 1);
+    }
+
+    fn settle_request(&mut self, row: &RequestRow) {
+        let place = Place { region: row.region.to_string(), layer: row.layer.to_string() };
+        let counts = Arc::make_mut(&mut self.totals).requests.entry(place).or_default();
+        match row.outcome.as_str() {
+            "ok" => counts.ok += 1,
+            "failed" => counts.failed += 1,
+            "abandoned" => counts.abandoned += 1,
+            "cancelled" => counts.cancelled += 1,
+            _ => {}
+        }
+        if let Some(total_us) = row.total_us {
+            counts.sum_us += total_us;
+            counts.h.record(total_us.unsigned_abs(), 1);
+        }
+    }
+
+    /// A session's reloads only grow, so the difference is a settled fact.
+    fn count_refreshes(&mut self, delta: &Delta<SessionRow>) {
+        let refreshes = |placed: &Option<crate::join::Placed<SessionRow>>| {
+            placed.as_ref().map_or(0, |(_, row)| row.refreshes)
+        };
+        let grown = refreshes(&delta.new) - refreshes(&delta.old);
+        if grown > 0 {
+            Arc::make_mut(&mut self.totals).refreshes += grown;
+        }
+    }
+}
+
+/// The hop of a send.
+fn hop(row: &SpanRow) -> Hop {
+    Hop {
+        service: row.callee.to_string(),
+        route: row.route.to_string(),
+        layer: row.layer.to_string(),
+    }
+}
+
+/// The hop itself, or its layer's overflow where the map is full.
+fn bounded<V>(hops: &BTreeMap<Hop, V>, hop: Hop) -> Hop {
+    if hops.len() < HOPS_MAX || hops.contains_key(&hop) {
+        return hop;
+    }
+    Hop { service: String::from("overflow"), route: String::from("overflow"), layer: hop.layer }
+}
+
+/// What one send adds.
+fn counts(row: &SpanRow) -> HopCounts {
+    let original = row.original == Some(row.span_id);
+    let implied = original && row.attempt > 1;
+    HopCounts {
+        sends: 1,
+        first_attempts: i64::from(row.attempt == 1 || implied),
+        logical_calls: i64::from(original),
+        hedges: i64::from(row.attempt_kind == "hedge"),
+        implied: i64::from(implied),
+        inferred: i64::from(row.retry_evidence == "inferred"),
+    }
+}
+
+fn add(counts: &mut HopCounts, more: &HopCounts, sign: i64) {
+    counts.sends += sign * more.sends;
+    counts.first_attempts += sign * more.first_attempts;
+    counts.logical_calls += sign * more.logical_calls;
+    counts.hedges += sign * more.hedges;
+    counts.implied += sign * more.implied;
+    counts.inferred += sign * more.inferred;
+}

@@ -1,1 +1,274 @@
-//! (to be written)
+//! Rows at rest: recent ones as Arrow in memory, older ones as Parquet, both under one snapshot.
+//!
+//! Flow: [`crate::join::Change`]s → [`Store::apply`] → head → (every 64 MiB or 60 s of log)
+//! [`Store::begin_seal`] → [`Sealing::write`] → [`Store::finish_seal`] → parts.
+//!
+//! A row has a place in its table's order of arrival ([`crate::join::RowId`]). The head and the
+//! parts of a table cover ranges of places without gap or overlap, so the file and the line of any
+//! row follow from its place, and a row that went is a bit in a set beside an immutable batch.
+//!
+//! It is not an index and knows no SQL: what a query reads is a [`Snapshot`], which pins the parts
+//! and the head of every table at one moment. Readers clone `Arc`s and hold no lock.
+//!
+//! Invariants:
+//! * A row is in the head or in one part, never in both or neither, in every snapshot.
+//! * A file is named by the manifest only after it and its directory entry are on disk; it is
+//!   removed only when neither the manifest nor any snapshot names it.
+//! * The manifest, the checkpoint it names and the parts it names describe one position of the log.
+
+mod head;
+mod manifest;
+mod part;
+mod rowset;
+mod seal;
+mod snapshot;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use part::Part;
+pub use rowset::RowSet;
+pub use seal::{Sealed, Sealing};
+pub use snapshot::{HeadBatch, PartView, Snapshot, TableView};
+pub use table::Table;
+
+use crate::join::{Change, Join};
+use crate::log::Position;
+use crate::rollup::Rollup;
+use crate::schema::{EventRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use head::Rows;
+use manifest::{Checkpoint, Manifest};
+
+/// When rows leave memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The head is sealed when it holds this much, in bytes. Larger parts are read faster and
+    /// sealed more rarely; the head and one copy of it while it is written are in memory.
+    pub seal_bytes: usize,
+    /// The head is sealed after this much log time, in seconds, however little it holds: a restart
+    /// follows the log from the last seal.
+    pub seal_s: u32,
+    /// Parts of a table below this size are merged, in bytes, so that a query opens few files.
+    pub merge_bytes_max: u64,
+    /// How many such neighbours are left alone. Merging more rarely writes less and opens more.
+    pub merge_parts_min: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { seal_bytes: 64 << 20, seal_s: 60, merge_bytes_max: 32 << 20, merge_parts_min: 8 }
+    }
+}
+
+/// Why the store cannot go on. All are the machine's or the operator's fault, none the sender's.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another process owns the directory. Stop it, or choose another data directory.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// The disk refused. Worth a retry only when the disk has been seen to.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done to which file.
+        context: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A Parquet file cannot be written or read.
+    #[error("{context}: {source}")]
+    Parquet {
+        /// What was being done to which file.
+        context: String,
+        /// What the library said.
+        source: parquet::errors::ParquetError,
+    },
+    /// The manifest or the checkpoint is not what this program writes.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+pub(crate) fn io(context: impl Into<String>) -> impl FnOnce(std::io::Error) -> StoreError {
+    let context = context.into();
+    move |source| StoreError::Io { context, source }
+}
+
+/// What a restart goes on from.
+pub struct Resume {
+    /// The join as of `position`.
+    pub join: Join,
+    /// The rollups as of `position`.
+    pub rollup: Rollup,
+    /// Everything before it is in the store; none where the log is to be read from its start.
+    pub position: Option<Position>,
+}
+
+/// The rows of every table, and the directory they are sealed to.
+pub struct Store {
+    config: Config,
+    directory: PathBuf,
+    _lock: std::fs::File,
+    manifest: Manifest,
+    spans: Rows<SpanRow>,
+    events: Rows<EventRow>,
+    metrics: Rows<MetricRow>,
+    requests: Rows<RequestRow>,
+    sessions: Rows<SessionRow>,
+    version: u64,
+}
+
+impl Store {
+    /// Opens the store in `directory` (made where it is missing), removes what no manifest names,
+    /// and returns what the last seal left to go on from.
+    pub fn open(directory: &Path, config: Config) -> Result<(Self, Option<Resume>), StoreError> {
+        std::fs::create_dir_all(directory)
+            .map_err(io(format!("cannot make {}", directory.display())))?;
+        let lock = manifest::lock(directory)?;
+        let manifest = Manifest::read(directory)?;
+        let checkpoint = manifest.read_checkpoint(directory)?;
+        manifest.remove_orphans(directory)?;
+        let mut store = Self {
+            config,
+            directory: directory.to_path_buf(),
+            _lock: lock,
+            spans: Rows::open(Table::Spans, directory, &manifest, checkpoint.as_ref())?,
+            events: Rows::open(Table::Events, directory, &manifest, checkpoint.as_ref())?,
+            metrics: Rows::open(Table::Metrics, directory, &manifest, checkpoint.as_ref())?,
+            requests: Rows::open(Table::Requests, directory, &manifest, checkpoint.as_ref())?,
+            sessions: Rows::open(Table::Sessions, directory, &manifest, checkpoint.as_ref())?,
+            manifest,
+            version: 0,
+        };
+        store.version = store.manifest.version;
+        let resume = checkpoint.map(|checkpoint| Resume {
+            join: checkpoint.join,
+            rollup: checkpoint.rollup,
+            position: store.manifest.position.clone(),
+        });
+        Ok((store, resume))
+    }
+
+    /// Takes changes in: rows that came are appended, rows that went are marked.
+    pub fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Span(delta) => self.spans.apply(delta),
+                Change::Event(delta) => self.events.apply(delta),
+                Change::Metric(delta) => self.metrics.apply(delta),
+                Change::Request(delta) => self.requests.apply(delta),
+                Change::Session(delta) => self.sessions.apply(delta),
+                Change::SettledSend(_) | Change::SettledRequest(_) => {}
+            }
+        }
+    }
+
+    /// Everything as of now, for readers. `complete_until_ns` is the log time up to which every
+    /// acknowledged record is in it.
+    pub fn snapshot(&mut self, complete_until_ns: i64) -> Snapshot {
+        self.version += 1;
+        let tables = [
+            self.spans.view(),
+            self.events.view(),
+            self.metrics.view(),
+            self.requests.view(),
+            self.sessions.view(),
+        ];
+        Snapshot::new(self.version, complete_until_ns, tables)
+    }
+
+    /// About how many bytes of rows the head holds.
+    pub fn head_bytes(&self) -> usize {
+        self.spans.head_bytes()
+            + self.events.head_bytes()
+            + self.metrics.head_bytes()
+            + self.requests.head_bytes()
+            + self.sessions.head_bytes()
+    }
+
+    /// Log time of the last seal, in nanoseconds; zero before the first.
+    pub fn sealed_ns(&self) -> i64 {
+        self.manifest.complete_until_ns
+    }
+
+    /// The position that the last seal covers.
+    pub fn sealed_position(&self) -> Option<&Position> {
+        self.manifest.position.as_ref()
+    }
+
+    /// The configuration it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Freezes the head as of `position`. The caller writes it, on any thread, and hands the
+    /// result to [`Store::finish_seal`]; rows go on coming meanwhile.
+    pub fn begin_seal(&mut self, join: &Join, rollup: &Rollup, position: Position) -> Sealing {
+        let version = self.manifest.version + 1;
+        let tables = vec![
+            self.spans.freeze(&self.config),
+            self.events.freeze(&self.config),
+            self.metrics.freeze(&self.config),
+            self.requests.freeze(&self.config),
+            self.sessions.freeze(&self.config),
+        ];
+        Sealing {
+            directory: self.directory.clone(),
+            version,
+            position,
+            complete_until_ns: join.now().0,
+            checkpoint: Checkpoint {
+                join: join.clone(),
+                rollup: rollup.clone(),
+                deleted: tables.iter().flat_map(|table| table.deleted.clone()).collect(),
+                gone: tables.iter().flat_map(|table| table.gone.clone()).collect(),
+            },
+            tables,
+        }
+    }
+
+    /// Puts the written parts in the place of the frozen head. The old checkpoint, and parts that
+    /// were merged or have no row left, are removed once nobody reads them.
+    pub fn finish_seal(&mut self, sealed: Sealed) {
+        let Sealed { manifest, mut parts, replaced } = sealed;
+        let mut of = |table: Table| -> (Vec<seal::NewPart>, u64) {
+            let (own, others) = parts.drain(..).partition(|part| part.table == table);
+            parts = others;
+            (own, manifest.next_places.get(&table).copied().unwrap_or(0))
+        };
+        let (new, until) = of(Table::Spans);
+        self.spans.install(new, &replaced, until);
+        let (new, until) = of(Table::Events);
+        self.events.install(new, &replaced, until);
+        let (new, until) = of(Table::Metrics);
+        self.metrics.install(new, &replaced, until);
+        let (new, until) = of(Table::Requests);
+        self.requests.install(new, &replaced, until);
+        let (new, until) = of(Table::Sessions);
+        self.sessions.install(new, &replaced, until);
+        if let Some(old) = self.manifest.checkpoint.as_ref() {
+            manifest::remove(&self.directory.join(&old.file));
+        }
+        self.manifest = manifest;
+    }
+
+    /// How many parts and how many rows in them each table has.
+    pub fn sealed(&self) -> Vec<(Table, usize, u64)> {
+        Table::ALL
+            .into_iter()
+            .map(|table| {
+                let parts = self.manifest.parts.iter().filter(|part| part.table == table);
+                (table, parts.clone().count(), parts.map(|part| part.rows).sum())
+            })
+            .collect()
+    }
+}
+
+/// The parts that a new one takes the place of, by file name.
+pub(crate) type Replaced = Vec<Arc<Part>>;

@@ -1,0 +1,108 @@
+//! Who sends: a service with a token, or a page with a write key.
+//!
+//! Invariants: a key of one zone opens no door of the other; the key itself is never stored; a
+//! page is never `verified`, whatever it sends.
+
+use ethogram_timeline::record::Envelope;
+use http::{HeaderMap, header};
+
+use super::{Collector, Reason, Refusal};
+use crate::enrich::Place;
+
+/// An authenticated sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    app: String,
+    service: String,
+    key_id: String,
+    verified: bool,
+    place: Option<Place>,
+}
+
+impl Sender {
+    /// The service behind a request. Where no tokens are configured the door is on loopback, and
+    /// whoever is there is trusted with the machine already.
+    pub(crate) fn service(collector: &Collector, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let sender = |app: &str, key_id: &str| Self {
+            app: String::from(app),
+            service: String::new(),
+            key_id: String::from(key_id),
+            verified: true,
+            place: None,
+        };
+        let tokens = &collector.config.tokens;
+        if tokens.is_empty() {
+            return Ok(sender("default", ""));
+        }
+        let refused = || Refusal::new(Reason::Unauthenticated, "send `Authorization: Bearer` with a token of this collector");
+        let shown = bearer(headers).ok_or_else(refused)?;
+        // Every token is compared, so that the time says nothing about which one was near.
+        let matches = tokens.iter().filter(|token| is_same(token.token.as_bytes(), shown)).last();
+        matches.map(|token| sender(&token.app, &token.id)).ok_or_else(refused)
+    }
+
+    /// The page behind a beacon. Write keys are public, so they are compared plainly.
+    pub(crate) fn page(collector: &Collector, key: Option<&str>, place: Place) -> Result<Self, Refusal> {
+        let refused = || Refusal::new(Reason::Unauthenticated, "the query parameter `key` is not a write key of this collector");
+        let shown = key.ok_or_else(refused)?;
+        let known = collector.config.keys.iter().find(|known| known.key == shown).ok_or_else(refused)?;
+        Ok(Self {
+            app: known.app.clone(),
+            service: known.service.clone(),
+            key_id: known.id.clone(),
+            verified: false,
+            place: Some(place),
+        })
+    }
+
+    /// Writes who and where into the envelope.
+    pub(super) fn sign(self, envelope: &mut Envelope) {
+        envelope.app = self.app;
+        envelope.service = self.service;
+        envelope.key_id = self.key_id;
+        envelope.verified = self.verified;
+        if let Some(place) = self.place {
+            envelope.geo_source = String::from(&*place.source);
+            envelope.country = place.country;
+            envelope.subdivision = place.subdivision;
+            envelope.region = place.region;
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(BEARER.len())?;
+    scheme.eq_ignore_ascii_case(BEARER).then(|| token.trim_ascii())
+}
+
+const BEARER: &[u8] = b"bearer ";
+
+/// Compares in a time that depends on the lengths alone.
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    let differences = left.iter().zip(right).fold(0, |differences, (left, right)| differences | (left ^ right));
+    left.len() == right.len() && std::hint::black_box(differences) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bearers() {
+        let check = |value: &'static str, expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().expect("a header value"));
+            assert_eq!(bearer(&headers), expected.map(str::as_bytes), "{value}");
+        };
+        check("Bearer abc", Some("abc"));
+        check("bearer  abc ", Some("abc"));
+        check("Basic abc", None);
+        check("Bearer", None);
+        check("", None);
+        assert!(is_same(b"abc", b"abc"));
+        assert!(!is_same(b"abc", b"abd"));
+        assert!(!is_same(b"abc", b"ab"));
+        assert!(!is_same(b"", b"a"));
+    }
+}

@@ -1,0 +1,177 @@
+//! The browsers' door: `POST /v1/beacon` and `GET /beacon.js`.
+//!
+//! A page at its end can send only what needs no permission asked beforehand: `text/plain`, no
+//! headers of its own, the key in the query. So compression is told from the first bytes, and
+//! the answer to success is 204 without a body.
+//!
+//! It is public. Invariants: a body is at most 64 KiB on the wire and 1 MiB inflated; nothing a
+//! client sends is reflected, and nothing it names is fetched; `X-Forwarded-For` counts only
+//! from a trusted proxy.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::routing::{any, get};
+use ethogram_timeline::decode::json::BeaconBody;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use serde::Deserialize;
+
+use crate::admit::{Coding, Collector, Delivery, Encoding, Reason, Refusal, Sender, discard, handle, read};
+use crate::counters::Door;
+use crate::cross_origin::{self, Origins};
+use crate::http::media_type;
+use crate::listen::Peer;
+
+/// Where the script is served.
+pub(crate) const SCRIPT_PATH: &str = "/beacon.js";
+
+/// The script, built in `sdk-js`.
+static SCRIPT: &str = include_str!("../../sdk-js/dist/beacon.js");
+
+/// Names the script's content, so that browsers ask whether it changed without fetching it.
+static SCRIPT_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let mut hasher = DefaultHasher::new();
+    SCRIPT.hash(&mut hasher);
+    HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish())).expect("hexadecimal digits in quotes")
+});
+
+/// The paths of this door.
+pub(crate) fn router(collector: &Arc<Collector>) -> Router {
+    Router::new()
+        .route(&collector.config.beacon.path, any(receive))
+        .route(SCRIPT_PATH, get(script))
+        .fallback(unknown_path)
+        .with_state(Arc::clone(collector))
+}
+
+async fn receive(State(collector): State<Arc<Collector>>, request: Request) -> Response<Body> {
+    collector.counters.request(Door::Beacon);
+    let (parts, mut body) = request.into_parts();
+    let origin = match allowed_origin(&collector, &parts.headers) {
+        Ok(origin) => origin,
+        Err(refusal) => return refuse(&collector, &refusal),
+    };
+    let mut response = if cross_origin::is_preflight(&parts.method, &parts.headers) {
+        cross_origin::preflight(cross_origin::BEACON_HEADERS)
+    } else {
+        match accept(&collector, &parts, &mut body).await {
+            Ok(()) => no_content(),
+            Err(refusal) => {
+                discard(&mut body, collector.config.beacon.inflated_bytes_max).await;
+                refuse(&collector, &refusal)
+            }
+        }
+    };
+    if let Some(origin) = origin {
+        cross_origin::expose(&mut response, origin);
+    }
+    response
+}
+
+async fn accept(collector: &Arc<Collector>, parts: &Parts, body: &mut Body) -> Result<(), Refusal> {
+    if parts.method != Method::POST {
+        return Err(Refusal::new(Reason::Method, "only POST is allowed here"));
+    }
+    if !is_speakable(&parts.headers) {
+        return Err(Refusal::new(Reason::MediaType, "the content type must be text/plain or application/json"));
+    }
+    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let client = collector.proxies.client(peer, &parts.headers);
+    let edge = collector.proxies.trusts(peer).then_some(&parts.headers);
+    let key = Query::<Parameters>::try_from_uri(&parts.uri).ok().and_then(|query| query.0.key);
+    let sender = Sender::page(collector, key.as_deref(), collector.geo.place(client, edge))?;
+    collector.quota.take(client.unwrap_or(peer), collector.clock.now_ns())?;
+
+    let mut held = collector.budget.reserve();
+    let limits = &collector.config.beacon;
+    let time_max = Duration::from_secs(collector.config.limits.body_s);
+    let wire = read(body, limits.wire_bytes_max, time_max, &mut held).await?;
+    let delivery = Delivery {
+        door: Door::Beacon,
+        sender,
+        encoding: Encoding::Json,
+        coding: Coding::of_magic(&wire),
+        wire,
+        inflated_bytes_max: limits.inflated_bytes_max,
+        held,
+    };
+    handle::<BeaconBody>(collector, delivery).await?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    key: Option<String>,
+}
+
+/// The origin to echo; an error where the page may not send here. A browser states the origin of
+/// every POST, so where origins are listed a request without one is not from a page of ours.
+fn allowed_origin(collector: &Collector, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+    let listed = &collector.config.beacon.origins;
+    let origins = if listed.is_empty() { Origins::Any } else { Origins::Listed(listed.clone()) };
+    match (headers.get(header::ORIGIN), origins) {
+        (Some(origin), origins) if origins.allows(origin) => Ok(Some(origin.clone())),
+        (None, Origins::Any) => Ok(None),
+        _ => Err(Refusal::new(Reason::Origin, "pages of this origin may not send here")),
+    }
+}
+
+/// Bodies without a type are what `sendBeacon` makes of an `ArrayBuffer`.
+fn is_speakable(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let value = value.to_str().map(media_type).unwrap_or_default();
+    matches!(value.as_str(), "text/plain" | "application/json")
+}
+
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn refuse(collector: &Collector, refusal: &Refusal) -> Response<Body> {
+    collector.counters.refuse(Door::Beacon, refusal.reason);
+    let mut response = refusal.http(None, &collector.jitter);
+    if refusal.reason == Reason::Method {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+    }
+    response
+}
+
+async fn script(headers: HeaderMap) -> Response<Body> {
+    let is_known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|tags| tags.to_str().ok())
+        .is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == *SCRIPT_TAG));
+    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(SCRIPT) });
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let fixed = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        // An hour: a corrected beacon reaches every page the same day, and a page of a busy
+        // session does not ask again.
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    let headers = response.headers_mut();
+    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    headers.insert(header::ETAG, SCRIPT_TAG.clone());
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    response
+}
+
+async fn unknown_path(State(collector): State<Arc<Collector>>) -> Response<Body> {
+    let message = format!("there is nothing here; beacons go to POST {}", collector.config.beacon.path);
+    refuse(&collector, &Refusal::new(Reason::NotFound, message))
+}
+
+#[cfg(test)]
+mod tests;

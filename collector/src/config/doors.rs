@@ -1,0 +1,178 @@
+//! What may be set about the doors, and the limits that hold for all of them.
+//!
+//! It is not policy about places (see the sibling module) nor about the log.
+//!
+//! Invariant: every limit is above zero; zero never means "none".
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, invalid};
+
+/// The beacon's door: public, write-only, made for bodies of a few kilobytes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BeaconConfig {
+    /// Where browsers post. Configurable because lists of ad blockers name well-known paths, and
+    /// because a first-party path behind the site's own proxy is the robust set-up.
+    pub path: String,
+    /// Exact origins whose pages may send, such as `https://shop.example`. Empty means any, which
+    /// is allowed on a loopback address only.
+    pub origins: Vec<String>,
+    /// Bytes of one body on the wire. 64 KiB is what browsers let a page have in flight at
+    /// unload, so an honest beacon is never larger.
+    pub wire_bytes_max: usize,
+    /// Bytes of one body after inflation. Telemetry deflates about ten times; 1 MiB leaves
+    /// room for sixteen and stops a bomb early.
+    pub inflated_bytes_max: usize,
+    /// Bodies per second from one /24 or /56 network, sustained. An office of ten thousand open
+    /// pages behind one address sends about a thousand. Loopback clients are exempt.
+    pub prefix_bodies_per_second: u32,
+    /// Bodies from one network at once: ten seconds' worth, since a recovering network releases
+    /// what its clients had queued.
+    pub prefix_burst: u32,
+    /// Networks remembered for the quota. One costs about 64 bytes, so all cost about 4 MiB; at
+    /// the limit idle ones are forgotten, and if none is idle a new network is refused as
+    /// `quota`.
+    pub prefixes_max: usize,
+}
+
+/// The OTLP doors: authenticated services, bodies of any honest size.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpConfig {
+    /// Bytes of one body, on the wire and again after inflation. OTLP recommends 64 MiB.
+    pub body_bytes_max: usize,
+    /// Origins whose pages may use OTLP/HTTP directly; `https://*.example.com` matches one or
+    /// more labels. Empty switches CORS off, as OTLP's default is.
+    pub cors_origins: Vec<String>,
+}
+
+/// Limits that hold for all doors.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Bytes of bodies between arrival and answer, wire and inflated bytes together. 256 MiB is
+    /// two of the largest bodies, inflated, or four thousand beacons. Beyond it: 503.
+    pub in_flight_bytes_max: usize,
+    /// Connections per listener. A connection costs about 20 KiB, so 4,096 cost 80 MiB. Beyond
+    /// it a new connection is closed at once and counted.
+    pub connections_max: usize,
+    /// Concurrent HTTP/2 streams per connection: OTLP exporters use fewer than ten.
+    pub streams_max: u32,
+    /// Seconds a new connection has to send its first whole request head. Longer ones are
+    /// slow-loris; 10 s covers bad mobile networks.
+    pub first_request_s: u64,
+    /// Seconds a kept-alive HTTP/1 connection may wait for its next request head, and the
+    /// interval of HTTP/2 pings. Metrics exporters send every 60 s, so below that each export
+    /// would pay for a new connection.
+    pub idle_s: u64,
+    /// Seconds one body may take. 64 KiB in 15 s is 4 KiB/s, slower than any network that
+    /// could load the page.
+    pub body_s: u64,
+    /// Seconds an answer waits for the disk. A commit takes milliseconds; after 5 s the disk is
+    /// in trouble and the sender, who will retry, should know.
+    pub commit_s: u64,
+    /// Seconds the role waits for requests in flight when it is asked to stop. Supervisors
+    /// commonly kill after 30 s.
+    pub drain_s: u64,
+}
+
+impl BeaconConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let path_is_plain = self.path.starts_with('/')
+            && self.path.len() > 1
+            && self.path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
+        if !path_is_plain || self.path == crate::beacon::SCRIPT_PATH {
+            let problem = format!(
+                "{:?} must start with / and hold letters, digits and - _ . ~ only, and not be {}",
+                self.path,
+                crate::beacon::SCRIPT_PATH
+            );
+            return Err(invalid("beacon.path", problem));
+        }
+        for origin in &self.origins {
+            check_origin("beacon.origins", origin, false)?;
+        }
+        above_zero("beacon.wire_bytes_max", self.wire_bytes_max as u64)?;
+        above_zero("beacon.inflated_bytes_max", self.inflated_bytes_max as u64)?;
+        above_zero("beacon.prefix_bodies_per_second", u64::from(self.prefix_bodies_per_second))?;
+        above_zero("beacon.prefix_burst", u64::from(self.prefix_burst))?;
+        above_zero("beacon.prefixes_max", self.prefixes_max as u64)
+    }
+}
+
+impl OtlpConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        for origin in &self.cors_origins {
+            check_origin("otlp.cors_origins", origin, true)?;
+        }
+        above_zero("otlp.body_bytes_max", self.body_bytes_max as u64)
+    }
+}
+
+impl LimitsConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        above_zero("limits.in_flight_bytes_max", self.in_flight_bytes_max as u64)?;
+        above_zero("limits.connections_max", self.connections_max as u64)?;
+        above_zero("limits.streams_max", u64::from(self.streams_max))?;
+        above_zero("limits.first_request_s", self.first_request_s)?;
+        above_zero("limits.idle_s", self.idle_s)?;
+        above_zero("limits.body_s", self.body_s)?;
+        above_zero("limits.commit_s", self.commit_s)?;
+        above_zero("limits.drain_s", self.drain_s)
+    }
+}
+
+impl Default for BeaconConfig {
+    fn default() -> Self {
+        Self {
+            path: String::from("/v1/beacon"),
+            origins: Vec::new(),
+            wire_bytes_max: 64 << 10,
+            inflated_bytes_max: 1 << 20,
+            prefix_bodies_per_second: 1_000,
+            prefix_burst: 10_000,
+            prefixes_max: 65_536,
+        }
+    }
+}
+
+impl Default for OtlpConfig {
+    fn default() -> Self {
+        Self { body_bytes_max: 64 << 20, cors_origins: Vec::new() }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            in_flight_bytes_max: 256 << 20,
+            connections_max: 4_096,
+            streams_max: 100,
+            first_request_s: 10,
+            idle_s: 75,
+            body_s: 15,
+            commit_s: 5,
+            drain_s: 10,
+        }
+    }
+}
+
+fn above_zero(key: &str, value: u64) -> Result<(), ConfigError> {
+    if value == 0 { Err(invalid(key, "must be above zero")) } else { Ok(()) }
+}
+
+/// An origin is a scheme, a host and perhaps a port, never a path: browsers send it that way, and
+/// a trailing slash would match nothing for ever.
+fn check_origin(key: &str, origin: &str, pattern: bool) -> Result<(), ConfigError> {
+    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let is_right = host.is_some_and(|host| {
+        let host = if pattern { host.strip_prefix("*.").unwrap_or(host) } else { host };
+        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c))
+    });
+    if is_right {
+        return Ok(());
+    }
+    let kinds = if pattern { " or \"https://*.example.com\"" } else { "" };
+    Err(invalid(key, format!("{origin:?} is not an origin such as \"https://shop.example\"{kinds}")))
+}

@@ -1,0 +1,206 @@
+//! The role put together: log, listeners, tick, and the order in which they end.
+//!
+//! Invariants:
+//! * The log is opened before the first connection is accepted, and closed after the last one
+//!   has been answered.
+//! * A log that has failed ends the role with an error, so that the process exits non-zero and is
+//!   started anew: after a failed write nothing the page cache shows can be trusted.
+//! * Each second one tick goes through the log: log time moves on although nobody sends.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use ethogram_timeline::clock::Clock;
+use ethogram_timeline::log::link::LinkServer;
+use ethogram_timeline::log::{AppendError, LogError, LogWriter, Recovery};
+use ethogram_timeline::record::{Envelope, Source};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::admin::{Admin, Phase};
+use crate::admit::Collector;
+use crate::config::{Binds, Config, ConfigError};
+use crate::counters::Door;
+use crate::enrich::{Geo, GeoError};
+use crate::listen::listen;
+use crate::{admin, beacon, grpc, http};
+
+/// The bound sockets the role serves. Binding is the root's, which knows the flags to name when a
+/// port is in use.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Health, status and metrics; loopback.
+    pub admin: TcpListener,
+    /// Browsers.
+    pub beacon: TcpListener,
+    /// OTLP over gRPC.
+    pub otlp_grpc: TcpListener,
+    /// OTLP over HTTP.
+    pub otlp_http: TcpListener,
+}
+
+/// Why the role cannot start or has to end.
+#[derive(Debug, Error)]
+pub enum CollectorError {
+    /// The configuration is wrong: the operator's to mend.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A database of places does not open: the operator's to mend.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
+    /// The log does not open: another process has it, or the disk is at fault.
+    #[error("the log in {path} does not open: {source}", path = .path.display())]
+    Log {
+        /// The log's directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: LogError,
+    },
+    /// The socket on which followers wait for the committed position cannot be made.
+    #[error("the link to the query role in {path}: {source}", path = .path.display())]
+    Link {
+        /// The log's directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A listener has no address: its socket is gone.
+    #[error("a listener has no address: {0}")]
+    Listener(std::io::Error),
+    /// The log could not write or sync. Nothing acknowledged is lost; a restart recovers.
+    #[error("the log has failed; a restart recovers every acknowledged record")]
+    LogFailed,
+}
+
+/// Serves the collector role until `shutdown` completes or the log fails. The log is
+/// `data_dir/log`. What has been begun by then is answered, for at most `limits.drain_s` seconds.
+pub async fn serve(
+    config: Config,
+    data_dir: PathBuf,
+    listeners: Listeners,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), CollectorError> {
+    config.check()?;
+    config.check_binds(&binds(&listeners)?)?;
+    let geo = Geo::open(&config.geo)?;
+    let path = data_dir.join("log");
+    let (log, recovery) = open_log(&config, path.clone()).await?;
+    let link = LinkServer::start(&path, log.clone()).map_err(|source| CollectorError::Link { path, source })?;
+    let collector = Arc::new(Collector::new(config, clock, log.clone(), geo)?);
+    let (phase, phases) = watch::channel(Phase::Serving);
+
+    let outcome = run(&collector, listeners, Admin::new(&collector, recovery, phases), &phase, shutdown).await;
+    // Closing waits for the writer's thread, which may be in a sync.
+    let closed = tokio::task::spawn_blocking(move || {
+        log.close();
+        drop(link);
+    });
+    if closed.await.is_err() {
+        return Err(CollectorError::LogFailed);
+    }
+    outcome
+}
+
+async fn open_log(config: &Config, path: PathBuf) -> Result<(LogWriter, Recovery), CollectorError> {
+    let log_config = config.log.clone();
+    let directory = path.clone();
+    // Recovery reads the last segment, and more where it finds damage.
+    let opened = tokio::task::spawn_blocking(move || LogWriter::open(&directory, log_config)).await;
+    let (log, recovery) = opened
+        .unwrap_or(Err(LogError::Unreadable))
+        .map_err(|source| CollectorError::Log { path, source })?;
+    tracing::info!(?recovery, "the log is open");
+    Ok((log, recovery))
+}
+
+async fn run(
+    collector: &Arc<Collector>,
+    listeners: Listeners,
+    admin: Admin,
+    phase: &watch::Sender<Phase>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), CollectorError> {
+    let (stop_doors, stop) = watch::channel(false);
+    let (stop_admin, stopped_admin) = watch::channel(false);
+    let mut doors = JoinSet::new();
+    let mut open = |door: Door, listener: TcpListener, router: Router| {
+        doors.spawn(listen(door, listener, router, Arc::clone(collector), stop.clone()));
+    };
+    open(Door::Beacon, listeners.beacon, beacon::router(collector));
+    open(Door::Grpc, listeners.otlp_grpc, grpc::router(collector));
+    open(Door::Http, listeners.otlp_http, http::router(collector));
+    let mut last = JoinSet::new();
+    let router = admin::router(Arc::new(admin));
+    last.spawn(listen(Door::Admin, listeners.admin, router, Arc::clone(collector), stopped_admin));
+
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        () = collector.log_failed.notified() => Err(CollectorError::LogFailed),
+        () = tick(collector) => Err(CollectorError::LogFailed),
+    };
+
+    let drain = Duration::from_secs(collector.config.limits.drain_s);
+    phase.send_replace(Phase::Draining);
+    stop_doors.send_replace(true);
+    finish(&mut doors, drain).await;
+    // The admin's door goes last, so that an operator can watch the others.
+    stop_admin.send_replace(true);
+    finish(&mut last, ADMIN_DRAIN).await;
+    if collector.log.stats().failed { Err(CollectorError::LogFailed) } else { outcome }
+}
+
+/// Nothing is promised on the admin's door, so a moment is enough.
+const ADMIN_DRAIN: Duration = Duration::from_millis(500);
+
+/// Waits until all listeners have ended; those that have not in time are cut.
+async fn finish(listeners: &mut JoinSet<()>, limit: Duration) {
+    let all = async { while listeners.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        tracing::warn!(seconds = limit.as_secs_f64(), "some connections did not end in time and are closed");
+    }
+    listeners.shutdown().await;
+}
+
+/// Appends one tick a second; ends when the log has failed.
+async fn tick(collector: &Arc<Collector>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    // A machine that slept does not need the seconds it missed.
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !collector.log.stats().failed {
+        second.tick().await;
+        let mut envelope = Envelope::new(Source::Tick, collector.clock.now_ns());
+        envelope.counters = collector.counters.read().flat();
+        // Not the collector itself: it holds the log, whose thread runs this.
+        let (counters, log_failed) = (Arc::clone(&collector.counters), Arc::clone(&collector.log_failed));
+        collector.log.append(envelope.encode(), move |result| {
+            if let Err(error) = result {
+                counters.refuse_tick();
+                if error == AppendError::Failed {
+                    log_failed.notify_one();
+                }
+            }
+        });
+    }
+}
+
+fn binds(listeners: &Listeners) -> Result<Binds, CollectorError> {
+    let address = |listener: &TcpListener| -> Result<SocketAddr, CollectorError> {
+        listener.local_addr().map_err(CollectorError::Listener)
+    };
+    Ok(Binds {
+        beacon: address(&listeners.beacon)?,
+        otlp_grpc: address(&listeners.otlp_grpc)?,
+        otlp_http: address(&listeners.otlp_http)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

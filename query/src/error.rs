@@ -1,0 +1,161 @@
+//! What goes wrong, told to whom it concerns.
+//!
+//! A client reads one of three kinds: `plan` (the statement is wrong: change it), `limit` (it asks
+//! for too much, or too much is asked at once: ask for less, or later) and `internal` (ours: the
+//! message says nothing about files or machines, the log does). [`QueryError`] is what ends the
+//! role.
+
+use std::io;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use datafusion::error::DataFusionError;
+use http::StatusCode;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::follow::FollowError;
+
+/// Why the query role ended.
+#[derive(Debug, Error)]
+pub enum QueryError {
+    /// The log cannot be followed, or the store cannot be opened. Nobody but the operator can help.
+    #[error("cannot follow the log: {0}")]
+    Follow(#[from] FollowError),
+    /// The store's directory cannot be used.
+    #[error("cannot use the store's directory: {0}")]
+    Store(#[source] io::Error),
+    /// The SQL engine cannot be set up from this configuration.
+    #[error("cannot set up the SQL engine: {0}")]
+    Engine(#[source] Box<DataFusionError>),
+}
+
+/// Whose fault an error is, and with it what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is wrong; repeating it is no use.
+    Plan,
+    /// A limit was reached.
+    Limit,
+    /// Our fault.
+    Internal,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Limit => "limit",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// An error as a client reads it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{message}")]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Whose fault it is.
+    pub kind: Kind,
+    /// One or two sentences for a person.
+    pub message: String,
+}
+
+impl ApiError {
+    /// The statement is wrong: 400.
+    pub fn plan(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, kind: Kind::Plan, message: message.into() }
+    }
+
+    /// The statement asks for too much: 422.
+    pub fn limit(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, kind: Kind::Limit, message: message.into() }
+    }
+
+    /// Ours: 500. `cause` goes to the log and not to the client.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            kind: Kind::Internal,
+            message: String::from("the server failed to answer; its log says why"),
+        }
+    }
+
+    /// The same error under another status.
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+impl From<DataFusionError> for ApiError {
+    fn from(error: DataFusionError) -> Self {
+        match error.find_root() {
+            DataFusionError::SQL(..)
+            | DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::NotImplemented(_)
+            | DataFusionError::Configuration(_)
+            | DataFusionError::Execution(_)
+            | DataFusionError::ArrowError(..) => Self::plan(readable(&error)),
+            DataFusionError::ResourcesExhausted(_) => Self::limit(
+                "the statement needs more memory than it may use; aggregate or filter more",
+            ),
+            DataFusionError::Collection(errors) => match errors.first() {
+                Some(first) => Self::plan(readable(first)),
+                None => Self::internal(&error),
+            },
+            DataFusionError::External(inner) => match inner.downcast_ref::<ApiError>() {
+                Some(ours) => ours.clone(),
+                None => Self::internal(&error),
+            },
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+/// The engine's message without its back trace and without the words it puts before each layer.
+fn readable(error: &DataFusionError) -> String {
+    let mut message = error.strip_backtrace();
+    for prefix in ["Error during planning: ", "SQL error: ", "Execution error: ", "Schema error: "] {
+        message = message.replace(prefix, "");
+    }
+    message
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"kind": self.kind.name(), "message": self.message}});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_whose_fault_it_is() {
+        let path = "/srv/data/store/1.parquet";
+        for (error, kind, status) in [
+            (DataFusionError::Plan(String::from("table 'x' not found")), Kind::Plan, 400),
+            (DataFusionError::Execution(String::from("Divide by zero")), Kind::Plan, 400),
+            (DataFusionError::ResourcesExhausted(String::from("pool")), Kind::Limit, 422),
+            (DataFusionError::Internal(String::from(path)), Kind::Internal, 500),
+            (DataFusionError::IoError(io::Error::other(path)), Kind::Internal, 500),
+            (DataFusionError::External(Box::new(ApiError::limit("rows"))), Kind::Limit, 422),
+            (
+                DataFusionError::Plan(String::from("p")).context("while planning"),
+                Kind::Plan,
+                400,
+            ),
+        ] {
+            let answer = ApiError::from(error);
+            assert_eq!((answer.kind, answer.status.as_u16()), (kind, status), "{answer}");
+            assert!(!answer.message.contains("/srv"), "{answer}");
+        }
+    }
+}

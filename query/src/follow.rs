@@ -1,0 +1,358 @@
+//! Following the log: the one thread that reads it, joins it and publishes what a query may see.
+//!
+//! Flow: wait for the committed position → read each byte once → decode → join → rollups and store
+//! → publish one pointer. Every minute, or every 64 MiB, the head is frozen here and written by
+//! another thread; when it is durable, the position is acknowledged to the collector.
+//!
+//! It is not a reader of its own past: after a restart it goes on from the manifest's position with
+//! the join's state, which is its normal path.
+//!
+//! Invariants:
+//! * Never past the committed position; never a byte twice within a process.
+//! * A reader sees one [`Published`], whole: all tables, rollups and status of one moment.
+//! * Log time comes from records alone; the clock only paces how often is published.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ethogram_timeline::clock::Clock;
+use ethogram_timeline::log::link::LinkClient;
+use ethogram_timeline::log::{LogReader, Position};
+use ethogram_timeline::record::Envelope;
+use ethogram_timeline::rollup::{Rollup, RollupView};
+use ethogram_timeline::store::{Sealed, Snapshot, Store, StoreError};
+use ethogram_timeline::{decode, join, store};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What the collector knows this follower by.
+const FOLLOWER: &str = "query";
+
+/// How the log is followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Read at most this much of the log at once, in bytes: what a batch may add to memory. A
+    /// record is at most 64 MiB and always read whole.
+    pub read_bytes_max: u64,
+    /// Publish at most this often, in milliseconds. A fifth of a second keeps "visible within one
+    /// second" with room, and joins many commits into one snapshot.
+    pub publish_ms: u64,
+    /// The join's windows and limits.
+    pub join: join::Config,
+    /// When rows are sealed.
+    pub store: store::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            read_bytes_max: 4 << 20,
+            publish_ms: 200,
+            join: join::Config::default(),
+            store: store::Config::default(),
+        }
+    }
+}
+
+/// Why following cannot begin or cannot go on.
+#[derive(Debug, Error)]
+pub enum FollowError {
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gave no thread.
+    #[error("cannot start the follower: {0}")]
+    Thread(std::io::Error),
+}
+
+/// How far the follower is, and what it holds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FollowerStatus {
+    /// Just after the last record that is in the snapshot.
+    pub position: Option<Position>,
+    /// The newest committed position known.
+    pub committed: Option<Position>,
+    /// What the last seal covers.
+    pub sealed: Option<Position>,
+    /// Records read since this process began.
+    pub records: u64,
+    /// Bytes of records read since this process began.
+    pub bytes: u64,
+    /// Records that could not be decoded; each was passed over and counted.
+    pub undecodable_records: u64,
+    /// Seals completed since this process began.
+    pub seals: u64,
+    /// Open traces, and spans and sessions held for joining.
+    pub open_traces: usize,
+    /// Spans held for joining.
+    pub open_spans: usize,
+    /// Sessions held for joining.
+    pub open_sessions: usize,
+    /// About how many bytes of rows the head holds.
+    pub head_bytes: usize,
+    /// Parts and rows at rest, by table.
+    pub sealed_tables: Vec<(&'static str, usize, u64)>,
+    /// Why it does not go on just now, if so.
+    pub error: Option<String>,
+}
+
+/// Everything of one moment.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The rows of every table.
+    pub snapshot: Arc<Snapshot>,
+    /// The counts.
+    pub rollup: Arc<RollupView>,
+    /// How far the follower was.
+    pub follower: FollowerStatus,
+}
+
+/// Where the newest [`Published`] is found.
+pub type Shared = Arc<ArcSwap<Published>>;
+
+/// The running follower.
+pub struct Handle {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Asks it to stop and waits until it has. A seal that is being written is finished.
+    pub fn stop(mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the follower had panicked");
+        }
+    }
+
+    /// Whether it still runs; it ends by itself only when it panics or the store fails.
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+/// Opens `data_dir/store`, publishes what it holds, and follows `data_dir/log` from there.
+pub fn start(
+    config: &Config,
+    data_dir: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<(Shared, Handle), FollowError> {
+    let (store, resume) = Store::open(&data_dir.join("store"), config.store.clone())?;
+    let (mut join, rollup, position) = match resume {
+        Some(resume) => (resume.join, resume.rollup, resume.position),
+        None => (join::Join::new(config.join.clone()), Rollup::default(), None),
+    };
+    join.configure(config.join.clone());
+    let mut follower = Follower {
+        config: config.clone(),
+        log: data_dir.join("log"),
+        clock,
+        status: FollowerStatus { position: position.clone(), ..FollowerStatus::default() },
+        reader: None,
+        from: position,
+        sealing: None,
+        sealed_ns: join.now().0,
+        unpublished: false,
+        published_ns: 0,
+        shared: None,
+        join,
+        rollup,
+        store,
+    };
+    let shared = follower.publish();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::Builder::new()
+        .name(String::from("follower"))
+        .spawn(move || follower.run(&stopped))
+        .map_err(FollowError::Thread)?;
+    Ok((shared, Handle { stop, thread: Some(thread) }))
+}
+
+struct Follower {
+    config: Config,
+    log: PathBuf,
+    clock: Arc<dyn Clock>,
+    join: join::Join,
+    rollup: Rollup,
+    store: Store,
+    status: FollowerStatus,
+    reader: Option<LogReader>,
+    /// Where the reader is to be opened.
+    from: Option<Position>,
+    sealing: Option<(Position, Receiver<Result<Sealed, StoreError>>)>,
+    /// Log time of the last seal begun.
+    sealed_ns: i64,
+    unpublished: bool,
+    published_ns: i64,
+    shared: Option<Shared>,
+}
+
+impl Follower {
+    fn run(mut self, stop: &AtomicBool) {
+        let mut link = LinkClient::new(&self.log, FOLLOWER);
+        if let Some(sealed) = self.store.sealed_position() {
+            link.acknowledge(sealed.clone());
+        }
+        while !stop.load(Ordering::Acquire) {
+            self.status.committed = link.wait(self.status.position.clone(), self.patience());
+            let outcome = self.read();
+            self.note(outcome);
+            self.publish_when_due();
+            self.finish_seal(&mut link);
+            self.begin_seal_when_due();
+        }
+        if let Some((_, result)) = self.sealing.take() {
+            // The writer thread must not outlive the lock on the directory.
+            drop(result.recv());
+        }
+    }
+
+    /// How long to wait for the next commit: not past the next publication.
+    fn patience(&self) -> Duration {
+        if self.unpublished || self.sealing.is_some() {
+            Duration::from_millis(self.config.publish_ms.clamp(1, 1_000))
+        } else {
+            Duration::from_secs(1)
+        }
+    }
+
+    /// Reads what is committed, a bounded piece at a time, and joins it.
+    fn read(&mut self) -> Result<(), String> {
+        let Some(committed) = self.status.committed.clone() else { return Ok(()) };
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => LogReader::open(&self.log, self.from.clone()).map_err(|error| error.to_string())?,
+        };
+        let result = reader.read(committed, self.config.read_bytes_max).map_err(|error| error.to_string());
+        self.from = Some(reader.position());
+        self.reader = Some(reader);
+        for record in result? {
+            self.status.records += 1;
+            self.status.bytes += record.payload.len() as u64;
+            self.take(&record.payload);
+            self.status.position = Some(record.position);
+            self.unpublished = true;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, payload: &[u8]) {
+        let envelope = Envelope::decode(payload).map_err(|error| error.to_string());
+        let rows = envelope.and_then(|envelope| decode::rows(&envelope).map_err(|error| error.to_string()));
+        match rows {
+            Ok(rows) => self.join.push(rows),
+            Err(error) => {
+                self.status.undecodable_records += 1;
+                tracing::error!(%error, position = ?self.status.position, "passed over a record that cannot be decoded");
+            }
+        }
+    }
+
+    /// Remembers why it does not go on, and lets the reader be opened anew.
+    fn note(&mut self, outcome: Result<(), String>) {
+        let error = outcome.err();
+        if let Some(error) = error.as_ref().filter(|error| self.status.error.as_ref() != Some(error)) {
+            tracing::error!(error, "cannot read the log");
+        }
+        if error.is_some() {
+            self.reader = None;
+        }
+        self.unpublished |= error != self.status.error;
+        self.status.error = error;
+    }
+
+    fn publish_when_due(&mut self) {
+        let due_ns = self.published_ns + self.config.publish_ms as i64 * 1_000_000;
+        let now_ns = self.clock.now_ns();
+        // A clock that was set back must not stop publication.
+        if self.unpublished && (now_ns >= due_ns || now_ns < self.published_ns) {
+            self.publish();
+        }
+    }
+
+    /// Joins what was read and makes it visible, in one store of one pointer.
+    fn publish(&mut self) -> Shared {
+        let changes = self.join.emit();
+        self.rollup.apply(&changes);
+        self.rollup.set_dropped(self.join.counters());
+        self.store.apply(changes);
+        let (open_traces, open_spans, open_sessions) = self.join.open();
+        self.status.open_traces = open_traces;
+        self.status.open_spans = open_spans;
+        self.status.open_sessions = open_sessions;
+        self.status.head_bytes = self.store.head_bytes();
+        self.status.sealed = self.store.sealed_position().cloned();
+        let sealed = self.store.sealed().into_iter();
+        self.status.sealed_tables = sealed.map(|(table, parts, rows)| (table.name(), parts, rows)).collect();
+        let log_ns = self.join.now().0;
+        let published = Arc::new(Published {
+            snapshot: Arc::new(self.store.snapshot(log_ns)),
+            rollup: Arc::new(self.rollup.view(log_ns)),
+            follower: self.status.clone(),
+        });
+        self.unpublished = false;
+        self.published_ns = self.clock.now_ns();
+        match &self.shared {
+            Some(shared) => {
+                shared.store(published);
+                Arc::clone(shared)
+            }
+            None => Arc::clone(self.shared.insert(Arc::new(ArcSwap::new(published)))),
+        }
+    }
+
+    fn begin_seal_when_due(&mut self) {
+        let Some(position) = self.status.position.clone() else { return };
+        if self.sealing.is_some() || self.store.sealed_position() == Some(&position) {
+            return;
+        }
+        if self.sealed_ns == 0 {
+            self.sealed_ns = self.join.now().0;
+        }
+        let config = self.store.config();
+        let old = self.join.now().0 - self.sealed_ns >= i64::from(config.seal_s) * 1_000_000_000;
+        if !old && self.store.head_bytes() < config.seal_bytes {
+            return;
+        }
+        // The frozen head and the state must be of one position: nothing read may be unsaid.
+        self.publish();
+        let sealing = self.store.begin_seal(&self.join, &self.rollup, position.clone());
+        self.sealed_ns = self.join.now().0;
+        let (send, receive) = sync_channel(1);
+        let writer = std::thread::Builder::new().name(String::from("seal"));
+        let spawned = writer.spawn(move || {
+            // The follower may have stopped meanwhile; the next start removes what is not named.
+            drop(send.send(sealing.write()));
+        });
+        match spawned {
+            Ok(_) => self.sealing = Some((position, receive)),
+            Err(error) => tracing::error!(%error, "cannot start a seal, trying again later"),
+        }
+    }
+
+    fn finish_seal(&mut self, link: &mut LinkClient) {
+        let Some((position, result)) = self.sealing.take() else { return };
+        match result.try_recv() {
+            Ok(Ok(sealed)) => {
+                self.store.finish_seal(sealed);
+                self.status.seals += 1;
+                self.unpublished = true;
+                link.acknowledge(position);
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot seal, keeping the rows in memory and trying again");
+            }
+            Err(TryRecvError::Empty) => self.sealing = Some((position, result)),
+            Err(TryRecvError::Disconnected) => tracing::error!("a seal ended without a result"),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What a statement may be.
+//!
+//! In this order, each alone insufficient: the length of the text; the shape of its words (number,
+//! nesting, operator chains), since the engine's own limit counts nesting only and a flat chain of
+//! fifty thousand `+` ends a process; one statement of an allowed kind; the tables, functions and
+//! clauses it names; and, once planned, that every leaf of the plan is a table of ours.
+//!
+//! It is not the budget: time, memory and rows are limited where statements run
+//! ([`crate::engine`]). Nor is it authentication.
+//!
+//! Invariant: only what is listed passes. A kind of statement, plan or table that a later engine
+//! adds is refused until somebody lists it.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use datafusion::catalog::default_table_source::source_as_provider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{ExprSchema, Result, plan_err};
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::expr::{Cast, TryCast};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TableScan};
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::{
+    self, Query, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use crate::config::SqlConfig;
+use crate::error::ApiError;
+use crate::functions::{self, digits::Digits, list};
+use crate::tables::TimelineTable;
+
+/// What the parser counts as recursion: a parenthesis costs it up to three levels, so this is
+/// beyond what [`SqlConfig::nesting_max`] lets through and only catches what is not parenthesised,
+/// such as `NOT NOT NOT …`.
+const PARSER_RECURSION_MAX: usize = 128;
+
+/// The words of a statement, judged, as one parsed statement.
+pub fn admit(sql: &str, limits: &SqlConfig) -> Result<Statement, ApiError> {
+    if sql.len() > limits.text_bytes_max {
+        return Err(ApiError::limit(format!(
+            "the statement has {} bytes; at most {} are read",
+            sql.len(),
+            limits.text_bytes_max
+        )));
+    }
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|error| ApiError::plan(format!("the statement cannot be read: {error}")))?;
+    Shape::of(&tokens).check(limits)?;
+    let statement = single(parse(tokens)?)?;
+    check_kind(&statement)?;
+    check_names(&statement, limits)?;
+    Ok(statement)
+}
+
+fn parse(tokens: Vec<TokenWithSpan>) -> Result<VecDeque<Statement>, ApiError> {
+    DFParserBuilder::new(tokens)
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(PARSER_RECURSION_MAX)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(ApiError::from)
+}
+
+fn single(mut statements: VecDeque<Statement>) -> Result<Statement, ApiError> {
+    match (statements.pop_front(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (None, _) => Err(ApiError::plan("there is no statement")),
+        (Some(_), more) => {
+            Err(ApiError::plan(format!("one statement at a time; here are {}", more + 1)))
+        }
+    }
+}
+
+/// How a text is made, found without parsing it.
+#[derive(Debug, Default)]
+struct Shape {
+    tokens: usize,
+    nesting_max: usize,
+    operators_max: usize,
+    sets: usize,
+}
+
+impl Shape {
+    fn of(tokens: &[TokenWithSpan]) -> Self {
+        let mut shape = Self::default();
+        // Operators in the chain at hand, one count per open parenthesis.
+        let mut chains = vec![0_usize];
+        for token in tokens.iter().map(|token| &token.token) {
+            if matches!(token, Token::Whitespace(_)) {
+                continue;
+            }
+            shape.tokens += 1;
+            match token {
+                // A subscript is a link of a chain and opens a chain of its own.
+                Token::LBracket => {
+                    if let Some(chain) = chains.last_mut() {
+                        *chain += 1;
+                    }
+                    chains.push(0);
+                }
+                Token::LParen | Token::LBrace => chains.push(0),
+                Token::RParen | Token::RBracket | Token::RBrace if chains.len() > 1 => {
+                    shape.operators_max = shape.operators_max.max(chains.pop().unwrap_or(0));
+                }
+                Token::Comma => {
+                    let ended = chains.last_mut().map(std::mem::take).unwrap_or(0);
+                    shape.operators_max = shape.operators_max.max(ended);
+                }
+                Token::Word(word) => {
+                    if is_set_operation(word.keyword) {
+                        shape.sets += 1;
+                    }
+                    if let Some(chain) = chains.last_mut() {
+                        *chain += usize::from(is_operator_word(word.keyword));
+                    }
+                }
+                other => {
+                    if let Some(chain) = chains.last_mut() {
+                        *chain += usize::from(is_operator_sign(other));
+                    }
+                }
+            }
+            shape.nesting_max = shape.nesting_max.max(chains.len() - 1);
+        }
+        let open = chains.into_iter().max().unwrap_or(0);
+        shape.operators_max = shape.operators_max.max(open);
+        shape
+    }
+
+    fn check(&self, limits: &SqlConfig) -> Result<(), ApiError> {
+        for (what, found, max) in [
+            ("words and signs", self.tokens, limits.tokens_max),
+            ("levels of parentheses", self.nesting_max, limits.nesting_max),
+            ("operators in one expression", self.operators_max, limits.operators_max),
+            ("set operations", self.sets, limits.tables_max),
+        ] {
+            if found > max {
+                return Err(ApiError::limit(format!(
+                    "the statement has {found} {what}; at most {max} are planned"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_set_operation(keyword: Keyword) -> bool {
+    matches!(keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS)
+}
+
+/// Words that make an expression one level deeper.
+fn is_operator_word(keyword: Keyword) -> bool {
+    use Keyword as K;
+    matches!(
+        keyword,
+        K::AND | K::OR | K::XOR | K::NOT | K::IS | K::IN | K::LIKE | K::ILIKE | K::BETWEEN
+            | K::SIMILAR | K::RLIKE | K::REGEXP | K::DIV | K::AT | K::COLLATE | K::CASE | K::WHEN
+            | K::OVERLAPS
+    )
+}
+
+/// Signs that make an expression one level deeper: whatever is neither a value nor punctuation,
+/// so that an operator nobody thought of counts.
+fn is_operator_sign(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::EOF
+            | Token::Number(..)
+            | Token::Char(_)
+            | Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::NationalStringLiteral(_)
+            | Token::HexStringLiteral(_)
+            | Token::Period
+            | Token::SemiColon
+            | Token::Placeholder(_)
+            | Token::RParen
+            | Token::RBracket
+            | Token::RBrace
+    )
+}
+
+/// Only questions are answered.
+fn check_kind(statement: &Statement) -> Result<(), ApiError> {
+    let allowed = match statement {
+        Statement::Explain(explain) => {
+            return match &*explain.statement {
+                Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)) => Ok(()),
+                _ => Err(ApiError::plan("EXPLAIN takes a SELECT")),
+            };
+        }
+        Statement::Statement(statement) => matches!(
+            **statement,
+            SqlStatement::Query(_)
+                | SqlStatement::ShowTables { .. }
+                | SqlStatement::ShowColumns { .. }
+                | SqlStatement::ExplainTable { .. }
+        ),
+        _ => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(ApiError::plan(
+        "only SELECT, EXPLAIN, SHOW TABLES, SHOW COLUMNS and DESCRIBE are answered: \
+         this surface reads",
+    ))
+}
+
+fn check_names(statement: &Statement, limits: &SqlConfig) -> Result<(), ApiError> {
+    let inner = match statement {
+        Statement::Statement(statement) => statement,
+        Statement::Explain(explain) => return check_names(&explain.statement, limits),
+        _ => return Ok(()),
+    };
+    let mut names = Names { tables: 0, tables_max: limits.tables_max };
+    match inner.visit(&mut names) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// Walks a parsed statement for what the plan can no longer tell, or would tell less clearly.
+struct Names {
+    tables: usize,
+    tables_max: usize,
+}
+
+impl Visitor for Names {
+    type Break = ApiError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<ApiError> {
+        if query.with.as_ref().is_some_and(|with| with.recursive) {
+            return ControlFlow::Break(ApiError::plan("WITH RECURSIVE is refused: it may not end"));
+        }
+        check_body(&query.body)
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<ApiError> {
+        self.tables += 1;
+        if self.tables > self.tables_max {
+            return ControlFlow::Break(ApiError::limit(format!(
+                "the statement names more than {} tables",
+                self.tables_max
+            )));
+        }
+        match factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+                refuse(name)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<ApiError> {
+        match expression {
+            ast::Expr::Function(function) => refuse(&function.name),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// A query may hide a change: `WITH x AS (INSERT …)`.
+fn check_body(body: &SetExpr) -> ControlFlow<ApiError> {
+    match body {
+        SetExpr::Select(select) if select.into.is_some() => {
+            ControlFlow::Break(ApiError::plan("SELECT INTO is refused: this surface reads"))
+        }
+        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) | SetExpr::Table(_) => {
+            ControlFlow::Continue(())
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            check_body(left)?;
+            check_body(right)
+        }
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+            ControlFlow::Break(ApiError::plan("a change is refused: this surface reads"))
+        }
+    }
+}
+
+fn refuse(name: &ast::ObjectName) -> ControlFlow<ApiError> {
+    let last = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+    match last.and_then(|name| Some((name, functions::refusal(name)?))) {
+        Some((name, reason)) => {
+            ControlFlow::Break(ApiError::plan(format!("{name} is refused: {reason}")))
+        }
+        None => ControlFlow::Continue(()),
+    }
+}
+
+/// Judges a plan: it reads, and it reads our tables.
+pub fn check_plan(plan: &LogicalPlan) -> Result<()> {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(plan)?;
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) => check_scan(scan)?,
+            LogicalPlan::Extension(_) | LogicalPlan::RecursiveQuery(_) => {
+                return plan_err!("the statement needs something that is not offered here");
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn check_scan(scan: &TableScan) -> Result<()> {
+    let ours = source_as_provider(&scan.source)?.is::<TimelineTable>();
+    // The engine's settings tell about the machine, not about the timeline.
+    let described = scan.table_name.schema() == Some("information_schema")
+        && scan.table_name.table() != "df_settings";
+    if ours || described {
+        return Ok(());
+    }
+    plan_err!("{} is not a table of the timeline", scan.table_name.table())
+}
+
+/// Judges an optimised plan: histograms of two and three digits must not become one column, as a
+/// `UNION` would make them: their bucket numbers mean different values.
+pub fn check_histograms(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let inputs = node.inputs();
+        if let [input] = inputs.as_slice() {
+            node.apply_expressions(|expression| {
+                expression.apply(|part| check_cast(part, input.schema().as_ref()))
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn check_cast(part: &Expr, schema: &dyn ExprSchema) -> Result<TreeNodeRecursion> {
+    let (Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })) = part else {
+        return Ok(TreeNodeRecursion::Continue);
+    };
+    let to_three = list::digits_of(field.data_type()) == Some(Digits::Three);
+    if to_three && list::digits_of(&expr.get_type(schema)?) == Some(Digits::Two) {
+        return plan_err!(
+            "histograms of two and of three digits are mixed; bring both to two with hdr_coarsen(h)"
+        );
+    }
+    Ok(TreeNodeRecursion::Continue)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The query role over HTTP: which path leads where, and what every answer carries.
+//!
+//! `/` the page · `POST /api/v1/sql` · `GET /api/v1/sessions/{id}/timeline` · `/metrics` ·
+//! `/healthz` (the process answers) · `/readyz` (there is a snapshot and it is kept fresh) ·
+//! `/status` (for people).
+//!
+//! It is not the listener ([`crate::listen`]), and knows no one: authentication is a later layer in
+//! front of the router, and until then the listener is bound to loopback.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use ethogram_timeline::clock::Clock;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::follow::{Published, Shared};
+use crate::{metrics, page, sql, status, timeline};
+
+/// Scripts and styles are files of ours: text that was recorded can never run on the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// What handlers share.
+pub(crate) struct Surface {
+    pub(crate) config: Config,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started_ns: i64,
+    pub(crate) series: metrics::Kept,
+    shared: Shared,
+}
+
+impl Surface {
+    pub(crate) fn new(
+        config: Config,
+        engine: Engine,
+        shared: Shared,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let started_ns = clock.now_ns();
+        let series = metrics::Kept::new(config.metrics.series_max);
+        Self { config, engine, clock, started_ns, series, shared }
+    }
+
+    /// What the follower published last. Do not hold it over an await.
+    pub(crate) fn published(&self) -> Guard<Arc<Published>> {
+        self.shared.load()
+    }
+}
+
+/// The router of the query role.
+pub(crate) fn router(surface: Arc<Surface>) -> Router {
+    Router::new()
+        .route("/api/v1/sql", post(sql::post))
+        .route("/api/v1/sessions/{id}/timeline", get(timeline::get))
+        .route("/metrics", get(metrics::get))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status::get))
+        .fallback_service(get(page::get))
+        .with_state(surface)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::map_response(secured))
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(surface): State<Arc<Surface>>) -> Response {
+    match status::unready(&surface.published()) {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+/// One request's panic is one request's answer.
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a message");
+    ApiError::internal(&format!("a handler panicked: {message}")).into_response()
+}
+
+async fn secured(mut response: Response) -> Response {
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        // Another site may not read our answers as scripts or images.
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,127 @@
+//! Connections: accepting them, limiting them, and letting them end.
+//!
+//! A client that dawdles over its header is cut off; one connection too many waits to be accepted.
+//! At the end no new connection is taken, open requests may finish, and what does not is dropped.
+//!
+//! It is not the router: it does not know what is asked.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::config::HttpConfig;
+
+/// Headers of one request. Browsers send some twenty.
+const HEADERS_MAX: usize = 64;
+
+/// Bytes of one request's header. Browsers send two KiB, cookies included.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// Requests at once on one HTTP/2 connection: what browsers assume.
+const STREAMS_MAX: u32 = 100;
+
+/// Seconds between HTTP/2 pings: a peer that is gone is noticed within two of them.
+const PING_SECONDS: u64 = 30;
+
+/// How long accepting rests after it failed: running out of file descriptors ends only when
+/// connections end, and trying again at once would burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` until `shutdown`, then lets open requests end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: &HttpConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let connections_max = config.connections_max.clamp(1, Semaphore::MAX_PERMITS >> 3);
+    let open = Arc::new(Semaphore::new(connections_max));
+    let builder = builder(config);
+    let (stop, stopping) = watch::channel(false);
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &open) => accepted,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let connection = connection(builder.clone(), stream, router.clone(), stopping.clone());
+        tokio::spawn(async move {
+            connection.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+    let drained =
+        tokio::time::timeout(Duration::from_secs(config.drain_seconds), open.acquire_many(all));
+    if drained.await.is_err() {
+        tracing::warn!("requests were still open at the end");
+    }
+}
+
+fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(config.header_seconds))
+        .max_headers(HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(Duration::from_secs(PING_SECONDS));
+    builder
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    open: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(open).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _peer)) => Some((stream, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection was not accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn connection(
+    builder: auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    // Answers are small and somebody waits for them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps its delay");
+    }
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

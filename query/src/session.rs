@@ -1,0 +1,172 @@
+//! A SQL session: our tables, views and functions over one snapshot, and nothing else.
+//!
+//! Each statement has a session of its own, made from a template in microseconds, so that nothing
+//! a statement does can be seen by the next one, and all tables of a statement are of one snapshot.
+//!
+//! It is not the guard, nor the budget: see [`crate::guard`] and [`crate::engine`].
+//!
+//! Invariants: the catalogue holds the tables of [`Table::ALL`] and the views of `views.sql`; the
+//! only files that can be opened are the store's; memory and spilling are bounded for all
+//! sessions together. `information_schema` is on, since `SHOW TABLES` and every client's
+//! completion read it; its table of settings is refused by the guard.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider,
+};
+use datafusion::common::{Result, plan_err};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::{SessionContext, SessionState};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use ethogram_timeline::store::{Snapshot, Table};
+
+use crate::config::SqlConfig;
+use crate::error::QueryError;
+use crate::functions;
+use crate::parts::PartFiles;
+use crate::tables::TimelineTable;
+
+/// The catalogue and the schema that statements need not name.
+const CATALOG: &str = "ethogram";
+const SCHEMA: &str = "public";
+
+/// The views, as a person reads them.
+const VIEWS: &str = include_str!("views.sql");
+
+/// What all sessions have in common.
+#[derive(Debug)]
+pub struct Template {
+    state: SessionState,
+    views: Vec<View>,
+    files: PartFiles,
+}
+
+/// A view: its query is planned again for each snapshot, since a plan holds the snapshot's tables.
+#[derive(Debug)]
+struct View {
+    name: String,
+    definition: String,
+    query: Statement,
+}
+
+impl Template {
+    /// A template over the store's directory, which must exist. Spills go to `spill` inside it.
+    pub fn open(limits: &SqlConfig, store: &Path) -> Result<Self, QueryError> {
+        let files = PartFiles::open(store).map_err(QueryError::Store)?;
+        let engine = |error| QueryError::Engine(Box::new(error));
+        let runtime = runtime(limits, &files, &store.join("spill")).map_err(engine)?;
+        let views = parse_views(VIEWS).map_err(engine)?;
+        Ok(Self { state: state(limits, runtime), views, files })
+    }
+
+    /// A session pinned to `snapshot`.
+    pub async fn session(&self, snapshot: &Arc<Snapshot>) -> Result<SessionContext> {
+        let schema = Arc::new(MemorySchemaProvider::new());
+        for table in Table::ALL {
+            let rows = TimelineTable::new(table, Arc::clone(snapshot), self.files.clone());
+            schema.register_table(String::from(table.name()), Arc::new(rows))?;
+        }
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(SCHEMA, Arc::clone(&schema) as Arc<dyn SchemaProvider>)?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(String::from(CATALOG), Arc::new(catalog));
+        let state = SessionStateBuilder::new_from_existing(self.state.clone())
+            .with_catalog_list(Arc::new(catalogs))
+            .build();
+        for view in &self.views {
+            let plan = state.statement_to_plan(view.query.clone()).await?;
+            let table = ViewTable::new(plan, Some(view.definition.clone()));
+            schema.register_table(view.name.clone(), Arc::new(table))?;
+        }
+        Ok(SessionContext::new_with_state(state))
+    }
+
+    /// Bytes that running statements hold now.
+    pub fn memory_bytes(&self) -> usize {
+        self.state.runtime_env().memory_pool.reserved()
+    }
+}
+
+/// Memory and disk for all sessions together.
+fn runtime(limits: &SqlConfig, files: &PartFiles, spill: &Path) -> Result<Arc<RuntimeEnv>> {
+    // What a process that was killed had spilled is nobody's any more.
+    if spill.exists() {
+        std::fs::remove_dir_all(spill)?;
+    }
+    std::fs::create_dir_all(spill)?;
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![spill.to_path_buf()]))
+        .with_max_temp_directory_size(limits.spill_bytes);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
+        .with_disk_manager_builder(disk)
+        .with_object_store_registry(files.registry()?)
+        .build_arc()
+}
+
+fn state(limits: &SqlConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    if limits.partitions > 0 {
+        config = config.with_target_partitions(limits.partitions);
+    }
+    let options = config.options_mut();
+    options.execution.time_zone = Some(String::from("UTC"));
+    options.execution.enable_recursive_ctes = false;
+    let mut state = SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+        .build();
+    adjust_functions(&mut state);
+    state
+}
+
+/// Adds our functions and takes out what is refused, aliases included.
+fn adjust_functions(state: &mut SessionState) {
+    use datafusion::execution::FunctionRegistry;
+    const KNOWN: &str = "an in-memory registry takes every function";
+    for (name, _reason) in functions::REFUSED {
+        state.deregister_udf(name).expect(KNOWN);
+        state.deregister_udaf(name).expect(KNOWN);
+        state.deregister_udtf(name).expect(KNOWN);
+    }
+    for function in functions::aggregates() {
+        state.register_udaf(function).expect(KNOWN);
+    }
+    for function in functions::scalars() {
+        state.register_udf(function).expect(KNOWN);
+    }
+}
+
+/// The `CREATE VIEW` statements of a text.
+fn parse_views(text: &str) -> Result<Vec<View>> {
+    DFParser::parse_sql(text)?
+        .into_iter()
+        .map(|statement| match statement {
+            Statement::Statement(statement) => match *statement {
+                SqlStatement::CreateView(view) => Ok(View {
+                    name: view.name.to_string(),
+                    definition: view.query.to_string(),
+                    query: Statement::Statement(Box::new(SqlStatement::Query(view.query))),
+                }),
+                other => plan_err!("views.sql holds {other}"),
+            },
+            other => plan_err!("views.sql holds {other}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

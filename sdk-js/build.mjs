@@ -1,0 +1,68 @@
+// Builds dist/ from src/, or with --check proves that dist/ is what src/ gives and is small enough.
+import { build } from "esbuild";
+import { readFile, writeFile, mkdir } from "node:fs/promises";
+import { gzipSync, constants } from "node:zlib";
+import { join, dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/**
+ * Most bytes of dist/beacon.js after gzip -9: 6 KiB. The nearest OTLP client, without sessions,
+ * attempts or abandonments, has 26.8 KB; who ships this on every page counts kilobytes.
+ */
+const BEACON_GZIP_BYTES_MAX = 6 * 1024;
+
+/**
+ * Properties that only this bundle reads and writes, and that may be shortened. No name of a browser
+ * API, of the wire, of storage or of the configuration may stand here; 180 bytes after gzip.
+ */
+const INTERNAL_PROPERTIES = [
+  "atMs", "attempt", "attempts", "before", "begin", "carry", "cause", "count", "dropped", "endMs", "erase",
+  "firstMs", "intent", "isSpan", "left", "lose", "navigatedMs", "note", "nudge", "number", "opened", "previous",
+  "putBack", "repeat", "request", "resource", "restore", "sequence", "session", "sighted", "span", "startMs",
+  "startedSince", "take", "touch", "trace", "untilMs", "verdict", "waiting",
+];
+
+const outputs = [
+  { file: "dist/beacon.js", entry: "src/iife.ts", format: "iife" },
+  { file: "dist/ethogram.mjs", entry: "src/index.ts", format: "esm" },
+];
+
+async function bundle({ entry, format }) {
+  const result = await build({
+    absWorkingDir: here,
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    format,
+    target: "es2020",
+    charset: "ascii",
+    legalComments: "none",
+    mangleProps: new RegExp(`^(${INTERNAL_PROPERTIES.join("|")})$`),
+    write: false,
+  });
+  return Buffer.from(result.outputFiles[0].contents);
+}
+
+const checking = process.argv.includes("--check");
+for (const output of outputs) {
+  const path = join(here, output.file);
+  const built = await bundle(output);
+  if (checking) {
+    const committed = await readFile(path).catch(() => Buffer.alloc(0));
+    if (!built.equals(committed)) {
+      console.error(`${output.file} is not what src/ gives: run \`npm run build\` and commit it`);
+      process.exitCode = 1;
+    }
+  } else {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, built);
+  }
+  const gzip = gzipSync(built, { level: constants.Z_BEST_COMPRESSION }).length;
+  console.log(`${output.file}: ${built.length} bytes, ${gzip} after gzip -9`);
+  if (output.format == "iife" && gzip > BEACON_GZIP_BYTES_MAX) {
+    console.error(`${output.file} is larger than ${BEACON_GZIP_BYTES_MAX} bytes after gzip -9`);
+    process.exitCode = 1;
+  }
+}

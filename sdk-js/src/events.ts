@@ -1,0 +1,85 @@
+// What happens on the page besides requests: navigations, bursts of clicks, uncaught errors.
+
+import { now } from "./clock";
+import { withoutQuery } from "./encode";
+import type { Input } from "./input";
+import type { Page } from "./page";
+import { listen, patch, quietly } from "./patch";
+import type { Recorder } from "./recorder";
+
+/** Three clicks within a second on one thing: nobody needs that, unless nothing happens. */
+const BURST_CLICKS = 3;
+const BURST_MS = 1_000;
+/** An error thrown in a loop is told often enough by this many. */
+const EXCEPTIONS_MAX = 20;
+/** The head of a message says what is wrong; its tail is where data ends up. */
+const MESSAGE_CHARS_MAX = 256;
+
+/** The page's first records. */
+export function recordArrival(page: Page, recorder: Recorder): void {
+  recorder.navigation(page.navigation, page.before?.page);
+  if (page.navigation == "reload" && page.before) {
+    recorder.event("behavior.refresh", {
+      "behavior.previous_page_id": page.before.page,
+      "behavior.pending_requests": page.before.pending,
+    });
+  }
+}
+
+/** Changes of address within the document. Setting the same address again is bookkeeping. */
+export function watchRoutes(recorder: Recorder, input: Input, signal: AbortSignal): void {
+  let place = withoutQuery(location);
+  const changed = (type: string): void => {
+    if (place == (place = withoutQuery(location))) return;
+    input.navigatedMs = now();
+    recorder.navigation(type);
+  };
+  listen(window, "popstate", signal, () => changed("traverse"));
+  for (const type of ["push", "replace"] as const) {
+    patch(history, `${type}State`, signal, (original) => function (this: History, ...args: unknown[]): void {
+      original.apply(this, args as never);
+      quietly(() => changed(type));
+    });
+  }
+}
+
+/** Bursts of clicks, each told once, when it is over. */
+export function watchClicks(recorder: Recorder, signal: AbortSignal): void {
+  let target: EventTarget | null = null;
+  let times: number[] = [];
+  let timer: number | undefined;
+  const finish = (): void => {
+    if (times.some((time, index) => time - times[index - BURST_CLICKS + 1]! <= BURST_MS)) {
+      recorder.event("behavior.click_burst", {
+        "behavior.click_count": times.length,
+        "app.widget.id": (target as Element).id || undefined,
+      });
+    }
+    times = [];
+  };
+  listen(window, "click", signal, (event) => {
+    if (!event.isTrusted) return;
+    clearTimeout(timer);
+    if (event.target != target) finish();
+    target = event.target;
+    times.push(now());
+    timer = setTimeout(finish, BURST_MS) as unknown as number;
+  });
+  listen(window, "pagehide", signal, finish);
+}
+
+/** Uncaught errors and rejections. */
+export function watchErrors(recorder: Recorder, signal: AbortSignal): void {
+  let count = 0;
+  listen(window, "error unhandledrejection", signal, (event: Partial<ErrorEvent & PromiseRejectionEvent>) => {
+    // A resource that did not load is an error event too, of its element and without a message.
+    if ((event.type == "error" && !event.message) || count++ >= EXCEPTIONS_MAX) return;
+    const error = event.error || event.reason;
+    recorder.event("exception", {
+      "exception.type": ("" + (error?.name || typeof error)).slice(0, MESSAGE_CHARS_MAX),
+      "exception.message": ("" + (error?.message || event.message || error))
+        .replace(/(\w+:\/\/[^\s?#]+)[?#]\S*/g, "$1")
+        .slice(0, MESSAGE_CHARS_MAX),
+    });
+  });
+}

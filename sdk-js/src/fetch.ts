@@ -1,0 +1,65 @@
+// fetch, watched. The page gets what the native function gives: the same promise value, the same
+// errors, bodies and streams untouched. Whatever goes wrong here, the page's request is sent as it was.
+
+import type { Attempt, Failure } from "./attempts";
+import { patch, quietly } from "./patch";
+import { propagation } from "./propagate";
+import type { Requests } from "./requests";
+
+type FetchArguments = [input: RequestInfo | URL, init?: RequestInit];
+
+/** Patches `window.fetch`. */
+export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boolean, signal: AbortSignal): void {
+  patch(window, "fetch", signal, (original) => function (this: Window, ...args: FetchArguments): Promise<Response> {
+    let sent = args;
+    let attempt: Attempt | undefined;
+    let aborting: AbortSignal | null | undefined;
+    quietly(() => {
+      const [input, init = {}] = args;
+      const request = input instanceof Request ? input : undefined;
+      const url = new URL(request ? request.url : "" + input, document.baseURI);
+      const headers = new Headers(init.headers || request?.headers);
+      const traceparent = headers.get("traceparent");
+      aborting = init.signal || request?.signal;
+      if (aborting?.aborted) return;
+      attempt = requests.begin(init.method || request?.method || "GET", url, init.body, traceparent);
+      if (attempt && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
+        sent = withHeaders(args, propagation(attempt, traceparent, headers.get("baggage")), headers);
+      }
+    });
+    const promise = original.apply(this, sent);
+    // The derived promise is the page's, so that a rejection nobody handles stays unhandled.
+    return attempt
+      ? promise.then(
+          (response: Response) => {
+            quietly(() => requests.end(attempt, "", response.status, response.headers.get("retry-after")));
+            return response;
+          },
+          (error: unknown) => {
+            quietly(() => requests.end(attempt, classify(error, aborting)));
+            throw error;
+          },
+        )
+      : promise;
+  });
+}
+
+/**
+ * The same arguments with more headers. Neither the page's Request nor its init is changed: it may
+ * use them again. A Request, or an init that is not a plain object, is copied by the constructor,
+ * as fetch itself would do; copying a Request through an init would lose its referrer.
+ */
+function withHeaders([input, init]: FetchArguments, added: [string, string][], headers: Headers): FetchArguments {
+  const isPlain = !(input instanceof Request) && (!init || init.constructor == Object);
+  const request = isPlain ? { ...init, headers } : new Request(input, init);
+  for (const [name, value] of added) request.headers.append(name, value);
+  return isPlain ? [input, request] : [request as Request];
+}
+
+/** Why a fetch was rejected. A signal's reason that speaks of time is a timeout, whoever made it. */
+function classify(error: unknown, signal: AbortSignal | null | undefined): Failure {
+  const aborted = signal?.aborted;
+  const { name, code, message } = ((aborted && signal.reason) || error || {}) as Record<string, unknown>;
+  if (aborted && /time/i.test(`${name}${code}${message}`)) return "timeout";
+  return aborted || name == "AbortError" ? "abort" : "network";
+}

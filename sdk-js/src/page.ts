@@ -1,0 +1,61 @@
+// The document and its tab. The tab's record in sessionStorage carries over from one document to
+// the next: who was before, and what was left unfinished there.
+
+import type { Carried } from "./attempts";
+import { randomHex } from "./ids";
+import { readJson, writeJson } from "./storage";
+
+const STORAGE_KEY = "ethogram.tab";
+
+interface TabRecord {
+  tab: string;
+  page: string;
+  /** A document of this tab is alive. Found set by a new document, the record was copied. */
+  open: boolean;
+  /** Requests still waiting when the document left. */
+  pending: number;
+  keys: Carried[];
+}
+
+export interface Page {
+  readonly id: string;
+  readonly tab: string;
+  /** navigate, reload or back_forward. */
+  readonly navigation: string;
+  /** The document before this one in the same tab. */
+  readonly before: TabRecord | undefined;
+  /** Next number in the order of the page's records. */
+  sequence(): number;
+  /** Notes whether the document lives, and when it leaves, what it leaves behind. */
+  note(open: boolean, pending?: number, keys?: Carried[]): void;
+  erase(): void;
+}
+
+/**
+ * Opens the page. Duplicating a tab, or opening one from it, copies sessionStorage while the first
+ * document still lives; such a copy gets a tab id of its own. After a crash the record is also
+ * found open, and a reload tells that it is the same tab.
+ *
+ * A frame reads the tab's record and never writes it: the tab's story is that of its top document.
+ */
+export function openPage(storage: Storage | undefined, navigation: string, isTop: boolean): Page {
+  const found = readJson<TabRecord>(storage, STORAGE_KEY);
+  const before = found && isTop && (!found.open || navigation == "reload") ? found : undefined;
+  const id = randomHex(8);
+  const tab = before?.tab || (!isTop && found?.tab) || randomHex(8);
+  const write = (record: TabRecord | undefined): void => {
+    if (isTop) writeJson(storage, STORAGE_KEY, record);
+  };
+  let sequence = 0;
+  const page: Page = {
+    id,
+    tab,
+    navigation,
+    before,
+    sequence: () => sequence++,
+    note: (open, pending = 0, keys = []) => write({ tab, page: id, open, pending, keys }),
+    erase: () => write(undefined),
+  };
+  page.note(true);
+  return page;
+}

@@ -1,0 +1,31 @@
+// Who may know which trace and session a request belongs to: the page's own origin and those the
+// page has listed. Anybody else would learn of the visitor, and cross-origin calls that were simple
+// would need a preflight.
+
+import type { Attempt } from "./attempts";
+
+/** W3C limit of a baggage header; beyond it servers drop the whole, so ours is left out. */
+const BAGGAGE_BYTES_MAX = 8192;
+
+/** A test for URLs that may carry our headers. */
+export function createAllowance(ownOrigin: string, propagate: string[]): (url: URL) => boolean {
+  return ({ origin }) =>
+    [ownOrigin, ...propagate].some((entry) => {
+      const [head, tail] = entry.split("*");
+      return origin == entry || (tail && origin.startsWith(head!) && origin.endsWith(tail));
+    });
+}
+
+/** The trace a request already names: another SDK's, or the page's own. Adopted, never replaced. */
+export const adoptedTrace = (traceparent: string | null | undefined): string | undefined =>
+  /^..-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-/.exec(traceparent || "")?.[1];
+
+/** The headers to add to what the request has. */
+export function propagation(attempt: Attempt, traceparent?: string | null, baggage?: string | null): [string, string][] {
+  const added: [string, string][] = [];
+  if (!traceparent) added.push(["traceparent", `00-${attempt.trace}-${attempt.span}-01`]);
+  const member = "session.id=" + attempt.session;
+  const members = baggage ? baggage + "," + member : member;
+  if (!/(^|,\s*)session\.id=.*,/.test(members) && members.length <= BAGGAGE_BYTES_MAX) added.push(["baggage", member]);
+  return added;
+}

@@ -1,0 +1,52 @@
+// Records waiting to be sent. Bounded: in an outage of the collector the oldest are dropped and
+// counted, because what users do now tells more than what they did before.
+
+import type { Entry } from "./encode";
+
+/** Characters, hence bytes, kept while the collector does not answer: some 400 records. */
+const QUEUE_BYTES_MAX = 262_144;
+
+export interface Queue {
+  put(entry: Entry): void;
+  /** The oldest records of one session, of at most `bytesMax` together, or one that alone is larger. */
+  take(bytesMax: number): Entry[];
+  /** Returns what could not be delivered to the place it came from. */
+  putBack(entries: Entry[]): void;
+  /** Counts records lost elsewhere. */
+  lose(count: number): void;
+  bytes(): number;
+  /** Records lost since the page began, sent along as `behavior.dropped_records`. */
+  dropped(): number;
+}
+
+export function createQueue(limit = QUEUE_BYTES_MAX): Queue {
+  let entries: Entry[] = [];
+  let bytes = 0;
+  let dropped = 0;
+  const join = (first: Entry[], second: Entry[]): void => {
+    entries = first.concat(second);
+    bytes = entries.reduce((sum, entry) => sum + entry.text.length, 0);
+    while (bytes > limit) {
+      bytes -= entries.shift()!.text.length;
+      dropped++;
+    }
+  };
+  return {
+    put: (entry) => join(entries, [entry]),
+    take(bytesMax) {
+      let sum = 0;
+      const end = entries.findIndex(
+        (entry, index) => (sum += entry.text.length + 1) > bytesMax && index > 0 || entry.session != entries[0]!.session,
+      );
+      const taken = end < 0 ? entries : entries.slice(0, end);
+      join([], entries.slice(taken.length));
+      return taken;
+    },
+    putBack: (returned) => join(returned, entries),
+    lose: (count) => {
+      dropped += count;
+    },
+    bytes: () => bytes,
+    dropped: () => dropped,
+  };
+}

@@ -1,0 +1,218 @@
+//! One child process, kept alive.
+//!
+//! Its standard input is a pipe of which we hold the other end and into which nothing is ever
+//! written: when we end, however we end, the kernel closes it, and the child takes that as its
+//! own end.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::process::{Child as Process, Command};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::telemetry::Telemetry;
+
+use super::backoff::Backoff;
+use super::ready::Ready;
+use super::stop::Stop;
+
+/// Exit code of wrong usage or configuration. Starting again would not help.
+pub(crate) const EXIT_CONFIGURATION: u8 = 2;
+
+/// Exit code of an address or data directory that somebody else holds.
+pub(crate) const EXIT_TAKEN: u8 = 3;
+
+/// How often the ready file is looked for.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A child that ended for a reason the operator must mend. Its own message is on standard error.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot start, for the reason above")]
+pub(crate) struct Refused {
+    name: &'static str,
+    /// The exit code, which is ours too.
+    pub(crate) code: u8,
+}
+
+/// The arguments of a start: where the child served before, and which start it is, from 0.
+pub(crate) type Arguments = Box<dyn Fn(Option<&Ready>, u64) -> Vec<String> + Send + Sync>;
+
+/// What is kept alive, and how.
+pub(crate) struct Child {
+    /// The name in messages.
+    pub(crate) name: &'static str,
+    /// What it is started with.
+    pub(crate) arguments: Arguments,
+    /// The file it writes once it serves; none for a child that serves nothing.
+    pub(crate) ready_file: Option<PathBuf>,
+    /// How long it may take to stop.
+    pub(crate) patience: Duration,
+}
+
+/// How a life ended.
+enum End {
+    Stopped,
+    Died(ExitStatus),
+}
+
+impl Child {
+    /// Starts the child, again and again, until it is asked to stop. `ready` gets the addresses
+    /// of the first start; later starts serve on the same ones.
+    pub(crate) async fn keep(
+        self,
+        stop: Stop,
+        telemetry: Telemetry,
+        ready: watch::Sender<Option<Ready>>,
+    ) -> anyhow::Result<()> {
+        let mut backoff = Backoff::new();
+        for start in 0.. {
+            let born = Instant::now();
+            let bound = ready.borrow().clone();
+            let end = self.live(bound.as_ref(), start, &stop, &telemetry, &ready).await?;
+            telemetry.role_down(self.name);
+            let End::Died(status) = end else { return Ok(()) };
+            if self.is_over(status, ready.borrow().is_some())? {
+                return Ok(());
+            }
+            let wait = backoff.after(born.elapsed(), rand::random());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // A terminal's interrupt reaches the children before we have understood it.
+                () = stop.clone().requested() => return Ok(()),
+            }
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(child = self.name, %status, wait_ms, "it died; starting it again");
+            telemetry.role_restarted(self.name);
+        }
+        Ok(())
+    }
+
+    async fn live(
+        &self,
+        bound: Option<&Ready>,
+        start: u64,
+        stop: &Stop,
+        telemetry: &Telemetry,
+        ready: &watch::Sender<Option<Ready>>,
+    ) -> anyhow::Result<End> {
+        let mut process = self.spawn(bound, start)?;
+        // Waiting for a process closes its standard input, which would tell it to stop.
+        let input = process.stdin.take();
+        let serving = async {
+            if let Some(path) = &self.ready_file {
+                let addresses = until_ready(path).await;
+                telemetry.role_up(self.name);
+                ready.send_if_modified(|first| {
+                    let is_first = first.is_none();
+                    first.get_or_insert(addresses);
+                    is_first
+                });
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            status = process.wait() => return Ok(End::Died(status?)),
+            () = serving => {}
+            () = stop.clone().requested() => {}
+        }
+        drop(input);
+        self.end(process).await?;
+        Ok(End::Stopped)
+    }
+
+    fn spawn(&self, bound: Option<&Ready>, start: u64) -> anyhow::Result<Process> {
+        if let Some(path) = &self.ready_file {
+            // A file of an earlier life would announce this one before it serves.
+            std::fs::remove_file(path).ok();
+        }
+        let program = program()?;
+        Command::new(&program)
+            .args((self.arguments)(bound, start))
+            .stdin(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", program.display()))
+    }
+
+    async fn end(&self, mut process: Process) -> anyhow::Result<()> {
+        let id = process.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(id) = id {
+            // It may have ended meanwhile; then there is nobody to tell.
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).ok();
+        }
+        if tokio::time::timeout(self.patience, process.wait()).await.is_err() {
+            tracing::error!(child = self.name, patience = ?self.patience, "it did not stop in time and is killed");
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a child that died with `status` stays dead.
+    fn is_over(&self, status: ExitStatus, has_served: bool) -> Result<bool, Refused> {
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        if self.ready_file.is_none() {
+            // A child that serves nothing is a guest: the others do not end with it.
+            return Ok(matches!(code, Some(0 | EXIT_CONFIGURATION)));
+        }
+        match code {
+            Some(code @ EXIT_CONFIGURATION) => Err(Refused { name: self.name, code }),
+            // Once it has served, its port was taken while it was away; that may pass.
+            Some(code @ EXIT_TAKEN) if !has_served => Err(Refused { name: self.name, code }),
+            _ => Ok(false),
+        }
+    }
+}
+
+async fn until_ready(path: &Path) -> Ready {
+    loop {
+        if let Ok(Some(ready)) = Ready::read(path) {
+            std::fs::remove_file(path).ok();
+            return ready;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The file of this program. After an upgrade it is gone or another; the running program is still
+/// to be had from the kernel, and a supervisor must be able to start its children.
+fn program() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("the program's own file is unknown")?;
+    if path.exists() { Ok(path) } else { Ok(PathBuf::from("/proc/self/exe")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_operator_must_mend_is_final() {
+        let child = |ready_file| Child {
+            name: "query",
+            arguments: Box::new(|_, _| Vec::new()),
+            ready_file,
+            patience: Duration::ZERO,
+        };
+        let role = child(Some(PathBuf::from("ready")));
+        let guest = child(None);
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        let check = |child: &Child, status, has_served, expected: Result<bool, u8>| {
+            let verdict = child.is_over(status, has_served).map_err(|refused| refused.code);
+            assert_eq!(verdict, expected, "{status:?} has_served: {has_served}");
+        };
+        check(&role, exited(0), true, Ok(false));
+        check(&role, exited(1), false, Ok(false));
+        check(&role, exited(2), true, Err(2));
+        check(&role, exited(3), false, Err(3));
+        check(&role, exited(3), true, Ok(false));
+        check(&role, ExitStatus::from_raw(9), false, Ok(false));
+        check(&guest, exited(0), false, Ok(true));
+        check(&guest, exited(2), false, Ok(true));
+        check(&guest, exited(1), false, Ok(false));
+        check(&guest, ExitStatus::from_raw(9), false, Ok(false));
+    }
+}

@@ -1,0 +1,177 @@
+//! A simulated world: users, browsers and services, in real time, against a running collector.
+//!
+//! What it is: a discrete-event model, driven by a seed, whose users and services send what real
+//! ones would (bodies of the beacon, OTLP over gRPC and HTTP), together with the truth of what
+//! happened, counted by those who did it. Overload is a consequence: queues fill, callers time
+//! out and repeat, users lose patience, and that changes the load.
+//!
+//! What it is not: a load generator (it never sends faster than its world moves), a mock of the
+//! product (it shares no code with what reads its output), or a second client of anything but the
+//! collector's public doors. Invariants: the truth depends on scenario, seed, rate and duration
+//! alone, never on how the collector answers; senders keep bounded queues, honour Retry-After and
+//! count what they drop.
+
+mod beacon;
+mod browser;
+mod engine;
+mod logical;
+mod random;
+mod scenario;
+mod send;
+mod services;
+mod spans;
+mod truth;
+mod users;
+mod wire;
+mod world;
+
+pub(crate) use scenario::SCENARIOS;
+
+use anyhow::{Context as _, bail};
+use scenario::Scenario;
+use send::{Senders, Targets};
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+use world::World;
+
+/// The world moves in steps of at least this: finer ones cost wake-ups and show nowhere, since
+/// times inside the world are exact.
+const STEP_MIN: Duration = Duration::from_millis(20);
+
+/// The world moves at least this often, so that a shutdown or an end is noticed.
+const STEP_MAX: Duration = Duration::from_millis(200);
+
+/// After the end users finish what they wait for: three attempts of eight seconds and the
+/// back-offs fit in. What is still open then stays pending in the truth.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// A machine that slept this long is not caught up with; the world slept too.
+const LAG_MAX: Duration = Duration::from_secs(5);
+
+/// How long senders may take for what is queued at a regular end, and when interrupted.
+const DELIVERY_MAX: Duration = Duration::from_secs(20);
+const DELIVERY_INTERRUPTED_MAX: Duration = Duration::from_secs(2);
+
+/// What to simulate and where to send it.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// A name from [`SCENARIOS`].
+    pub(crate) scenario: String,
+    /// The same seed gives the same truth.
+    pub(crate) seed: u64,
+    /// The collector's door for beacons, `http://host:port`.
+    pub(crate) beacon: String,
+    /// Its door for OTLP over gRPC, `http://host:port`.
+    pub(crate) otlp_grpc: String,
+    /// Its door for OTLP over HTTP, `http://host:port`.
+    pub(crate) otlp_http: String,
+    /// The write key of the beacons.
+    pub(crate) write_key: String,
+    /// Sessions per second as a multiple of the scenario's; the services grow with it.
+    pub(crate) rate: f64,
+    /// When nobody comes any more; `None`: never.
+    pub(crate) duration: Option<Duration>,
+    /// Where the truth is written at the end, as JSON.
+    pub(crate) truth_file: Option<PathBuf>,
+}
+
+/// Runs the world until its duration is over and everybody has gone, or until `shutdown`. The
+/// truth is written in both cases; `drained` says which it was. A collector that cannot be
+/// reached is no error: its users would not stop either.
+pub(crate) async fn run(
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let scenario = chosen(&options)?;
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let epoch_ns = i64::try_from(since_epoch.as_nanos()).context("the clock is beyond 2262")?;
+    let targets = Targets {
+        beacon: options.beacon.clone(),
+        otlp_grpc: options.otlp_grpc.clone(),
+        otlp_http: options.otlp_http.clone(),
+        write_key: options.write_key.clone(),
+    };
+    let mut senders = Senders::start(&scenario, &targets, options.seed)?;
+    let mut world = World::new(scenario.clone(), options.seed, epoch_ns);
+    let drained = live(&mut world, &mut senders, options.duration, shutdown).await;
+    world.flush();
+    senders.take(world.take_output());
+    senders.close(if drained { DELIVERY_MAX } else { DELIVERY_INTERRUPTED_MAX }).await;
+    let mut truth = json!({
+        "scenario": scenario.name,
+        "seed": options.seed,
+        "rate": options.rate,
+        "duration_ms": options.duration.map(|duration| duration.as_millis() as u64),
+        "epoch_unix_ns": epoch_ns,
+        "drained": drained,
+        "delivery": senders.delivery(),
+    });
+    if let (Json::Object(truth), Json::Object(counted)) = (&mut truth, world.truth().json(&scenario)) {
+        truth.extend(counted);
+    }
+    match &options.truth_file {
+        Some(path) => write(path, &truth),
+        None => Ok(()),
+    }
+}
+
+fn chosen(options: &Options) -> anyhow::Result<Scenario> {
+    if !options.rate.is_finite() || options.rate <= 0.0 {
+        bail!("the rate must be a positive number, not {}", options.rate);
+    }
+    let Some(scenario) = Scenario::find(&options.scenario) else {
+        let names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+        bail!("no scenario is called {:?}; there are {}", options.scenario, names.join(", "));
+    };
+    Ok(scenario.scaled(options.rate))
+}
+
+/// Moves the world with the clock on the wall. True when it came to rest by itself.
+async fn live(
+    world: &mut World,
+    senders: &mut Senders,
+    duration: Option<Duration>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> bool {
+    tokio::pin!(shutdown);
+    let mut started = Instant::now();
+    let (mut reached, mut closing) = (Duration::ZERO, false);
+    loop {
+        let lag = started.elapsed().saturating_sub(reached);
+        if lag > LAG_MAX {
+            started += lag;
+            world.stood_still(nanoseconds(lag));
+        }
+        reached = started.elapsed().max(reached);
+        if let Some(duration) = duration.filter(|duration| !closing && reached >= *duration) {
+            world.advance(nanoseconds(duration));
+            world.close();
+            closing = true;
+        }
+        world.advance(nanoseconds(reached));
+        senders.take(world.take_output());
+        if closing && world.drained() {
+            return true;
+        }
+        if duration.is_some_and(|duration| reached > duration + DRAIN_MAX) {
+            return false;
+        }
+        let next = world.next_at_ns().map_or(STEP_MAX, Duration::from_nanos);
+        let step = next.saturating_sub(reached).clamp(STEP_MIN, STEP_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(step) => {}
+            () = &mut shutdown => return false,
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn write(path: &Path, truth: &Json) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(truth)?;
+    std::fs::write(path, text).with_context(|| format!("cannot write the truth to {}", path.display()))
+}

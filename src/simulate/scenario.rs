@@ -1,0 +1,281 @@
+//! What a world is made of, as data: regions and their users, pages, services, disturbances.
+//!
+//! Not behaviour: nothing here moves. A new scenario is a new value of [`Scenario`], most often
+//! the shop of [`shop`] and [`people`] with other numbers. Invariants: service
+//! [`GATEWAY`] is the one the browsers call; every [`Place`] names a route that exists (checked by a test).
+
+mod people;
+mod shop;
+
+use super::random::Distribution;
+
+/// The scenarios by name, with one sentence each.
+pub(crate) const SCENARIOS: &[(&str, &str)] = &[
+    ("demo", "a lively shop; every two minutes payment slows for 25 s and a retry storm grows"),
+    ("steady", "a healthy shop: few failures, few retries, amplification near 1"),
+    ("retry-storm", "payment slows from second 5 to 20 under callers that retry eagerly"),
+    ("slow-dependency", "the catalogue's database slows from second 5 to 25; few retry, many leave"),
+];
+
+/// The service that browsers call.
+pub(crate) const GATEWAY: usize = 0;
+
+/// A whole world.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// New sessions per second when nothing is disturbed.
+    pub(crate) sessions_per_s: f64,
+    /// Sessions that begin within the first second, most of them with short visits, so that a
+    /// newcomer sees rows at once.
+    pub(crate) early_sessions: u32,
+    pub(crate) regions: Vec<Region>,
+    pub(crate) pages: Vec<Page>,
+    pub(crate) browser: BrowserPolicy,
+    pub(crate) services: Vec<Service>,
+    pub(crate) disturbances: Vec<Disturbance>,
+}
+
+/// Where users are, and what they are like there.
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    /// ISO 3166-1 alpha-2 code of the country.
+    pub(crate) country: &'static str,
+    pub(crate) language: &'static str,
+    /// The share of all users, as a weight.
+    pub(crate) share: f64,
+    /// Round trip between a user and the gateway, in milliseconds.
+    pub(crate) round_trip: Distribution,
+    /// The share of sends that the network loses.
+    pub(crate) loss: f64,
+    /// How long users wait for a page before they act, in milliseconds.
+    pub(crate) patience: Distribution,
+    pub(crate) habits: Habits,
+    /// Public IPv4 networks of providers in the country: two first octets and the number of
+    /// second octets that belong to it.
+    pub(crate) networks: &'static [(u8, u8, u8)],
+}
+
+/// What users do when they are disappointed, as weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habits {
+    pub(crate) reload: f64,
+    /// Asking for the same once more without a reload; after a failure only.
+    pub(crate) repeat: f64,
+    pub(crate) leave: f64,
+    /// Going to another page of the shop.
+    pub(crate) navigate: f64,
+    /// Pressing cancel; while waiting only.
+    pub(crate) cancel: f64,
+    /// Waiting on, or going on without the failed part.
+    pub(crate) stay: f64,
+}
+
+/// A kind of page.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    /// The document's path, with `{id}` for the item.
+    pub(crate) path: &'static str,
+    /// What the page fetches when it opens.
+    pub(crate) loads: Vec<Fetch>,
+    /// How long a satisfied user stays before the next step, in milliseconds.
+    pub(crate) think: Distribution,
+    /// What a satisfied user does next, by weight.
+    pub(crate) choices: Vec<(f64, Choice)>,
+}
+
+/// A step of a satisfied user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Choice {
+    /// Open another document: the page of this index.
+    Go(usize),
+    /// Change the page within the document.
+    Push(usize),
+    /// Press a button that fetches.
+    Act(Fetch),
+    /// Type into a field that fetches at every key and aborts the fetch of the key before.
+    Type(Fetch),
+    /// Close the tab.
+    Leave,
+}
+
+/// What a page asks of the gateway.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetch {
+    pub(crate) method: &'static str,
+    /// The path with `{id}` for the item; also the gateway's route.
+    pub(crate) template: &'static str,
+    /// The index of the gateway's route.
+    pub(crate) route: usize,
+    /// Whether the user waits for it.
+    pub(crate) awaited: bool,
+    /// Whether the answer depends on the item the user looks at.
+    pub(crate) itemised: bool,
+}
+
+/// How the application's fetch wrapper behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BrowserPolicy {
+    /// Sends of one request at most, the first included.
+    pub(crate) attempts_max: u32,
+    /// The wait before the second attempt, in milliseconds; doubled before each further one.
+    pub(crate) back_off: Distribution,
+    /// A send without an answer for this long counts as failed, in milliseconds.
+    pub(crate) timeout_ms: u64,
+}
+
+/// A route of a service, by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) service: usize,
+    pub(crate) route: usize,
+}
+
+/// A service with a pool of workers, or a database with a pool of connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) name: &'static str,
+    pub(crate) kind: ServiceKind,
+    /// Requests served at the same time.
+    pub(crate) workers: usize,
+    /// Requests that may wait for a worker; one more is refused at once.
+    pub(crate) queue: usize,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// What a service is to its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServiceKind {
+    /// Called by HTTP, with spans of its own, sent to the collector as named.
+    Http(Transport),
+    /// Called by a driver: only the caller's spans show it. The value is `db.system.name`.
+    Database(&'static str),
+}
+
+/// How a service's SDK exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// OTLP over gRPC.
+    Grpc,
+    /// OTLP over HTTP, protobuf.
+    HttpProtobuf,
+    /// OTLP over HTTP, JSON, gzip.
+    HttpJsonGzip,
+}
+
+/// What a service can be asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    /// The HTTP method; of a database, the operation.
+    pub(crate) method: &'static str,
+    /// The path template; of a database, the collection.
+    pub(crate) template: &'static str,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A step of a handler. The steps run one after the other; the worker is held throughout.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Work of its own, in milliseconds.
+    Work(Distribution),
+    /// Calls made at the same time, all awaited.
+    Call(Vec<Call>),
+    /// Goes past the next `skip` steps when the item was filled less than `ttl_ms` ago.
+    UnlessCached { ttl_ms: u64, skip: usize },
+    /// Marks the item as filled.
+    Fill,
+}
+
+/// A call from a handler to another place, with the caller's retry loop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) to: Place,
+    pub(crate) timeout_ms: u64,
+    /// Sends at most, the first included.
+    pub(crate) attempts_max: u32,
+    /// The wait before a retry, in milliseconds.
+    pub(crate) back_off: Distribution,
+    /// Whether the caller's SDK writes `http.request.resend_count`.
+    pub(crate) annotated: bool,
+    /// Whether the handler fails when the call does.
+    pub(crate) needed: bool,
+}
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Disturbance {
+    pub(crate) effect: Effect,
+    pub(crate) first_s: u64,
+    pub(crate) lasts_s: u64,
+    /// Seconds between two beginnings; `None`: it happens once.
+    pub(crate) every_s: Option<u64>,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Effect {
+    /// The work of a service takes this many times as long.
+    Slow { service: usize, factor: f64 },
+    /// The network loses this share of the sends of a region.
+    Lose { region: usize, share: f64 },
+}
+
+impl Scenario {
+    /// The scenario of this name.
+    pub(crate) fn find(name: &str) -> Option<Scenario> {
+        match name {
+            "demo" => Some(shop::demo()),
+            "steady" => Some(shop::steady()),
+            "retry-storm" => Some(shop::retry_storm()),
+            "slow-dependency" => Some(shop::slow_dependency()),
+            _ => None,
+        }
+    }
+
+    /// The world for `rate` times the users: the services grow with it, so that the scenario
+    /// stays the same story. Capacity never falls below one worker.
+    pub(crate) fn scaled(mut self, rate: f64) -> Scenario {
+        self.sessions_per_s *= rate;
+        for service in &mut self.services {
+            service.workers = ((service.workers as f64 * rate).ceil() as usize).max(1);
+            service.queue = (service.queue as f64 * rate).ceil() as usize;
+        }
+        self
+    }
+
+    /// The route at a place.
+    pub(crate) fn route(&self, place: Place) -> &Route {
+        &self.services[place.service].routes[place.route]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_found_and_consistent() {
+        for (name, _) in SCENARIOS {
+            let scenario = Scenario::find(name).expect("a listed scenario exists");
+            assert_eq!(scenario.name, *name);
+            assert!(matches!(scenario.services[GATEWAY].kind, ServiceKind::Http(_)));
+            for service in &scenario.services {
+                for step in service.routes.iter().flat_map(|route| &route.steps) {
+                    let Step::Call(calls) = step else { continue };
+                    for call in calls {
+                        assert!(call.to.route < scenario.services[call.to.service].routes.len());
+                    }
+                }
+            }
+            for page in &scenario.pages {
+                for (_, choice) in &page.choices {
+                    let (Choice::Go(page) | Choice::Push(page)) = choice else { continue };
+                    assert!(*page < scenario.pages.len());
+                }
+                for fetch in &page.loads {
+                    assert_eq!(scenario.services[GATEWAY].routes[fetch.route].template, fetch.template);
+                }
+            }
+        }
+    }
+}

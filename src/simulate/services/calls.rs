@@ -1,0 +1,169 @@
+//! A service as a caller: send, wait, time out, try again.
+//!
+//! Not the callee: see the parent module. Invariants: every send emits exactly one CLIENT span,
+//! when the caller stops waiting for it; a reply that comes later is ignored, though the callee
+//! did the work; sends never exceed the call's `attempts_max`.
+
+use super::super::engine::MILLISECOND_NS;
+use super::super::logical::Logical;
+use super::super::random::Distribution;
+use super::super::scenario::{Call, Place, Step};
+use super::super::spans;
+use super::super::wire::SpanId;
+use super::super::world::{Context, Event};
+use super::{Arrival, Caller, Fleet, JobId, Reply, SendId};
+
+/// One way between two services of a site, in milliseconds.
+const WAY: Distribution = Distribution::LogNormal(0.25, 0.3);
+
+/// What a gateway answers when what it needs timed out.
+const GATEWAY_TIMEOUT: u16 = 504;
+
+/// What a gateway answers when what it needs failed.
+const BAD_GATEWAY: u16 = 502;
+
+/// One call of a handler, over all its sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    job: JobId,
+    pub(crate) call: Call,
+    logical: Logical,
+}
+
+/// One send on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Send {
+    pub(crate) site: Site,
+    /// 1 is the first.
+    pub(crate) attempt: u32,
+    pub(crate) sent_ns: u64,
+    pub(crate) span_id: SpanId,
+}
+
+/// How a send ended for its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Status(u16),
+    Refused,
+    Timeout,
+}
+
+impl Ended {
+    fn ok(self) -> bool {
+        matches!(self, Self::Status(status) if status < 500)
+    }
+}
+
+impl Fleet {
+    /// Begins the call `index` of the step the job is at.
+    pub(super) fn call(&mut self, context: &mut Context, id: JobId, index: usize) {
+        let job = self.jobs.get_mut(&id).expect("the job is at this step");
+        let Step::Call(calls) = &context.scenario.route(job.arrival.place).steps[job.step] else {
+            return;
+        };
+        let call = calls[index];
+        let ordinal = ordinal(&mut job.made, call.to);
+        let (request, parent) = (job.arrival.request, job.arrival.logical);
+        let caller = job.arrival.place.service;
+        let (logical, new) = context.calls.call(request, parent, call.to, ordinal);
+        let hop = context.truth.hop(Some(caller), call.to);
+        hop.first_attempts += 1;
+        hop.logical_calls += u64::from(new);
+        self.send(context, Site { job: id, call, logical }, 1);
+    }
+
+    /// Sends once more after the back-off.
+    pub(crate) fn resend(&mut self, context: &mut Context, site: Site, attempt: u32) {
+        self.send(context, site, attempt);
+    }
+
+    /// A reply came. Nobody waits any more when the send has timed out.
+    pub(crate) fn reply(&mut self, context: &mut Context, send: SendId, reply: Reply) {
+        let ended = match reply {
+            Reply::Status(status) => Ended::Status(status),
+            Reply::Refused => Ended::Refused,
+        };
+        self.send_ended(context, send, ended);
+    }
+
+    /// The caller's patience with a send is over.
+    pub(crate) fn timed_out(&mut self, context: &mut Context, send: SendId) {
+        self.send_ended(context, send, Ended::Timeout);
+    }
+
+    fn send(&mut self, context: &mut Context, site: Site, attempt: u32) {
+        let id = SendId(self.number());
+        let send =
+            Send { site, attempt, sent_ns: context.schedule.now_ns(), span_id: context.ids.id() };
+        let way_ns = WAY.draw_ns(&mut self.random);
+        let way_back_ns = WAY.draw_ns(&mut self.random);
+        let job = self.jobs.get(&site.job).expect("a handler outlives its calls");
+        let caller = job.arrival.place.service;
+        let hop = context.truth.hop(Some(caller), site.call.to);
+        hop.sends += 1;
+        hop.retries += u64::from(attempt > 1);
+        context.calls.hold(job.arrival.request);
+        let arrival = Arrival {
+            place: site.call.to,
+            request: job.arrival.request,
+            logical: site.logical,
+            trace_id: job.arrival.trace_id,
+            parent: send.span_id,
+            caller: Caller::Service { send: id, service: caller },
+            item: job.arrival.item,
+            client: None,
+            way_back_ns,
+        };
+        self.sends.insert(id, send);
+        context.schedule.after(way_ns, Event::Arrive(Box::new(arrival)));
+        let timeout_ns = site.call.timeout_ms * MILLISECOND_NS;
+        context.schedule.after(timeout_ns, Event::CallTimeout(id));
+    }
+
+    fn send_ended(&mut self, context: &mut Context, id: SendId, ended: Ended) {
+        let Some(send) = self.sends.remove(&id) else { return };
+        let (site, attempt) = (send.site, send.attempt);
+        let job = self.jobs.get(&site.job).expect("a handler outlives its calls");
+        let caller = job.arrival.place.service;
+        let span = spans::client(context, job, &send, ended);
+        self.emit(context, caller, span);
+        if ended == Ended::Timeout {
+            context.truth.hop(Some(caller), site.call.to).timeouts += 1;
+        }
+        if !ended.ok() && attempt < site.call.attempts_max {
+            let back_off_ns = site.call.back_off.draw_ns(&mut self.random);
+            context.schedule.after(back_off_ns, Event::CallResend(site, attempt + 1));
+        } else {
+            self.call_ended(context, site, ended);
+        }
+    }
+
+    fn call_ended(&mut self, context: &mut Context, site: Site, ended: Ended) {
+        let job = self.jobs.get_mut(&site.job).expect("a handler outlives its calls");
+        job.open_calls -= 1;
+        if !ended.ok() && site.call.needed {
+            job.status = match ended {
+                Ended::Timeout | Ended::Status(GATEWAY_TIMEOUT) => GATEWAY_TIMEOUT,
+                Ended::Refused | Ended::Status(_) => BAD_GATEWAY,
+            };
+        }
+        if job.open_calls > 0 {
+            return;
+        }
+        if job.status >= 500 {
+            self.finish(context, site.job);
+        } else {
+            job.step += 1;
+            self.proceed(context, site.job);
+        }
+    }
+}
+
+fn ordinal(made: &mut Vec<(Place, u16)>, place: Place) -> u16 {
+    if let Some((_, count)) = made.iter_mut().find(|(known, _)| *known == place) {
+        *count += 1;
+        return *count;
+    }
+    made.push((place, 0));
+    0
+}

@@ -1,0 +1,239 @@
+//! The world: users, browsers and services under one clock.
+//!
+//! Not real time and not a network: time moves when it is told to, and what leaves the world is
+//! left in [`Output`] for somebody else to send. Invariant: given scenario, seed and the times of
+//! `close`, the truth is always the same; what becomes of the output changes nothing here. Only
+//! identifiers also depend on the epoch, so that two runs over one data directory do not collide.
+
+use super::beacon::Body;
+use super::browser::{AttemptEnd, AttemptId, Browser, PageId};
+use super::engine::{SECOND_NS, Schedule};
+use super::logical::{LogicalCalls, RequestId};
+use super::random::Random;
+use super::scenario::{Effect, Fetch, Scenario};
+use super::services::{Arrival, Export, Fleet, JobId, Reply, SendId, Site};
+use super::truth::{RegionTruth, Truth};
+use super::users::{Opening, SessionId, Users};
+use std::sync::Arc;
+
+/// Streams of chance, one for each part.
+const USERS_STREAM: u64 = 1;
+const BROWSER_STREAM: u64 = 2;
+const SERVICES_STREAM: u64 = 3;
+const IDS_STREAM: u64 = 4;
+
+/// What can happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Disturbance { index: usize, begins: bool },
+    Arrival { early: bool },
+    Open(SessionId, Box<Opening>),
+    WaitOver(SessionId, u64, bool),
+    PatienceOver(SessionId, u64),
+    Click(SessionId, u64),
+    Act(SessionId, u64),
+    Key(SessionId, u64, Fetch, u32),
+    Disappointed(SessionId, u64),
+    AskAgain(SessionId, u64),
+    Flush(PageId),
+    Deliver(Box<Body>),
+    Resend(RequestId),
+    Sight(AttemptId, usize),
+    AttemptReply(AttemptId, u16),
+    AttemptTimeout(AttemptId),
+    AttemptLost(AttemptId),
+    Arrive(Box<Arrival>),
+    WorkDone(JobId),
+    CallReply(SendId, Reply),
+    CallTimeout(SendId),
+    CallResend(Site, u32),
+    Export(usize),
+}
+
+/// What leaves the world.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) bodies: Vec<Body>,
+    pub(crate) exports: Vec<Export>,
+}
+
+/// What the disturbances amount to now.
+pub(crate) struct Conditions {
+    /// By service: how many times as long its work takes.
+    pub(crate) slow: Vec<f64>,
+    /// By region: the share of sends lost, if above the usual.
+    pub(crate) loss: Vec<f64>,
+}
+
+/// What every part of the world may use.
+pub(crate) struct Context {
+    pub(crate) scenario: Arc<Scenario>,
+    /// The beginning of the world in nanoseconds since the Unix epoch.
+    pub(crate) epoch_ns: i64,
+    pub(crate) schedule: Schedule<Event>,
+    pub(crate) ids: Random,
+    pub(crate) truth: Truth,
+    pub(crate) calls: LogicalCalls,
+    pub(crate) conditions: Conditions,
+    pub(crate) output: Output,
+    /// Nobody comes any more, and everybody goes after what they are doing.
+    pub(crate) closing: bool,
+    /// Bodies that have left their browser and not yet the world.
+    pub(crate) travelling: u64,
+}
+
+/// Everything.
+pub(crate) struct World {
+    context: Context,
+    users: Users,
+    browser: Browser,
+    fleet: Fleet,
+}
+
+impl World {
+    /// A world at its beginning, which is `epoch_ns` after the Unix epoch.
+    pub(crate) fn new(scenario: Scenario, seed: u64, epoch_ns: i64) -> Self {
+        let scenario = Arc::new(scenario);
+        let truth = Truth {
+            regions: vec![RegionTruth::default(); scenario.regions.len()],
+            ..Truth::default()
+        };
+        let context = Context {
+            epoch_ns,
+            schedule: Schedule::new(),
+            ids: Random::new(seed ^ epoch_ns.unsigned_abs(), IDS_STREAM),
+            truth,
+            calls: LogicalCalls::default(),
+            conditions: Conditions {
+                slow: vec![1.0; scenario.services.len()],
+                loss: vec![0.0; scenario.regions.len()],
+            },
+            output: Output::default(),
+            closing: false,
+            travelling: 0,
+            scenario: Arc::clone(&scenario),
+        };
+        let mut world = Self {
+            context,
+            users: Users::new(Random::new(seed, USERS_STREAM)),
+            browser: Browser::new(Random::new(seed, BROWSER_STREAM)),
+            fleet: Fleet::new(&scenario, Random::new(seed, SERVICES_STREAM)),
+        };
+        for (index, disturbance) in scenario.disturbances.iter().enumerate() {
+            let event = Event::Disturbance { index, begins: true };
+            world.context.schedule.after(disturbance.first_s * SECOND_NS, event);
+        }
+        world.fleet.start(&mut world.context);
+        world.users.start(&mut world.context);
+        world
+    }
+
+    /// Lets everything up to `until_ns` after the beginning happen.
+    pub(crate) fn advance(&mut self, until_ns: u64) {
+        while let Some(event) = self.context.schedule.next(until_ns) {
+            self.happen(event);
+        }
+    }
+
+    /// The machine stood still for `ns`: the world did too, and its clocks are set.
+    pub(crate) fn stood_still(&mut self, ns: u64) {
+        self.context.epoch_ns = self.context.epoch_ns.saturating_add_unsigned(ns);
+    }
+
+    /// When something happens next, in nanoseconds after the beginning.
+    pub(crate) fn next_at_ns(&self) -> Option<u64> {
+        self.context.schedule.next_at_ns()
+    }
+
+    /// Nobody comes any more; whoever is here finishes what they wait for and goes.
+    pub(crate) fn close(&mut self) {
+        self.context.closing = true;
+    }
+
+    /// Whether everybody has gone and everything is finished. Only then is the truth final.
+    pub(crate) fn drained(&self) -> bool {
+        let idle = self.users.idle() && self.browser.idle() && self.fleet.idle();
+        idle && self.context.calls.len() == 0 && self.context.travelling == 0
+    }
+
+    /// What has left the world since the last call.
+    pub(crate) fn take_output(&mut self) -> Output {
+        std::mem::take(&mut self.context.output)
+    }
+
+    /// Hands over what services would have exported later.
+    pub(crate) fn flush(&mut self) {
+        self.fleet.flush_all(&mut self.context);
+    }
+
+    /// What has really happened so far.
+    pub(crate) fn truth(&self) -> &Truth {
+        &self.context.truth
+    }
+
+    fn happen(&mut self, event: Event) {
+        let context = &mut self.context;
+        let (users, browser, fleet) = (&mut self.users, &mut self.browser, &mut self.fleet);
+        match event {
+            Event::Disturbance { index, begins } => disturb(context, index, begins),
+            Event::Arrival { early } => users.arrive(context, early),
+            Event::Open(session, opening) => users.open(context, browser, session, *opening),
+            Event::WaitOver(session, turn, failed) => users.wait_over(context, session, turn, failed),
+            Event::PatienceOver(session, turn) => users.impatient(context, browser, session, turn),
+            Event::Click(session, turn) => users.click(context, browser, session, turn),
+            Event::Act(session, turn) => users.act(context, browser, session, turn),
+            Event::Key(session, turn, fetch, left) => {
+                users.key(context, browser, session, (turn, fetch, left));
+            }
+            Event::Disappointed(session, turn) => users.disappointed(context, browser, session, turn),
+            Event::AskAgain(session, turn) => users.ask_again(context, browser, session, turn),
+            Event::Flush(page) => browser.flush(context, page),
+            Event::Deliver(body) => {
+                context.travelling -= 1;
+                context.output.bodies.push(*body);
+            }
+            Event::Resend(request) => browser.resend(context, request),
+            Event::Sight(attempt, nth) => browser.sight(context, attempt, nth),
+            Event::AttemptReply(attempt, status) => {
+                browser.attempt_ended(context, attempt, AttemptEnd::Status(status));
+            }
+            Event::AttemptTimeout(attempt) => {
+                browser.attempt_ended(context, attempt, AttemptEnd::Timeout);
+            }
+            Event::AttemptLost(attempt) => {
+                browser.attempt_ended(context, attempt, AttemptEnd::Network);
+            }
+            Event::Arrive(arrival) => fleet.arrive(context, *arrival),
+            Event::WorkDone(job) => fleet.work_done(context, job),
+            Event::CallReply(send, reply) => fleet.reply(context, send, reply),
+            Event::CallTimeout(send) => fleet.timed_out(context, send),
+            Event::CallResend(site, attempt) => fleet.resend(context, site, attempt),
+            Event::Export(service) => fleet.export(context, service),
+        }
+    }
+}
+
+/// A disturbance begins or ends.
+fn disturb(context: &mut Context, index: usize, begins: bool) {
+    let disturbance = context.scenario.disturbances[index];
+    let conditions = &mut context.conditions;
+    match disturbance.effect {
+        Effect::Slow { service, factor } => {
+            conditions.slow[service] = if begins { factor } else { 1.0 };
+        }
+        Effect::Lose { region, share } => {
+            conditions.loss[region] = if begins { share } else { 0.0 };
+        }
+    }
+    if begins {
+        let ends = Event::Disturbance { index, begins: false };
+        context.schedule.after(disturbance.lasts_s * SECOND_NS, ends);
+        if let Some(every_s) = disturbance.every_s {
+            let again = Event::Disturbance { index, begins: true };
+            context.schedule.after(every_s * SECOND_NS, again);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The sizes a record may have, and how an oversized one is brought within them.
+//!
+//! Size never rejects a record: a sender cannot mend it, and the part that matters (ids, times,
+//! status) is small. What is cut is counted.
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use super::super::counts::Counts;
+use super::super::json::DEPTH_READ_MAX;
+use super::super::value::{self, TEXT_BYTES_MAX};
+
+/// Attributes of one record; eight times the default of OpenTelemetry's SDKs (128).
+pub const ATTRIBUTES_MAX: usize = 1024;
+
+/// The longest key. The longest of the conventions has 60 letters.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// The longest text, and the sum of all texts in a list.
+pub const VALUE_BYTES_MAX: usize = TEXT_BYTES_MAX;
+
+/// The attributes of one record together, its events' and links' included: a thousand such records
+/// still are one commit of the log.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest name of a span, a metric, a scope: they are grouped by, so they must be short.
+pub const NAME_BYTES_MAX: usize = 1024;
+
+/// The longest event name, as the conventions have it.
+pub const EVENT_NAME_BYTES_MAX: usize = 256;
+
+/// Events or links of one span, exemplars of one data point; the default of the SDKs.
+pub const PARTS_MAX: usize = 128;
+
+/// Lists inside each other; one less than what JSON reads, so that what it left out is noticed.
+pub const DEPTH_MAX: u32 = DEPTH_READ_MAX - 1;
+
+/// What a value costs beside its bytes: its tag and length, at least.
+const OVERHEAD_BYTES: usize = 8;
+
+/// Brings one record within the limits, counting what it cuts.
+pub(super) struct Bounds<'a> {
+    left_bytes: usize,
+    shortened: &'a mut Counts,
+}
+
+impl<'a> Bounds<'a> {
+    /// The limits of a new record.
+    pub(super) fn new(shortened: &'a mut Counts) -> Self {
+        Self { left_bytes: RECORD_BYTES_MAX, shortened }
+    }
+
+    /// Cuts a text.
+    pub(super) fn text(&mut self, text: &mut String, bytes: usize) {
+        if text.len() > bytes {
+            text.truncate(value::cut(text, bytes).len());
+            self.shortened.add("text_cut", 1);
+        }
+    }
+
+    /// Keeps the first parts of a list.
+    pub(super) fn parts<T>(&mut self, parts: &mut Vec<T>) {
+        let over = parts.len().saturating_sub(PARTS_MAX);
+        parts.truncate(PARTS_MAX);
+        self.shortened.add("part_dropped", over as u64);
+    }
+
+    /// Cuts long and deep values, and drops the attributes that do not fit.
+    pub(super) fn attributes(&mut self, attributes: &mut Vec<KeyValue>) {
+        let before = attributes.len();
+        attributes.truncate(ATTRIBUTES_MAX);
+        attributes.retain_mut(|attribute| {
+            if attribute.key.len() > KEY_BYTES_MAX {
+                return false;
+            }
+            let used = attribute.key.len() + OVERHEAD_BYTES + self.value(&mut attribute.value);
+            let left = self.left_bytes.checked_sub(used);
+            self.left_bytes = left.unwrap_or(self.left_bytes);
+            left.is_some()
+        });
+        self.shortened.add("attribute_dropped", (before - attributes.len()) as u64);
+    }
+
+    /// Cuts a value that is long or deep; answers how many bytes remain of it.
+    pub(super) fn value(&mut self, value: &mut Option<AnyValue>) -> usize {
+        let mut left = VALUE_BYTES_MAX;
+        let mut cuts = 0;
+        if let Some(value) = value {
+            shorten(value, 0, &mut left, &mut cuts);
+        }
+        self.shortened.add("value_cut", cuts.min(1));
+        VALUE_BYTES_MAX - left
+    }
+
+    /// Bounds a scope's texts and attributes.
+    pub(super) fn scope(&mut self, scope: &mut Option<InstrumentationScope>) {
+        if let Some(scope) = scope {
+            self.text(&mut scope.name, NAME_BYTES_MAX);
+            self.text(&mut scope.version, NAME_BYTES_MAX);
+            self.attributes(&mut scope.attributes);
+        }
+    }
+
+    /// Bounds a resource's attributes.
+    pub(super) fn resource(&mut self, resource: &mut Option<Resource>) {
+        if let Some(resource) = resource {
+            self.attributes(&mut resource.attributes);
+            self.parts(&mut resource.entity_refs);
+            for entity in &mut resource.entity_refs {
+                self.parts(&mut entity.id_keys);
+                self.parts(&mut entity.description_keys);
+            }
+        }
+    }
+}
+
+fn shorten(value: &mut AnyValue, depth: u32, left: &mut usize, cuts: &mut u64) {
+    let too_deep = depth >= DEPTH_MAX;
+    match &mut value.value {
+        Some(Value::StringValue(text)) => {
+            let kept = value::cut(text, *left).len();
+            *cuts += u64::from(kept < text.len());
+            text.truncate(kept);
+            *left -= kept;
+        }
+        Some(Value::BytesValue(bytes)) => {
+            *cuts += u64::from(*left < bytes.len());
+            bytes.truncate(*left);
+            *left -= bytes.len();
+        }
+        Some(Value::ArrayValue(_) | Value::KvlistValue(_)) if too_deep => {
+            *cuts += 1;
+            value.value = None;
+        }
+        Some(Value::ArrayValue(array)) => array.values.retain_mut(|element| {
+            let kept = spend(OVERHEAD_BYTES, left, cuts);
+            if kept {
+                shorten(element, depth + 1, left, cuts);
+            }
+            kept
+        }),
+        Some(Value::KvlistValue(pairs)) => pairs.values.retain_mut(|pair| {
+            let kept = spend(OVERHEAD_BYTES + pair.key.len(), left, cuts);
+            if let Some(value) = pair.value.as_mut().filter(|_| kept) {
+                shorten(value, depth + 1, left, cuts);
+            }
+            kept
+        }),
+        _ => {}
+    }
+}
+
+/// Whether `bytes` are left; takes them.
+fn spend(bytes: usize, left: &mut usize, cuts: &mut u64) -> bool {
+    let rest = left.checked_sub(bytes);
+    *left = rest.unwrap_or(*left);
+    *cuts += u64::from(rest.is_none());
+    rest.is_some()
+}

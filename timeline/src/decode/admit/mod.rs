@@ -1,0 +1,283 @@
+//! Which records are let in: removes the invalid ones and counts them exactly, by reason.
+//!
+//! A record is rejected only for a reason that is permanent (a client never sends a partial
+//! success again), and one bad record never costs its neighbours. Sizes are bounded by [`bound`]
+//! without rejecting anything.
+//!
+//! It is not authentication, quota or privacy; see the collector and [`super::scrub`].
+//!
+//! Invariants:
+//! * `count` is exactly the number of records removed, the sum of `by_reason`.
+//! * What is admitted is not altered, but for cuts that `shortened` counts and for ids that name
+//!   nothing (a parent of zeros), which become absent.
+//! * Admitting twice is admitting once.
+
+mod bound;
+#[cfg(test)]
+mod tests;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Exemplar, HistogramDataPoint, Metric};
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+use self::bound::Bounds;
+pub use self::bound::{
+    ATTRIBUTES_MAX, DEPTH_MAX, EVENT_NAME_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTS_MAX,
+    RECORD_BYTES_MAX, VALUE_BYTES_MAX,
+};
+use super::counts::Counts;
+use super::names::{Known, Name};
+use crate::schema::{SpanId, TraceId};
+
+/// Buckets of one histogram; SDKs make 16 explicit or 160 exponential ones.
+pub const BUCKETS_MAX: usize = 4096;
+
+/// The longest `tracestate` kept; the standard asks for 512 at least. A cut one would be a
+/// different state, so a longer one is dropped.
+pub const TRACE_STATE_BYTES_MAX: usize = 4096;
+
+/// What was not admitted of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// How many records (spans, log records, data points) were removed.
+    pub count: u64,
+    /// The same by reason.
+    pub by_reason: Vec<(&'static str, u64)>,
+    /// What was cut from records that were admitted, by kind of cut.
+    pub shortened: Vec<(&'static str, u64)>,
+    /// For the partial success: what and why, in English; empty where nothing happened.
+    pub message: String,
+}
+
+/// Admits spans: both ids must be of the right length and not all zero.
+pub fn traces(request: &mut ExportTraceServiceRequest) -> Rejected {
+    let mut tally = Tally::default();
+    request.resource_spans.retain_mut(|resource| {
+        Bounds::new(&mut tally.shortened).resource(&mut resource.resource);
+        Bounds::new(&mut tally.shortened).text(&mut resource.schema_url, NAME_BYTES_MAX);
+        resource.scope_spans.retain_mut(|scope| {
+            Bounds::new(&mut tally.shortened).scope(&mut scope.scope);
+            Bounds::new(&mut tally.shortened).text(&mut scope.schema_url, NAME_BYTES_MAX);
+            scope.spans.retain_mut(|span| {
+                tally.judge(span_fault(span)) && {
+                    bound_span(span, &mut Bounds::new(&mut tally.shortened));
+                    true
+                }
+            });
+            !scope.spans.is_empty()
+        });
+        !resource.scope_spans.is_empty()
+    });
+    tally.rejected("spans")
+}
+
+/// Admits events: log records with an event name.
+pub fn logs(request: &mut ExportLogsServiceRequest) -> Rejected {
+    let mut tally = Tally::default();
+    request.resource_logs.retain_mut(|resource| {
+        Bounds::new(&mut tally.shortened).resource(&mut resource.resource);
+        Bounds::new(&mut tally.shortened).text(&mut resource.schema_url, NAME_BYTES_MAX);
+        resource.scope_logs.retain_mut(|scope| {
+            Bounds::new(&mut tally.shortened).scope(&mut scope.scope);
+            Bounds::new(&mut tally.shortened).text(&mut scope.schema_url, NAME_BYTES_MAX);
+            scope.log_records.retain_mut(|record| {
+                tally.judge(record_fault(record)) && {
+                    bound_record(record, &mut Bounds::new(&mut tally.shortened));
+                    true
+                }
+            });
+            !scope.log_records.is_empty()
+        });
+        !resource.scope_logs.is_empty()
+    });
+    tally.rejected("log records")
+}
+
+/// Admits data points: the metric must have a name, a histogram bounds that fit its buckets.
+pub fn metrics(request: &mut ExportMetricsServiceRequest) -> Rejected {
+    let mut tally = Tally::default();
+    request.resource_metrics.retain_mut(|resource| {
+        Bounds::new(&mut tally.shortened).resource(&mut resource.resource);
+        Bounds::new(&mut tally.shortened).text(&mut resource.schema_url, NAME_BYTES_MAX);
+        resource.scope_metrics.retain_mut(|scope| {
+            Bounds::new(&mut tally.shortened).scope(&mut scope.scope);
+            Bounds::new(&mut tally.shortened).text(&mut scope.schema_url, NAME_BYTES_MAX);
+            scope.metrics.retain_mut(|metric| judge_metric(metric, &mut tally));
+            !scope.metrics.is_empty()
+        });
+        !resource.scope_metrics.is_empty()
+    });
+    tally.rejected("data points")
+}
+
+/// Why a span cannot be a row.
+pub(super) fn span_fault(span: &Span) -> Option<&'static str> {
+    if TraceId::from_bytes(&span.trace_id).is_none() {
+        Some("invalid_trace_id")
+    } else if SpanId::from_bytes(&span.span_id).is_none() {
+        Some("invalid_span_id")
+    } else {
+        None
+    }
+}
+
+/// Why a log record cannot be a row. Invalid ids are no reason: the record then belongs to no span.
+pub(super) fn record_fault(record: &LogRecord) -> Option<&'static str> {
+    let named = !record.event_name.is_empty()
+        || Known::of(&record.attributes).text(Name::EventName).is_some();
+    (!named).then_some("no_event_name")
+}
+
+/// Why an explicit histogram has no meaning.
+pub(super) fn histogram_fault(point: &HistogramDataPoint) -> Option<&'static str> {
+    let (buckets, bounds) = (&point.bucket_counts, &point.explicit_bounds);
+    if buckets.len() > BUCKETS_MAX {
+        Some("too_many_buckets")
+    } else if buckets.len() != bounds.len() + 1 && !(buckets.is_empty() && bounds.is_empty()) {
+        Some("buckets_without_bounds")
+    } else if !bounds.is_sorted_by(|low, high| low < high) || bounds.iter().any(|at| at.is_nan()) {
+        Some("bounds_not_ascending")
+    } else {
+        None
+    }
+}
+
+/// What has been found in one request so far.
+#[derive(Default)]
+struct Tally {
+    admitted: u64,
+    rejected: Counts,
+    shortened: Counts,
+}
+
+impl Tally {
+    /// Counts one record; true where it has no fault.
+    fn judge(&mut self, fault: Option<&'static str>) -> bool {
+        match fault {
+            Some(reason) => self.rejected.add(reason, 1),
+            None => self.admitted += 1,
+        }
+        fault.is_none()
+    }
+
+    fn rejected(self, records: &str) -> Rejected {
+        let count = self.rejected.total();
+        let mut message = Vec::new();
+        if count > 0 {
+            let sent = count + self.admitted;
+            let reasons = self.rejected.describe();
+            message.push(format!("{count} of {sent} {records} rejected: {reasons}"));
+        }
+        if self.shortened.total() > 0 {
+            message.push(format!("shortened to fit: {}", self.shortened.describe()));
+        }
+        Rejected {
+            count,
+            by_reason: self.rejected.into_pairs(),
+            shortened: self.shortened.into_pairs(),
+            message: message.join("; "),
+        }
+    }
+}
+
+fn bound_span(span: &mut Span, bounds: &mut Bounds<'_>) {
+    bounds.text(&mut span.name, NAME_BYTES_MAX);
+    clear_invalid::<8>(&mut span.parent_span_id);
+    clear_long(&mut span.trace_state);
+    if let Some(status) = &mut span.status {
+        bounds.text(&mut status.message, VALUE_BYTES_MAX);
+    }
+    bounds.attributes(&mut span.attributes);
+    bounds.parts(&mut span.events);
+    for event in &mut span.events {
+        bounds.text(&mut event.name, NAME_BYTES_MAX);
+        bounds.attributes(&mut event.attributes);
+    }
+    bounds.parts(&mut span.links);
+    for link in &mut span.links {
+        clear_invalid::<16>(&mut link.trace_id);
+        clear_invalid::<8>(&mut link.span_id);
+        clear_long(&mut link.trace_state);
+        bounds.attributes(&mut link.attributes);
+    }
+}
+
+fn bound_record(record: &mut LogRecord, bounds: &mut Bounds<'_>) {
+    bounds.text(&mut record.event_name, EVENT_NAME_BYTES_MAX);
+    bounds.text(&mut record.severity_text, NAME_BYTES_MAX);
+    clear_invalid::<16>(&mut record.trace_id);
+    clear_invalid::<8>(&mut record.span_id);
+    bounds.value(&mut record.body);
+    bounds.attributes(&mut record.attributes);
+}
+
+/// Judges and bounds the data points of a metric; false where none is left.
+fn judge_metric(metric: &mut Metric, tally: &mut Tally) -> bool {
+    let nameless = metric.name.is_empty().then_some("no_metric_name");
+    let mut bounds = Bounds::new(&mut tally.shortened);
+    bounds.text(&mut metric.name, NAME_BYTES_MAX);
+    bounds.text(&mut metric.unit, NAME_BYTES_MAX);
+    bounds.text(&mut metric.description, NAME_BYTES_MAX);
+    bounds.attributes(&mut metric.metadata);
+    /// Keeps the points without a fault, and bounds what they carry.
+    macro_rules! judge {
+        ($points:expr, |$point:ident| $fault:expr, $($exemplars:ident)?) => {{
+            $points.retain_mut(|$point| {
+                tally.judge(nameless.or($fault)) && {
+                    let mut bounds = Bounds::new(&mut tally.shortened);
+                    bounds.attributes(&mut $point.attributes);
+                    $( bound_exemplars(&mut $point.$exemplars, &mut bounds); )?
+                    true
+                }
+            });
+            !$points.is_empty()
+        }};
+    }
+    match &mut metric.data {
+        Some(Data::Gauge(gauge)) => judge!(gauge.data_points, |point| None, exemplars),
+        Some(Data::Sum(sum)) => judge!(sum.data_points, |point| None, exemplars),
+        Some(Data::Histogram(histogram)) => {
+            judge!(histogram.data_points, |point| histogram_fault(point), exemplars)
+        }
+        Some(Data::ExponentialHistogram(histogram)) => judge!(
+            histogram.data_points,
+            |point| {
+                let sides = [&point.positive, &point.negative].into_iter().flatten();
+                let most = sides.map(|side| side.bucket_counts.len()).max();
+                (most > Some(BUCKETS_MAX)).then_some("too_many_buckets")
+            },
+            exemplars
+        ),
+        Some(Data::Summary(summary)) => {
+            judge!(summary.data_points, |point| (point.quantile_values.len() > BUCKETS_MAX)
+                .then_some("too_many_quantiles"),)
+        }
+        None => false,
+    }
+}
+
+fn bound_exemplars(exemplars: &mut Vec<Exemplar>, bounds: &mut Bounds<'_>) {
+    bounds.parts(exemplars);
+    for exemplar in exemplars {
+        clear_invalid::<16>(&mut exemplar.trace_id);
+        clear_invalid::<8>(&mut exemplar.span_id);
+        bounds.attributes(&mut exemplar.filtered_attributes);
+    }
+}
+
+/// Makes an id that is none absent.
+fn clear_invalid<const BYTES: usize>(id: &mut Vec<u8>) {
+    if id.len() != BYTES || id.iter().all(|byte| *byte == 0) {
+        id.clear();
+    }
+}
+
+fn clear_long(trace_state: &mut String) {
+    if trace_state.len() > TRACE_STATE_BYTES_MAX {
+        trace_state.clear();
+    }
+}

@@ -1,0 +1,213 @@
+//! The leniency of the reader as tables, its refusals with their paths, and that nothing panics.
+
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+
+const TRACE: &str = include_str!("../../../../tests/data/otlp-examples/trace.json");
+const LOGS: &str = include_str!("../../../../tests/data/otlp-examples/logs.json");
+const METRICS: &str = include_str!("../../../../tests/data/otlp-examples/metrics.json");
+const EVENTS: &str = include_str!("../../../../tests/data/otlp-examples/events.json");
+
+fn request(span: &str) -> String {
+    format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#)
+}
+
+fn span(json: &str) -> Span {
+    let mut request = traces(request(json).as_bytes()).expect("a legal request");
+    request.resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
+}
+
+fn attribute(json: &str) -> Option<Value> {
+    let mut span = span(&format!(r#"{{"attributes":[{{"key":"k","value":{json}}}]}}"#));
+    span.attributes.remove(0).value.and_then(|value| value.value)
+}
+
+#[test]
+fn reads_the_examples_of_the_standard() {
+    let request = traces(TRACE.as_bytes()).expect("an example");
+    let span = &request.resource_spans[0].scope_spans[0].spans[0];
+    assert_eq!((span.name.as_str(), span.kind), ("I'm a server span", 2));
+    assert_eq!(span.trace_id[..2], [0x5b, 0x8e]);
+    assert_eq!(span.start_time_unix_nano, 1_544_712_660_000_000_000);
+
+    let events = logs(EVENTS.as_bytes()).expect("an example");
+    let record = &events.resource_logs[0].scope_logs[0].log_records[0];
+    assert_eq!(record.event_name, "browser.page_view");
+    let Some(Value::KvlistValue(body)) = record.body.as_ref().and_then(|body| body.value.as_ref())
+    else {
+        panic!("the body is a list");
+    };
+    assert_eq!(body.values[0].value, Some(AnyValue { value: Some(Value::IntValue(0)) }));
+    assert_eq!(logs(LOGS.as_bytes()).expect("an example").resource_logs.len(), 1);
+
+    let request = metrics(METRICS.as_bytes()).expect("an example");
+    let points = &request.resource_metrics[0].scope_metrics[0].metrics;
+    assert_eq!(points.len(), 4);
+    let Some(Data::Histogram(histogram)) = &points[2].data else { panic!("a histogram") };
+    assert_eq!(histogram.data_points[0].bucket_counts, [1, 1]);
+    assert_eq!(histogram.data_points[0].sum, Some(2.0));
+}
+
+#[test]
+fn accepts_every_legal_form_of_a_scalar() {
+    let time = 1_500_000_000_000_000_000;
+    for text in ["1500000000000000000", "\"1500000000000000000\"", "1.5e18", "\"1.5e18\""] {
+        assert_eq!(span(&format!(r#"{{"startTimeUnixNano":{text}}}"#)).start_time_unix_nano, time);
+    }
+    for (text, expected) in [
+        (r#"{"intValue":"-7"}"#, Value::IntValue(-7)),
+        (r#"{"intValue":-7.0}"#, Value::IntValue(-7)),
+        (r#"{"intValue":9223372036854775807}"#, Value::IntValue(i64::MAX)),
+        (r#"{"doubleValue":3}"#, Value::DoubleValue(3.0)),
+        (r#"{"doubleValue":"1.5"}"#, Value::DoubleValue(1.5)),
+        (r#"{"doubleValue":"-Infinity"}"#, Value::DoubleValue(f64::NEG_INFINITY)),
+        (r#"{"bytesValue":"-_8="}"#, Value::BytesValue(vec![0xfb, 0xff])),
+        (r#"{"bytesValue":"+/8"}"#, Value::BytesValue(vec![0xfb, 0xff])),
+        (r#"{"stringValue":null,"boolValue":true}"#, Value::BoolValue(true)),
+        (r#"{"stringValue":"x","unknownValue":{"a":[1]}}"#, Value::StringValue("x".into())),
+    ] {
+        assert_eq!(attribute(text), Some(expected), "{text}");
+    }
+    assert!(
+        matches!(attribute(r#"{"doubleValue":"NaN"}"#), Some(Value::DoubleValue(v)) if v.is_nan())
+    );
+    assert_eq!(attribute("null"), None);
+    assert_eq!(span(r#"{"flags":"257","droppedLinksCount":"3"}"#).flags, 257);
+    let odd = span(r#"{"traceId":"5b8E","spanId":"xyz","parentSpanId":"abc"}"#);
+    assert_eq!(
+        (odd.trace_id, odd.span_id, odd.parent_span_id),
+        (vec![0x5b, 0x8e], vec![0], vec![0])
+    );
+}
+
+#[test]
+fn absent_null_and_unknown_are_the_default() {
+    for body in ["{}", "null", r#"{"resourceSpans":null}"#, r#"{"resource_spans":[{}],"x":1}"#] {
+        let request = traces(body.as_bytes());
+        assert_eq!(request.is_ok(), body != "null", "{body}");
+        assert_eq!(request.unwrap_or_default(), ExportTraceServiceRequest::default(), "{body}");
+    }
+    let nulls = r#"{"traceId":null,"name":null,"kind":null,"status":null,"events":null,"links":[],
+        "startTimeUnixNano":null,"attributes":null,"flags":null,"dropped_links_count":5}"#;
+    assert_eq!(span(nulls), Span::default());
+    assert_eq!(span("null"), Span::default());
+}
+
+#[test]
+fn what_is_not_unicode_is_replaced() {
+    assert_eq!(span(r#"{"name":"a\ud800b"}"#).name, "a\u{fffd}\u{fffd}\u{fffd}b");
+    let mut body = request(r#"{"name":"a?b","x\udfff":"\udfff"}"#).into_bytes();
+    let place = body.iter().position(|byte| *byte == b'?').expect("it is there");
+    body[place] = 0xff;
+    let request = traces(&body).expect("read");
+    assert_eq!(request.resource_spans[0].scope_spans[0].spans[0].name, "a\u{fffd}b");
+}
+
+#[test]
+fn refuses_wrong_types_with_their_path() {
+    let at = "resourceSpans[0].scopeSpans[0].spans[0]";
+    for (json, path, message) in [
+        (r#"{"kind":"SPAN_KIND_SERVER"}"#, ".kind", "enum names are not allowed"),
+        (r#"{"status":{"code":"STATUS_CODE_OK"}}"#, ".status.code", "enum names"),
+        (r#"{"name":5}"#, ".name", "expected a string"),
+        (r#"{"name":["a"]}"#, ".name", "expected a string"),
+        (r#"{"startTimeUnixNano":"soon"}"#, ".startTimeUnixNano", "\"soon\" is not an integer"),
+        (r#"{"startTimeUnixNano":-1}"#, ".startTimeUnixNano", "-1 is out of range"),
+        (r#"{"startTimeUnixNano":1.5}"#, ".startTimeUnixNano", "1.5 is not an integer"),
+        (r#"{"attributes":{}}"#, ".attributes", "expected an array"),
+        (r#"{"attributes":[{},{"value":"x"}]}"#, ".attributes[1].value", "expected an object"),
+        (
+            r#"{"attributes":[{"value":{"bytesValue":"?"}}]}"#,
+            ".attributes[0].value.bytesValue",
+            "not base64",
+        ),
+        (
+            r#"{"attributes":[{"value":{"doubleValue":"x"}}]}"#,
+            ".attributes[0].value.doubleValue",
+            "not a number",
+        ),
+    ] {
+        let error = traces(request(json).as_bytes()).expect_err(json);
+        assert_eq!(error.path, format!("{at}{path}"), "{json}");
+        assert!(error.message.contains(message), "{error}");
+    }
+    for body in ["", "[]", "5", "{", r#"{"resourceSpans":[{}]} x"#, "{\"a\":1,}"] {
+        assert!(traces(body.as_bytes()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn depth_is_cut_and_survives_protobuf() {
+    for (open, close) in [
+        (r#"{"arrayValue":{"values":["#, "]}}"),
+        (r#"{"kvlistValue":{"values":[{"key":"k","value":"#, "}]}}"),
+    ] {
+        for depth in [1, 23, 24, 25, 26, 29] {
+            let value =
+                format!("{}{}{}", open.repeat(depth), r#"{"intValue":1}"#, close.repeat(depth));
+            let attributes = format!(r#"{{"attributes":[{{"key":"k","value":{value}}}]}}"#);
+            let body = request(&format!(r#"{{"events":[{attributes}],"links":[{attributes}]}}"#));
+            let read = traces(body.as_bytes()).expect("read at any depth");
+            let again = ExportTraceServiceRequest::decode(read.encode_to_vec().as_slice());
+            assert_eq!(again, Ok(read), "{depth}");
+        }
+    }
+    // What is unknown may nest without end.
+    let endless = format!(r#"{{"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert!(traces(request(&endless).as_bytes()).is_ok());
+    let endless = format!(r#"{{"resourceSpans":{}"#, "[".repeat(100_000));
+    assert!(traces(endless.as_bytes()).is_err());
+}
+
+#[test]
+fn empty_elements_do_not_multiply_memory() {
+    let body = format!(r#"{{"resourceSpans":[{}{{}}]}}"#, "{},".repeat(1_000_000));
+    let error = traces(body.as_bytes()).expect_err("refused");
+    assert!(error.message.contains("too many empty elements"), "{error}");
+}
+
+#[test]
+fn a_beacon_holds_both_signals() {
+    let body = beacon(br#"{"resourceSpans":[{}],"resourceLogs":[{},{}]}"#).expect("read");
+    assert_eq!((body.traces.resource_spans.len(), body.logs.resource_logs.len()), (1, 2));
+}
+
+fn read_all(body: &[u8]) {
+    let read = (traces(body), logs(body), metrics(body), beacon(body));
+    if let (Ok(traces), Ok(logs), Ok(metrics), Ok(_)) = read {
+        assert!(ExportTraceServiceRequest::decode(traces.encode_to_vec().as_slice()).is_ok());
+        assert!(ExportLogsServiceRequest::decode(logs.encode_to_vec().as_slice()).is_ok());
+        assert!(ExportMetricsServiceRequest::decode(metrics.encode_to_vec().as_slice()).is_ok());
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_panics_on_bytes(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        read_all(&body);
+    }
+
+    #[test]
+    fn never_panics_on_damaged_examples(
+        example in proptest::sample::select(vec![TRACE, LOGS, METRICS, EVENTS]),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in any::<prop::sample::Index>(),
+        cuts in any::<bool>(),
+    ) {
+        let mut body = example.as_bytes().to_vec();
+        for (place, byte) in damage {
+            let place = place.index(body.len());
+            body[place] = byte;
+        }
+        if cuts {
+            body.truncate(cut.index(body.len()));
+        }
+        read_all(&body);
+    }
+}

@@ -1,0 +1,232 @@
+//! Personal data, taken out before a record reaches the log.
+//!
+//! Secrets and direct identifiers are removed, URLs lose credentials, query and fragment,
+//! addresses are cut to their network once their place is known. A browser may not say where it
+//! is or which service it belongs to; a service may.
+//!
+//! It is not a search for personal data in free text: what a service writes into a message or a
+//! path stays.
+//!
+//! Invariants:
+//! * No attribute holds a full client address afterwards, at any depth.
+//! * Scrubbing twice (without a geo database) is scrubbing once.
+//! * No record is removed.
+
+mod keys;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::Exemplar;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+use self::keys::{Verdict, verdict};
+use super::names::{Known, Name};
+
+/// Who sent a request, which decides what it may say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Anyone with the public write key.
+    Browser,
+    /// An authenticated service.
+    Service,
+}
+
+/// Where an address is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// ISO 3166-1 alpha-2; empty where unknown.
+    pub country: String,
+    /// ISO 3166-2 with its country prefix; empty where unknown.
+    pub subdivision: String,
+    /// The operator's region; empty where unknown.
+    pub region: String,
+}
+
+/// Looks up the place of an IP address, given as text.
+pub type Geo<'a> = dyn FnMut(&str) -> Option<Place> + 'a;
+
+/// Scrubs spans. Of a service's span, the place of its client address is looked up through `geo`
+/// and set on the span before the address is cut.
+pub fn traces(request: &mut ExportTraceServiceRequest, trust: Trust, geo: &mut Geo<'_>) {
+    for resource in &mut request.resource_spans {
+        let inner = Scrub { trust, calls: false };
+        inner.attributes(resource.resource.as_mut().map(|resource| &mut resource.attributes));
+        for scope in &mut resource.scope_spans {
+            inner.attributes(scope.scope.as_mut().map(|scope| &mut scope.attributes));
+            for span in &mut scope.spans {
+                scrub_span(span, trust, geo);
+            }
+        }
+    }
+}
+
+/// Scrubs log records, bodies included; places as in [`traces`].
+pub fn logs(request: &mut ExportLogsServiceRequest, trust: Trust, geo: &mut Geo<'_>) {
+    let scrub = Scrub { trust, calls: false };
+    for resource in &mut request.resource_logs {
+        scrub.attributes(resource.resource.as_mut().map(|resource| &mut resource.attributes));
+        for scope in &mut resource.scope_logs {
+            scrub.attributes(scope.scope.as_mut().map(|scope| &mut scope.attributes));
+            for record in &mut scope.log_records {
+                scrub.located(&mut record.attributes, geo);
+                if let Some(body) = &mut record.body {
+                    scrub.nested(body);
+                }
+            }
+        }
+    }
+}
+
+/// Scrubs data points and their exemplars. Metrics have no place.
+pub fn metrics(request: &mut ExportMetricsServiceRequest, trust: Trust) {
+    // A metric may describe calls in either direction; the peer's address is cut in both.
+    let scrub = Scrub { trust, calls: false };
+    for resource in &mut request.resource_metrics {
+        scrub.attributes(resource.resource.as_mut().map(|resource| &mut resource.attributes));
+        for scope in &mut resource.scope_metrics {
+            scrub.attributes(scope.scope.as_mut().map(|scope| &mut scope.attributes));
+            for metric in &mut scope.metrics {
+                scrub.attributes(Some(&mut metric.metadata));
+                if let Some(data) = &mut metric.data {
+                    scrub.points(data);
+                }
+            }
+        }
+    }
+}
+
+fn scrub_span(span: &mut Span, trust: Trust, geo: &mut Geo<'_>) {
+    let calls = span.kind == SpanKind::Client as i32 || span.kind == SpanKind::Producer as i32;
+    let scrub = Scrub { trust, calls };
+    if let Some(name) = text::name(&span.name) {
+        span.name = name;
+    }
+    scrub.located(&mut span.attributes, geo);
+    for event in &mut span.events {
+        scrub.attributes(Some(&mut event.attributes));
+    }
+    for link in &mut span.links {
+        scrub.attributes(Some(&mut link.attributes));
+    }
+}
+
+/// How to scrub one record.
+#[derive(Clone, Copy)]
+struct Scrub {
+    trust: Trust,
+    /// Whether the record is a call to another service, whose address is no user's.
+    calls: bool,
+}
+
+impl Scrub {
+    /// Scrubs attributes, and sets the place of the client address they held.
+    fn located(self, attributes: &mut Vec<KeyValue>, geo: &mut Geo<'_>) {
+        let place = (self.trust == Trust::Service)
+            .then(|| Known::of(attributes).text(Name::ClientAddress))
+            .flatten()
+            .and_then(|address| text::address(&address))
+            .and_then(|address| geo(&address.to_string()));
+        self.attributes(Some(attributes));
+        let Some(place) = place else { return };
+        // All three together, so that no row has the country of one source and the region of
+        // another.
+        for (key, value) in [
+            ("geo.country.iso_code", place.country),
+            ("geo.region.iso_code", place.subdivision),
+            ("behavior.region", place.region),
+        ] {
+            attributes.retain(|attribute| attribute.key != key);
+            if !value.is_empty() {
+                let value = Some(AnyValue { value: Some(Value::StringValue(value)) });
+                attributes.push(KeyValue { key: String::from(key), value, ..KeyValue::default() });
+            }
+        }
+    }
+
+    fn attributes(self, attributes: Option<&mut Vec<KeyValue>>) {
+        let Some(attributes) = attributes else { return };
+        attributes.retain_mut(|attribute| {
+            let verdict = verdict(&attribute.key, self.trust, self.calls);
+            let Some(value) = &mut attribute.value else { return verdict != Verdict::Remove };
+            match verdict {
+                Verdict::Keep => self.nested(value),
+                Verdict::Remove => return false,
+                Verdict::Url => self.url(value),
+                Verdict::Address => return cut_address(value),
+            }
+            true
+        });
+    }
+
+    /// Scrubs the lists inside a value.
+    fn nested(self, value: &mut AnyValue) {
+        match &mut value.value {
+            Some(Value::KvlistValue(pairs)) => self.attributes(Some(&mut pairs.values)),
+            Some(Value::ArrayValue(array)) => {
+                array.values.iter_mut().for_each(|value| self.nested(value));
+            }
+            _ => {}
+        }
+    }
+
+    fn url(self, value: &mut AnyValue) {
+        match &mut value.value {
+            Some(Value::StringValue(url)) => *url = text::url(url),
+            // Captured headers are lists.
+            Some(Value::ArrayValue(array)) => {
+                array.values.iter_mut().for_each(|value| self.url(value));
+            }
+            _ => self.nested(value),
+        }
+    }
+
+    fn points(self, data: &mut Data) {
+        let points: Vec<(&mut Vec<KeyValue>, &mut [Exemplar])> = match data {
+            Data::Gauge(gauge) => {
+                parts(&mut gauge.data_points, |point| (&mut point.attributes, &mut point.exemplars))
+            }
+            Data::Sum(sum) => {
+                parts(&mut sum.data_points, |point| (&mut point.attributes, &mut point.exemplars))
+            }
+            Data::Histogram(histogram) => parts(&mut histogram.data_points, |point| {
+                (&mut point.attributes, &mut point.exemplars)
+            }),
+            Data::ExponentialHistogram(histogram) => parts(&mut histogram.data_points, |point| {
+                (&mut point.attributes, &mut point.exemplars)
+            }),
+            Data::Summary(summary) => {
+                parts(&mut summary.data_points, |point| (&mut point.attributes, &mut []))
+            }
+        };
+        for (attributes, exemplars) in points {
+            self.attributes(Some(attributes));
+            for exemplar in exemplars {
+                self.attributes(Some(&mut exemplar.filtered_attributes));
+            }
+        }
+    }
+}
+
+/// What of each data point can hold personal data.
+fn parts<P>(
+    points: &mut [P],
+    each: impl Fn(&mut P) -> (&mut Vec<KeyValue>, &mut [Exemplar]),
+) -> Vec<(&mut Vec<KeyValue>, &mut [Exemplar])> {
+    points.iter_mut().map(each).collect()
+}
+
+/// Cuts an address; false where the value is none and so may be a host that names its owner.
+fn cut_address(value: &mut AnyValue) -> bool {
+    let Some(Value::StringValue(text)) = &mut value.value else { return false };
+    let Some(address) = text::address(text) else { return false };
+    *text = text::network(address).to_string();
+    true
+}

@@ -1,0 +1,46 @@
+//! The limits and windows of the join.
+
+use serde::{Deserialize, Serialize};
+
+/// How long the join waits, and how much it keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A trace is kept this long after its last arrival, in seconds. A beacon flushes every 5 s and
+    /// retries for a minute, so two minutes join what a working network delivers; a longer window
+    /// costs about a kilobyte of memory a span. What comes later is a timeline of its own, counted.
+    pub window_s: u32,
+    /// A trace without an arrival for this long is settled: counters count it, once. Shorter counts
+    /// sooner, and misses spans that are merely slow to come.
+    pub settle_s: u32,
+    /// An abandonment is final when its page has been silent for this long, in seconds; until then
+    /// a return from the back-forward cache may withdraw it.
+    pub abandon_final_s: u32,
+    /// Spans kept in open traces. Beyond it the longest-silent traces are settled early, counted.
+    pub spans_max: usize,
+    /// A session ends after this long without a row, in seconds: the 30 minutes of the field.
+    pub session_idle_s: u32,
+    /// A session ends this long after its start, in seconds: the 4 hours of the field.
+    pub session_age_s: u32,
+    /// Sessions kept open. Beyond it the longest-silent are closed early, counted.
+    pub sessions_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            window_s: 120,
+            settle_s: 20,
+            abandon_final_s: 300,
+            spans_max: 500_000,
+            session_idle_s: 30 * 60,
+            session_age_s: 4 * 60 * 60,
+            sessions_max: 200_000,
+        }
+    }
+}
+
+/// Seconds as nanoseconds of log time.
+pub(super) fn seconds_ns(seconds: u32) -> i64 {
+    i64::from(seconds) * 1_000_000_000
+}

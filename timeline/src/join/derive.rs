@@ -1,0 +1,231 @@
+//! What one trace says, as a pure function of the set of its spans and events.
+//!
+//! [`derive`] fills the derived columns of every span and makes the trace's requests. It keeps
+//! nothing: [`super::trace`] compares what it says now with what it said before.
+
+use std::collections::BTreeMap;
+
+use super::calls::{AttemptKind, Calls};
+use super::request::{self, Asked};
+use super::sends::{self, Send};
+use super::sighting::{Sighting, sightings};
+use super::tree::{NodeId, Tree};
+use crate::schema::{Event, Label, PageId, RequestRow, SessionId, Span, SpanRow, Time, TraceId};
+
+/// What the trace needs to know of its session.
+pub(super) trait Pages {
+    /// How the page that replaced `page` in its tab was reached: reload, navigate, back_forward.
+    fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label>;
+}
+
+/// What a trace says.
+pub(super) struct Derived {
+    /// One row for each span, in the order they were given.
+    pub(super) spans: Vec<SpanRow>,
+    /// The trace's requests.
+    pub(super) requests: Vec<RequestRow>,
+    /// The session of an event that names none itself: its span's, else the trace's only one.
+    pub(super) only_session: Option<SessionId>,
+    /// For each session, bounds of server clock minus client clock, in nanoseconds.
+    pub(super) clock_bounds: Vec<(SessionId, i64, i64)>,
+}
+
+/// Derives everything about one trace. `abandon_final_before` is the log time before which an
+/// abandonment that nobody withdrew is final.
+pub(super) fn derive(
+    trace_id: TraceId,
+    spans: &[&Span],
+    events: &[&Event],
+    pages: &dyn Pages,
+    abandon_final_before: Time,
+) -> Derived {
+    let sighted = sightings(events.iter().copied());
+    let spanless = sighted.values().filter(|sighting| {
+        !spans.iter().any(|span| span.row.span_id == sighting.span_id && span.row.kind == "client")
+    });
+    let tree = Tree::new(spans.iter().copied(), spanless);
+    let sends = sends::sends(&tree);
+    let calls = Calls::new(&tree, &sends);
+    let inherited = Inherited::new(&tree);
+    let mut rows: Vec<SpanRow> = spans.iter().map(|span| span.row.clone()).collect();
+    fill_sends(&mut rows, &tree, &sends, &calls);
+    let asked = Asked { trace_id, tree: &tree, sends: &sends, calls: &calls, sighted: &sighted };
+    let made = request::requests(&asked, &rows, pages, abandon_final_before);
+    let requests_of_node = requests_of_nodes(&tree, &made);
+    for (id, row) in rows.iter_mut().enumerate() {
+        row.depth = tree.nodes[id].depth;
+        row.session_id = inherited.session(id).cloned();
+        row.request_id = requests_of_node[id];
+        inherited.fill_place(id, row);
+    }
+    Derived {
+        spans: rows,
+        requests: made.into_iter().map(|(_, request)| request).collect(),
+        only_session: tree.only_session().cloned(),
+        clock_bounds: clock_bounds(&tree, &sends),
+    }
+}
+
+/// Writes what is known of each send into the row that stands for it. Spans are the first nodes of
+/// the tree, so a node's number is its row's; a sighting has none, and its callee stands for it.
+fn fill_sends(rows: &mut [SpanRow], tree: &Tree<'_>, sends: &[Send], calls: &Calls) {
+    for (id, send) in sends.iter().enumerate() {
+        let attempt = &calls.attempts[id];
+        let callee = answering_span(tree, sends, calls, id);
+        let Some(row) = [send.caller, send.callee]
+            .into_iter()
+            .flatten()
+            .find(|node| *node < rows.len())
+        else {
+            continue;
+        };
+        rows[row].caller = caller_service(tree, send);
+        rows[row].callee = callee
+            .map(|span| span.row.service.clone())
+            .unwrap_or_else(|| send.key.callee.clone());
+        if let Some(route) = callee.map(|span| &span.row.route).filter(|route| !route.is_unknown()) {
+            rows[row].route = route.clone();
+        }
+        rows[row].attempt = attempt.number;
+        rows[row].attempt_kind = Label::new(attempt.kind.word());
+        rows[row].retry_evidence = Label::new(attempt.evidence.word());
+        rows[row].retry_depth = attempt.retry_depth;
+        if attempt.kind == AttemptKind::Resend {
+            continue;
+        }
+        rows[row].is_send = true;
+        rows[row].original = original_row(tree, sends, calls, attempt.call, rows.len());
+    }
+}
+
+/// The span id of the row that stands for the earliest known send of a logical call.
+fn original_row(
+    tree: &Tree<'_>,
+    sends: &[Send],
+    calls: &Calls,
+    call: usize,
+    rows: usize,
+) -> Option<crate::schema::SpanId> {
+    calls.of_call[call].iter().find_map(|send| {
+        let node = [sends[*send].caller, sends[*send].callee]
+            .into_iter()
+            .flatten()
+            .find(|node| *node < rows)?;
+        Some(tree.nodes[node].span_id())
+    })
+}
+
+/// The callee's span of a send, or of another attempt of the same call where this one never
+/// arrived: what was asked for is the same.
+fn answering_span<'trace>(
+    tree: &Tree<'trace>,
+    sends: &[Send],
+    calls: &Calls,
+    id: usize,
+) -> Option<&'trace Span> {
+    let own = sends[id].callee;
+    let siblings = calls.of_call[calls.attempts[id].call].iter().filter_map(|send| sends[*send].callee);
+    own.into_iter().chain(siblings).find_map(|node| tree.nodes[node].span())
+}
+
+fn caller_service(tree: &Tree<'_>, send: &Send) -> Label {
+    let node = send.caller.or_else(|| send.callee.and_then(|callee| tree.nodes[callee].parent));
+    node.map_or_else(Label::unknown, |node| tree.nodes[node].service().clone())
+}
+
+/// The request that each node belongs to: its nearest ancestor's, else the trace's only one.
+fn requests_of_nodes(
+    tree: &Tree<'_>,
+    requests: &[(Vec<NodeId>, RequestRow)],
+) -> Vec<Option<TraceId>> {
+    let mut of_node: Vec<Option<TraceId>> = vec![None; tree.nodes.len()];
+    for (nodes, request) in requests {
+        for node in nodes {
+            of_node[*node] = Some(request.request_id);
+        }
+    }
+    let only = match requests {
+        [(_, request)] => Some(request.request_id),
+        _ => None,
+    };
+    for &id in &tree.order {
+        let above = tree.nodes[id].parent.and_then(|parent| of_node[parent]);
+        of_node[id] = of_node[id].or(above).or(only);
+    }
+    of_node
+}
+
+/// What a node takes from the nearest browser node above it: the session and the place.
+struct Inherited<'trace> {
+    browser_above: Vec<Option<NodeId>>,
+    sessions: Vec<Option<&'trace SessionId>>,
+    places: BTreeMap<NodeId, (Label, Label, Label)>,
+}
+
+impl<'trace> Inherited<'trace> {
+    fn new(tree: &Tree<'trace>) -> Self {
+        let only_session = tree.only_session();
+        let browsers: Vec<NodeId> =
+            (0..tree.nodes.len()).filter(|id| tree.nodes[*id].is_browser()).collect();
+        let mut browser_above: Vec<Option<NodeId>> = vec![None; tree.nodes.len()];
+        let mut sessions: Vec<Option<&'trace SessionId>> = vec![None; tree.nodes.len()];
+        for &id in &tree.order {
+            let node = &tree.nodes[id];
+            let above = node.parent.and_then(|parent| browser_above[parent]);
+            let only_browser = match browsers.as_slice() {
+                [only] => Some(*only),
+                _ => None,
+            };
+            browser_above[id] = if node.is_browser() { Some(id) } else { above.or(only_browser) };
+            let session_above = node.parent.and_then(|parent| sessions[parent]);
+            sessions[id] = node.session_id().or(session_above).or(only_session);
+        }
+        let places = browsers.iter().map(|id| (*id, place(tree, *id))).collect();
+        Self { browser_above, sessions, places }
+    }
+
+    fn session(&self, id: NodeId) -> Option<&'trace SessionId> {
+        self.sessions[id]
+    }
+
+    /// A service's span happened where its user is, unless it says otherwise itself.
+    fn fill_place(&self, id: NodeId, row: &mut SpanRow) {
+        if !row.country.is_unknown() || !row.region.is_unknown() {
+            return;
+        }
+        let above = self.browser_above[id].and_then(|browser| self.places.get(&browser));
+        if let Some((country, subdivision, region)) = above {
+            row.country = country.clone();
+            row.subdivision = subdivision.clone();
+            row.region = region.clone();
+        }
+    }
+}
+
+fn place(tree: &Tree<'_>, id: NodeId) -> (Label, Label, Label) {
+    match tree.nodes[id].origin {
+        super::tree::Origin::Span(span) => {
+            (span.row.country.clone(), span.row.subdivision.clone(), span.row.region.clone())
+        }
+        super::tree::Origin::Sighting(Sighting { event, .. }) => {
+            (event.row.country.clone(), event.row.subdivision.clone(), event.row.region.clone())
+        }
+    }
+}
+
+/// A callee's span lies inside its caller's in true time: the clocks differ by at least
+/// `callee end − caller end` and at most `callee start − caller start`.
+fn clock_bounds(tree: &Tree<'_>, sends: &[Send]) -> Vec<(SessionId, i64, i64)> {
+    sends
+        .iter()
+        .filter(|send| send.browser)
+        .filter_map(|send| {
+            let caller = tree.nodes[send.caller?].span()?;
+            let callee = &tree.nodes[send.callee?];
+            let session = caller.row.session_id.clone()?;
+            let low = callee.end_ns()?.saturating_sub(send.end_ns?);
+            let high = callee.start_ns().saturating_sub(send.start_ns);
+            (low <= high).then_some((session, low, high))
+        })
+        .collect()
+}

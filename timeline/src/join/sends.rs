@@ -1,0 +1,225 @@
+//! The sends of a trace: one caller's span together with the callee's span under it.
+//!
+//! A SERVER span whose caller is not seen is one send; a CLIENT span without a server side is a
+//! send that did not arrive; INTERNAL never counts; of nested CLIENT spans of one service for the
+//! same target the innermost counts. Whether a send is an attempt of another is decided in
+//! [`super::calls`].
+
+use super::tree::{Node, NodeId, Origin, Tree};
+use crate::schema::{Label, Span, SpanHints};
+
+/// Which convention says how many sends came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    None,
+    Beacon,
+    ResendCount,
+    Grpc,
+    Envoy,
+    IdempotencyKey,
+    Inferred,
+}
+
+impl Evidence {
+    /// Its word in the column `retry_evidence`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Beacon => "beacon",
+            Self::ResendCount => "resend_count",
+            Self::Grpc => "grpc",
+            Self::Envoy => "envoy",
+            Self::IdempotencyKey => "idempotency_key",
+            Self::Inferred => "inferred",
+        }
+    }
+}
+
+/// What one caller asks for: two sends with the same key may be attempts of each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CallKey {
+    pub(super) callee: Label,
+    pub(super) method: Label,
+    pub(super) target: String,
+}
+
+pub(super) struct Send {
+    /// The caller's side, where it is seen.
+    pub(super) caller: Option<NodeId>,
+    /// The callee's side, where it is seen.
+    pub(super) callee: Option<NodeId>,
+    /// In whose execution the send happens; none at the root of the trace.
+    pub(super) context: Option<NodeId>,
+    pub(super) key: CallKey,
+    /// True where the target is concrete enough that two sends at once are one call hedged.
+    pub(super) concrete: bool,
+    pub(super) start_ns: i64,
+    pub(super) end_ns: Option<i64>,
+    pub(super) failed: bool,
+    /// Answered by a redirect or a challenge: the next send is a resend, not an attempt.
+    pub(super) redirected: bool,
+    /// How many sends came before, and who says so.
+    pub(super) previous: Option<(i32, Evidence)>,
+    pub(super) idempotency_key: Option<String>,
+    /// The beacon's own word: first | retry | hedge.
+    pub(super) said_kind: Option<Label>,
+    /// Sent by a browser.
+    pub(super) browser: bool,
+}
+
+impl Send {
+    /// The node that stands for the send.
+    pub(super) fn node(&self) -> NodeId {
+        self.caller.or(self.callee).expect("a send has at least one side")
+    }
+}
+
+/// Every send of the tree, parents before children.
+pub(super) fn sends(tree: &Tree<'_>) -> Vec<Send> {
+    let mut sends = Vec::new();
+    let mut answered = vec![false; tree.nodes.len()];
+    for &id in &tree.order {
+        let node = &tree.nodes[id];
+        if node.calls() && !wraps_another_call(tree, id) {
+            let mut callees = node.children.iter().copied().filter(|child| tree.nodes[*child].serves());
+            let first = callees.next();
+            for callee in first.into_iter().chain(callees) {
+                answered[callee] = true;
+            }
+            sends.push(caller_send(tree, id, first));
+            // A proxy without spans of its own may have sent one call several times.
+            sends.extend(
+                node.children
+                    .iter()
+                    .filter(|child| tree.nodes[**child].serves() && Some(**child) != first)
+                    .map(|callee| callee_send(tree, *callee)),
+            );
+        } else if node.serves() && !answered[id] {
+            sends.push(callee_send(tree, id));
+        }
+    }
+    sends
+}
+
+/// Whether a CLIENT span only wraps CLIENT spans of the same service for the same target.
+fn wraps_another_call(tree: &Tree<'_>, id: NodeId) -> bool {
+    let outer = &tree.nodes[id];
+    let mut stack: Vec<NodeId> = outer.children.clone();
+    while let Some(child) = stack.pop() {
+        let node = &tree.nodes[child];
+        if node.serves() || node.service() != outer.service() {
+            continue;
+        }
+        if node.calls() && same_target(outer, node) {
+            return true;
+        }
+        stack.extend(&node.children);
+    }
+    false
+}
+
+fn same_target(outer: &Node<'_>, inner: &Node<'_>) -> bool {
+    let target = |node: &Node<'_>| node.span().and_then(|span| span.hints.callee.clone());
+    match (target(outer), target(inner)) {
+        (Some(outer), Some(inner)) => outer == inner,
+        _ => true,
+    }
+}
+
+fn caller_send(tree: &Tree<'_>, id: NodeId, callee: Option<NodeId>) -> Send {
+    let node = &tree.nodes[id];
+    match node.origin {
+        Origin::Span(span) => {
+            let mut send = span_send(span, node.end_ns());
+            send.caller = Some(id);
+            send.callee = callee;
+            send.context = node.context;
+            // The callee may have been told what the caller's own span does not say.
+            if let Some(served) = callee.and_then(|callee| tree.nodes[callee].span())
+                && send.previous.is_none()
+            {
+                send.previous = previous_sends(&served.hints);
+            }
+            send
+        }
+        Origin::Sighting(sighting) => {
+            let hints = &sighting.event.hints;
+            Send {
+                caller: Some(id),
+                callee,
+                context: node.context,
+                key: CallKey {
+                    callee: Label::unknown(),
+                    method: hints.method.clone().unwrap_or_else(Label::unknown),
+                    target: hints.route.as_ref().map(ToString::to_string).unwrap_or_default(),
+                },
+                concrete: false,
+                start_ns: sighting.start_ns(),
+                end_ns: None,
+                failed: false,
+                redirected: false,
+                previous: hints.previous_attempts.map(|count| (count, Evidence::Beacon)),
+                idempotency_key: None,
+                said_kind: None,
+                browser: true,
+            }
+        }
+    }
+}
+
+fn callee_send(tree: &Tree<'_>, id: NodeId) -> Send {
+    let node = &tree.nodes[id];
+    let span = node.span().expect("only spans serve");
+    let parent_context = node.parent.and_then(|parent| {
+        if tree.nodes[parent].serves() { Some(parent) } else { tree.nodes[parent].context }
+    });
+    let mut send = span_send(span, node.end_ns());
+    send.key.callee = span.row.service.clone();
+    send.callee = Some(id);
+    send.context = parent_context;
+    send.browser = false;
+    send
+}
+
+fn span_send(span: &Span, end_ns: Option<i64>) -> Send {
+    let row = &span.row;
+    let target = span.hints.target.clone();
+    Send {
+        caller: None,
+        callee: None,
+        context: None,
+        key: CallKey {
+            callee: span.hints.callee.clone().unwrap_or_else(Label::unknown),
+            method: row.method.clone(),
+            target: target.clone().unwrap_or_else(|| format!("{} {}", row.name, row.route)),
+        },
+        concrete: target.is_some_and(|target| target.contains('/')),
+        start_ns: row.time_client.0,
+        end_ns,
+        failed: failed(span),
+        redirected: matches!(row.status_code, Some(300..=399 | 401 | 407)),
+        previous: previous_sends(&span.hints),
+        idempotency_key: span.hints.idempotency_key.clone(),
+        said_kind: span.hints.beacon_attempt_kind.clone(),
+        browser: row.layer == "browser",
+    }
+}
+
+/// Whether the sender had reason to send again: an error, a timeout, or a status that says so.
+fn failed(span: &Span) -> bool {
+    match span.row.status_code {
+        Some(code) => code >= 500 || matches!(code, 408 | 425 | 429),
+        None => span.row.error_type.is_some() || span.row.status == "error",
+    }
+}
+
+/// The number of earlier sends by the first convention that says one.
+fn previous_sends(hints: &SpanHints) -> Option<(i32, Evidence)> {
+    let said = [
+        (hints.beacon_previous_attempts, Evidence::Beacon),
+        (hints.resend_count, Evidence::ResendCount),
+        (hints.grpc_previous_attempts, Evidence::Grpc),
+        (hints.envoy_previous_attempts, Evidence::Envoy),
+    ];
+    said.into_iter().find_map(|(count, evidence)| Some((count?.max(0), evidence)))
+}

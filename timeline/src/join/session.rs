@@ -1,0 +1,300 @@
+//! One session so far: sums over its rows, and what its pages tell of each other.
+//!
+//! It holds no rows: a request adds to the sums when it comes and subtracts when it goes, so a
+//! session of any length costs its pages and its active minutes.
+//!
+//! Invariant: every field is a minimum, a maximum, a set or a signed sum, so that the order of
+//! arrival does not matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::change::Placed;
+use crate::schema::{Event, Label, PageId, RequestRow, SessionId, SessionRow, SpanRow, Time, TraceId};
+
+/// Minutes kept for the request rate: a session ends after four hours, and a clock that jumps must
+/// not grow the map.
+const MINUTES_MAX: usize = 300;
+
+/// Pages kept. Beyond it a page is counted no more; a reload loop of a day does not reach it.
+const PAGES_MAX: usize = 4_096;
+
+/// One session so far.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Session {
+    app: Label,
+    session_id: SessionId,
+    start: Time,
+    end: Time,
+    pub(super) time_received: Time,
+    /// Environment and place of the earliest row that names them.
+    place: Option<(Time, Label, Label, Label, Label)>,
+    user: Option<(Time, String)>,
+    pages: BTreeMap<PageId, Page>,
+    requests: i64,
+    attempts: i64,
+    failures: i64,
+    exceptions: i64,
+    rage_clicks: i64,
+    abandonments: i64,
+    requests_of_minute: BTreeMap<i64, i64>,
+    clock_low_ns: Option<i64>,
+    clock_high_ns: Option<i64>,
+    verified: bool,
+    /// Ended by its own word: `session.end`, or the start of its successor.
+    pub(super) ended: bool,
+    /// Closed by silence or age; a later row opens it again.
+    pub(super) closed: bool,
+    pub(super) said: Option<Placed<SessionRow>>,
+}
+
+/// One document.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Page {
+    /// Sequence numbers seen, as closed ranges in order: a beacon counts without gaps, so this
+    /// stays one range but for what is late.
+    seen: Vec<(i64, i64)>,
+    /// Reached by a reload.
+    reloaded: bool,
+    /// How the page after it in the same tab was reached.
+    successor: Option<Label>,
+    /// Traces with an attempt that was abandoned when this page was left.
+    left_traces: BTreeSet<TraceId>,
+}
+
+impl Session {
+    pub(super) fn new(app: Label, session_id: SessionId, time: Time) -> Self {
+        Self {
+            app,
+            session_id,
+            start: time,
+            end: time,
+            time_received: Time::default(),
+            place: None,
+            user: None,
+            pages: BTreeMap::new(),
+            requests: 0,
+            attempts: 0,
+            failures: 0,
+            exceptions: 0,
+            rage_clicks: 0,
+            abandonments: 0,
+            requests_of_minute: BTreeMap::new(),
+            clock_low_ns: None,
+            clock_high_ns: None,
+            verified: true,
+            ended: false,
+            closed: false,
+            said: None,
+        }
+    }
+
+    /// Its first row's time.
+    pub(super) fn start(&self) -> Time {
+        self.start
+    }
+
+    /// Takes an event's sequence number; false where the page has sent it before.
+    pub(super) fn is_new(&mut self, page: &PageId, sequence: i64) -> bool {
+        let Some(page) = self.page(page) else { return true };
+        let after = page.seen.partition_point(|(_, last)| *last < sequence);
+        if page.seen.get(after).is_some_and(|(first, _)| *first <= sequence) {
+            return false;
+        }
+        page.seen.insert(after, (sequence, sequence));
+        if page.seen.get(after + 1).is_some_and(|(first, _)| *first == sequence + 1) {
+            page.seen[after].1 = page.seen.remove(after + 1).1;
+        }
+        if after > 0 && page.seen[after - 1].1 == sequence - 1 {
+            page.seen[after - 1].1 = page.seen.remove(after).1;
+        }
+        true
+    }
+
+    fn page(&mut self, page: &PageId) -> Option<&mut Page> {
+        if !self.pages.contains_key(page) && self.pages.len() >= PAGES_MAX {
+            return None;
+        }
+        Some(self.pages.entry(page.clone()).or_default())
+    }
+
+    /// Takes in what a span tells of the session.
+    pub(super) fn see_span(&mut self, row: &SpanRow, sent_at: Option<Time>) {
+        self.see(row.time, row.time_received, sent_at, row.verified);
+        if let Some(page) = &row.page_id {
+            self.page(page);
+        }
+        self.see_place(row.time, &row.environment, [&row.country, &row.subdivision, &row.region]);
+        self.see_user(row.time, row.user_id.as_ref());
+    }
+
+    /// Takes in what an event tells of the session. Returns the traces whose outcome it may change.
+    pub(super) fn see_event(&mut self, event: &Event) -> Vec<TraceId> {
+        let Event { row, hints } = event;
+        self.see(row.time, row.time_received, hints.sent_at, row.verified);
+        self.see_place(row.time, &row.environment, [&row.country, &row.subdivision, &row.region]);
+        self.see_user(row.time, row.user_id.as_ref());
+        if let Some(page) = &row.page_id {
+            self.page(page);
+        }
+        match row.event_name.as_str() {
+            "browser.navigation" => self.see_navigation(event),
+            "behavior.abandon" => {
+                if let Some((page, trace)) = row.page_id.as_ref().zip(row.trace_id)
+                    && let Some(page) = self.page(page)
+                {
+                    page.left_traces.insert(trace);
+                }
+                Vec::new()
+            }
+            "behavior.click_burst" => {
+                self.rage_clicks += 1;
+                Vec::new()
+            }
+            "exception" => {
+                self.exceptions += 1;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn see(&mut self, time: Time, received: Time, sent_at: Option<Time>, verified: bool) {
+        self.start = self.start.min(time);
+        self.end = self.end.max(time);
+        self.time_received = self.time_received.max(received);
+        self.verified &= verified;
+        if let Some(sent_at) = sent_at {
+            // A body is received after it was sent: the offset is at most this difference.
+            self.bound_clock(None, Some(received.0.saturating_sub(sent_at.0)));
+        }
+    }
+
+    fn see_place(&mut self, time: Time, environment: &Label, place: [&Label; 3]) {
+        if place[0].is_unknown() && place[2].is_unknown() {
+            return;
+        }
+        let [country, subdivision, region] = place.map(Label::clone);
+        let seen = (time, environment.clone(), country, subdivision, region);
+        // The whole tuple is compared, so that a tie in time does not leave it to the arrival.
+        if self.place.as_ref().is_none_or(|earliest| seen < *earliest) {
+            self.place = Some(seen);
+        }
+    }
+
+    fn see_user(&mut self, time: Time, user: Option<&String>) {
+        if let Some(user) = user
+            && self.user.as_ref().is_none_or(|latest| (time, user) > (latest.0, &latest.1))
+        {
+            self.user = Some((time, user.clone()));
+        }
+    }
+
+    fn see_navigation(&mut self, event: &Event) -> Vec<TraceId> {
+        let Some(kind) = event.hints.navigation_type.clone() else { return Vec::new() };
+        if let Some(page) = event.row.page_id.as_ref().and_then(|page| self.page(page)) {
+            page.reloaded |= kind == "reload";
+        }
+        let Some(before) = event.hints.previous_page_id.as_ref() else { return Vec::new() };
+        let Some(before) = self.page(before) else { return Vec::new() };
+        before.successor = Some(kind);
+        before.left_traces.iter().copied().collect()
+    }
+
+    /// How the page after `page` in its tab was reached.
+    pub(super) fn successor(&self, page: &PageId) -> Option<Label> {
+        self.pages.get(page)?.successor.clone()
+    }
+
+    /// Adds (`sign` 1) or takes back (−1) one request.
+    pub(super) fn count_request(&mut self, request: &RequestRow, sign: i64) {
+        self.requests += sign;
+        self.attempts += sign * i64::from(request.attempts);
+        self.failures += if request.outcome == "failed" { sign } else { 0 };
+        self.abandonments += if request.outcome == "abandoned" { sign } else { 0 };
+        let minute = request.time.0.div_euclid(60_000_000_000);
+        if self.requests_of_minute.contains_key(&minute) || self.requests_of_minute.len() < MINUTES_MAX {
+            let count = self.requests_of_minute.entry(minute).or_default();
+            *count += sign;
+            if *count == 0 {
+                self.requests_of_minute.remove(&minute);
+            }
+        }
+    }
+
+    /// Narrows what is known of server clock minus client clock, in nanoseconds.
+    pub(super) fn bound_clock(&mut self, low_ns: Option<i64>, high_ns: Option<i64>) {
+        self.clock_low_ns = self.clock_low_ns.max(low_ns);
+        self.clock_high_ns = match (self.clock_high_ns, high_ns) {
+            (Some(known), Some(new)) => Some(known.min(new)),
+            (known, new) => known.or(new),
+        };
+    }
+
+    /// Reloads so far.
+    pub(super) fn refreshes(&self) -> i64 {
+        self.pages.values().filter(|page| page.reloaded).count() as i64
+    }
+
+    /// Its row as of now.
+    pub(super) fn row(&self) -> SessionRow {
+        let (_, environment, country, subdivision, region) =
+            self.place.clone().unwrap_or_else(|| {
+                let unknown = Label::unknown;
+                (self.start, unknown(), unknown(), unknown(), unknown())
+            });
+        let (clock_offset_us, clock_error_us) = self.clock();
+        let closed = self.closed || self.ended;
+        let reopened = !closed && self.said.as_ref().is_some_and(|(_, row)| row.state != "open");
+        SessionRow {
+            app: self.app.clone(),
+            environment,
+            session_id: self.session_id.clone(),
+            user_id: self.user.as_ref().map(|(_, user)| user.clone()),
+            country,
+            subdivision,
+            region,
+            start: self.start,
+            end: self.end,
+            time_received: self.time_received,
+            pages: self.pages.len() as i64,
+            requests: self.requests,
+            attempts: self.attempts,
+            refreshes: self.refreshes(),
+            rage_clicks: self.rage_clicks,
+            errors: self.failures + self.exceptions,
+            abandonments: self.abandonments,
+            requests_per_min_max: self.requests_of_minute.values().copied().max().unwrap_or(0),
+            requests_per_min_calm: self.median_minute(),
+            clock_offset_us,
+            clock_error_us,
+            state: Label::new(match (closed, reopened) {
+                (true, _) => "closed",
+                (false, true) => "reopened",
+                (false, false) => "open",
+            }),
+            verified: self.verified,
+            sample_weight: 1.0,
+        }
+    }
+
+    fn median_minute(&self) -> i64 {
+        let mut counts: Vec<i64> = self.requests_of_minute.values().copied().collect();
+        counts.sort_unstable();
+        counts.get(counts.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    }
+
+    /// The middle of what the bounds leave, and half its width; contradicting bounds (a clock that
+    /// drifts) give their middle and half their distance.
+    fn clock(&self) -> (Option<i64>, Option<i64>) {
+        match (self.clock_low_ns, self.clock_high_ns) {
+            (Some(low), Some(high)) => {
+                let middle = low / 2 + high / 2;
+                (Some(middle / 1_000), Some((high / 2 - low / 2).abs() / 1_000))
+            }
+            (None, Some(high)) => (Some(high / 1_000), None),
+            (low, None) => (low.map(|low| low / 1_000), None),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Known answers, and the property that order, batching and repetition do not matter.
+
+mod known_answers;
+mod order;
+mod world;

@@ -1,0 +1,258 @@
+//! What a scan of the segments found, and what follows from it. Not the repair: it reads only, so
+//! that `verify` can use it on a log that somebody else owns.
+//!
+//! Invariant: the verdict never drops a frame that was durable when a later readable frame (or
+//! the `committed` file) was written, and never reports as lost one that was not.
+
+use std::cmp::Ordering;
+use std::io;
+
+use super::committed::Committed;
+use super::damage::Damage;
+use super::disk::Disk;
+use super::frame::Frame;
+use super::position::{LogId, Position};
+use super::scan::{self, Scanner, Step};
+use super::segment::{self, HeaderState, SegmentHeader};
+
+/// A boundary between two records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Boundary {
+    pub(super) position: Position,
+    /// Number of the next frame.
+    pub(super) sequence: u64,
+    /// Header checksum of the frame before.
+    pub(super) crc: u32,
+}
+
+/// Frames that follow each other without a gap.
+#[derive(Debug)]
+struct Run {
+    first_sequence: u64,
+    /// Header checksum that the first frame expects before it.
+    previous_crc: u32,
+    next_sequence: u64,
+    /// Header checksum of the last frame.
+    crc: u32,
+    /// Start of the first whole record; what stands before belongs to a record that is damaged.
+    record_start: Option<(Position, u64)>,
+    /// End of the last whole record.
+    end: Option<Boundary>,
+    in_record: bool,
+    /// The record's first frame was seen: it counts.
+    is_whole: bool,
+}
+
+/// What the segments hold.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// The first boundary, before all runs.
+    start: Boundary,
+    /// False while nothing is known of what stands before the first frame.
+    start_is_known: bool,
+    runs: Vec<Run>,
+    /// Every frame below was durable, by what later frames say.
+    durable_sequence: u64,
+    /// Segments whose header cannot be read.
+    pub(super) bad_headers: Vec<u64>,
+    /// Counts of what can be read.
+    pub(super) frames: u64,
+    pub(super) records: u64,
+    pub(super) payload_bytes: u64,
+}
+
+/// What follows from a survey.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// Behind the last record that is kept.
+    pub(super) end: Boundary,
+    pub(super) damages: Vec<Damage>,
+}
+
+impl Survey {
+    /// Scans the given segments, up to `limit` if there is one (bytes behind it may be changing).
+    pub(super) fn take(
+        disk: &Disk,
+        log_id: LogId,
+        segments: &[u64],
+        limit: Option<Position>,
+    ) -> io::Result<Self> {
+        let headers: Vec<Option<SegmentHeader>> =
+            segments.iter().map(|number| header_of(disk, *number)).collect::<io::Result<_>>()?;
+        let first = headers.first().copied().flatten();
+        let epoch = first.map_or(0, |header| header.epoch);
+        let number = segments.first().copied().unwrap_or(segment::FIRST);
+        let mut survey = Self {
+            start: Boundary {
+                position: Position::start_of(log_id, epoch, number),
+                sequence: first.map_or(0, |header| header.first_sequence),
+                crc: first.map_or(0, |header| header.previous_crc),
+            },
+            start_is_known: first.is_some() || segments.is_empty(),
+            runs: Vec::new(),
+            durable_sequence: 0,
+            bad_headers: Vec::new(),
+            frames: 0,
+            records: 0,
+            payload_bytes: 0,
+        };
+        let mut epoch = epoch;
+        for (index, number) in segments.iter().enumerate() {
+            let Some(file) = disk.open_segment(*number, false)? else { continue };
+            match headers[index] {
+                Some(header) => epoch = header.epoch,
+                None => survey.bad_headers.push(*number),
+            }
+            let next = headers.get(index + 1).copied().flatten();
+            let end = file.bytes()?.min(scan_limit(*number, next, limit));
+            let from = Position::start_of(log_id, epoch, *number);
+            survey.scan_segment(Scanner::new(file, log_id, *number, from.offset, end), from)?;
+        }
+        Ok(survey)
+    }
+
+    fn scan_segment(&mut self, mut scanner: Scanner, start: Position) -> io::Result<()> {
+        loop {
+            let offset = scanner.offset();
+            match scanner.peek()? {
+                Step::End => return Ok(()),
+                Step::Bad => {
+                    if scanner.seek(|_| true)?.is_none() {
+                        return Ok(());
+                    }
+                }
+                Step::Frame(frame, crc) => {
+                    scanner.pass(&frame);
+                    let from = Position { offset, ..start };
+                    let to = Position { offset: scanner.offset(), ..start };
+                    self.add(&frame, crc, from, to);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, frame: &Frame, crc: u32, from: Position, to: Position) {
+        self.frames += 1;
+        self.payload_bytes += u64::from(frame.payload_len);
+        self.durable_sequence = self.durable_sequence.max(frame.durable_sequence());
+        if !self.start_is_known {
+            self.start_is_known = true;
+            self.start.sequence = frame.sequence;
+            self.start.crc = frame.previous_crc;
+        }
+        let follows = self.runs.last().is_some_and(|run| {
+            run.next_sequence == frame.sequence && run.crc == frame.previous_crc
+        });
+        if !follows {
+            // The head of the log may be the rest of a record whose beginning was removed.
+            let is_head = self.runs.is_empty() && frame.sequence == self.start.sequence;
+            self.runs.push(Run {
+                first_sequence: frame.sequence,
+                previous_crc: frame.previous_crc,
+                next_sequence: frame.sequence,
+                crc: frame.previous_crc,
+                record_start: is_head.then_some((from, frame.sequence)),
+                end: None,
+                in_record: is_head,
+                is_whole: false,
+            });
+        }
+        let run = self.runs.last_mut().expect("a run was pushed if there was none");
+        run.next_sequence = frame.sequence + 1;
+        run.crc = crc;
+        if frame.first {
+            run.in_record = true;
+            run.is_whole = true;
+            run.record_start.get_or_insert((from, frame.sequence));
+        }
+        if frame.last && run.in_record {
+            run.in_record = false;
+            run.end = Some(Boundary { position: to, sequence: run.next_sequence, crc });
+            self.records += u64::from(run.is_whole);
+        }
+    }
+
+    /// Judges what was found. `committed` is what the file of that name says, if it can be read.
+    pub(super) fn judge(&self, committed: Option<Committed>) -> Verdict {
+        let promised = committed.map_or(0, |committed| committed.next_sequence);
+        let durable = self.durable_sequence.max(promised);
+        let mut verdict = Verdict { end: self.start, damages: Vec::new() };
+        let mut expected = self.start.sequence;
+        let mut chain = self.start.crc;
+        for run in &self.runs {
+            if run.first_sequence < expected {
+                // Older frames than those before them: remains that nothing refers to.
+                continue;
+            }
+            let fits = run.first_sequence == expected && run.previous_crc == chain;
+            let gap_is_promised = run.first_sequence <= durable && expected < durable;
+            if !fits && !gap_is_promised {
+                // Remains of a last commit that was never acknowledged.
+                break;
+            }
+            expected = run.next_sequence;
+            chain = run.crc;
+            let (Some((start, sequence)), Some(end)) = (run.record_start, run.end) else {
+                continue;
+            };
+            if !fits {
+                verdict.damages.push(Damage {
+                    from: verdict.end.position,
+                    to: start,
+                    first_sequence: Some(verdict.end.sequence),
+                    next_sequence: Some(sequence),
+                });
+            }
+            verdict.end = end;
+        }
+        if verdict.end.sequence < durable {
+            Self::judge_lost_tail(&mut verdict, durable, committed);
+        }
+        verdict
+    }
+
+    /// Frames at the end were promised and are not there: a disk that lied, or damage.
+    fn judge_lost_tail(verdict: &mut Verdict, durable: u64, committed: Option<Committed>) {
+        let from = verdict.end;
+        if let Some(committed) = committed
+            && committed.next_sequence == durable
+            && committed.position.place() > from.position.place()
+        {
+            // Followers may stand there, so nothing new may be written before it.
+            verdict.end.position = committed.position;
+        }
+        verdict.end.sequence = durable;
+        verdict.damages.push(Damage {
+            from: from.position,
+            to: verdict.end.position,
+            first_sequence: Some(from.sequence),
+            next_sequence: Some(durable),
+        });
+    }
+}
+
+/// Where the frames of a segment end at the latest.
+fn scan_limit(number: u64, next: Option<SegmentHeader>, limit: Option<Position>) -> u64 {
+    let mut end = u64::MAX;
+    // What stands behind the end that the next segment names was cut once already.
+    if let Some(next) = next.filter(|next| next.segment == number + 1) {
+        end = end.min(next.previous_end);
+    }
+    if let Some(limit) = limit {
+        end = match number.cmp(&limit.segment) {
+            Ordering::Less => end,
+            Ordering::Equal => end.min(limit.offset),
+            Ordering::Greater => 0,
+        };
+    }
+    end.max(segment::HEADER_BYTES)
+}
+
+/// Header of a segment, if it can be read.
+fn header_of(disk: &Disk, number: u64) -> io::Result<Option<SegmentHeader>> {
+    let Some(file) = disk.open_segment(number, false)? else { return Ok(None) };
+    Ok(match scan::read_header(&file, number)? {
+        HeaderState::Good(header) => Some(header),
+        HeaderState::Newer(_) | HeaderState::Bad => None,
+    })
+}

@@ -1,0 +1,190 @@
+//! From memory to disk: what is written, in which order, so that a crash at any point is harmless.
+//!
+//! Order: each part (write, fsync, rename), the checkpoint (the same), the directory (fsync), then
+//! the manifest (write, fsync, rename, fsync of the directory). Until the manifest is renamed the
+//! old one stands with everything it names; afterwards the new one does. What neither names is
+//! removed at the next start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::head::FrozenBatch;
+use super::manifest::{Checkpoint, Manifest, PartEntry};
+use super::part::{self, Part};
+use super::{Replaced, RowSet, StoreError, Table, manifest};
+use crate::log::Position;
+
+/// The head at one position, ready to be written by any thread.
+pub struct Sealing {
+    pub(super) directory: PathBuf,
+    pub(super) version: u64,
+    pub(super) position: Position,
+    pub(super) complete_until_ns: i64,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) tables: Vec<FrozenTable>,
+}
+
+/// What was written, ready to take the head's place.
+pub struct Sealed {
+    pub(super) manifest: Manifest,
+    pub(super) parts: Vec<NewPart>,
+    pub(super) replaced: Replaced,
+}
+
+/// One table's head at that position.
+pub(super) struct FrozenTable {
+    pub(super) table: Table,
+    pub(super) first: u64,
+    pub(super) next: u64,
+    pub(super) batches: Vec<FrozenBatch>,
+    pub(super) entries: Vec<(Arc<Part>, PartEntry)>,
+    pub(super) merge: Vec<MergeInput>,
+    pub(super) empty: Vec<Arc<Part>>,
+    pub(super) deleted: Vec<(String, RowSet)>,
+    pub(super) gone: Vec<(String, RowSet)>,
+}
+
+/// A small file that is to become part of a larger one.
+pub(super) struct MergeInput {
+    pub(super) part: Arc<Part>,
+    pub(super) first: u64,
+    pub(super) places: u64,
+    pub(super) gone: Arc<RowSet>,
+    pub(super) deleted: Arc<RowSet>,
+}
+
+/// A written file and the places it covers.
+pub(super) struct NewPart {
+    pub(super) table: Table,
+    pub(super) part: Arc<Part>,
+    pub(super) file: String,
+    pub(super) first: u64,
+    pub(super) places: u64,
+    pub(super) gone: RowSet,
+}
+
+impl Sealing {
+    /// Writes everything and makes it durable. Nothing that exists is changed; a failure leaves
+    /// the store as it was.
+    pub fn write(mut self) -> Result<Sealed, StoreError> {
+        let mut entries: Vec<PartEntry> = Vec::new();
+        let mut parts: Vec<NewPart> = Vec::new();
+        let mut replaced: Replaced = Vec::new();
+        let tables = std::mem::take(&mut self.tables);
+        for table in &tables {
+            let merged = self.merge(table)?;
+            let gone = table.merge.iter().map(|input| &input.part).filter(|_| merged.is_some());
+            let outdated: Replaced = gone.chain(&table.empty).map(Arc::clone).collect();
+            let written = self.write_head(table)?;
+            let kept = table.entries.iter().filter(|(part, _)| {
+                !outdated.iter().any(|outdated| Arc::ptr_eq(outdated, part))
+            });
+            entries.extend(kept.map(|(_, entry)| entry.clone()));
+            for part in merged.into_iter().flatten().chain(written) {
+                entries.push(PartEntry::new(part.file.clone(), part.first, part.places, &part.part));
+                if !part.gone.is_empty() {
+                    self.checkpoint.gone.push((part.file.clone(), part.gone.clone()));
+                }
+                parts.push(part);
+            }
+            replaced.extend(outdated);
+        }
+        entries.sort_by_key(|entry| (entry.table, entry.first));
+        let named = |file: &str| entries.iter().any(|entry| entry.file == file);
+        self.checkpoint.deleted.retain(|(file, _)| named(file));
+        self.checkpoint.gone.retain(|(file, _)| named(file));
+        let checkpoint = self.checkpoint.write(&self.directory, self.version)?;
+        let manifest = Manifest {
+            format: manifest::FORMAT,
+            version: self.version,
+            position: Some(self.position),
+            complete_until_ns: self.complete_until_ns,
+            checkpoint: Some(checkpoint),
+            next_places: tables.iter().map(|table| (table.table, table.next)).collect(),
+            parts: entries,
+        };
+        manifest.write(&self.directory)?;
+        Ok(Sealed { manifest, parts, replaced })
+    }
+
+    fn file(&self, table: Table, first: u64) -> String {
+        format!("{}-{first:014}-{:08}.parquet", table.name(), self.version)
+    }
+
+    /// The head's rows that still hold, as one file; none where no row is left.
+    fn write_head(&self, table: &FrozenTable) -> Result<Option<NewPart>, StoreError> {
+        let file = self.file(table.table, table.first);
+        let Some(part) = part::write(&self.directory.join(&file), table.table, &table.batches)? else {
+            return Ok(None);
+        };
+        let gone = table.batches.iter().flat_map(|batch| batch.deleted_places(table.first)).collect();
+        Ok(Some(NewPart {
+            table: table.table,
+            part: Arc::new(part),
+            file,
+            first: table.first,
+            places: table.next - table.first,
+            gone,
+        }))
+    }
+
+    /// The rows of the files to be merged that still hold, as one file. `None` where there is
+    /// nothing to merge; `Some(None)` where no row of them is left.
+    fn merge(&self, table: &FrozenTable) -> Result<Option<Option<NewPart>>, StoreError> {
+        let (Some(head), Some(tail)) = (table.merge.first(), table.merge.last()) else {
+            return Ok(None);
+        };
+        let (first, end) = (head.first, tail.first + tail.places);
+        if table.merge.iter().all(|input| u64::from(input.deleted.len()) >= input.part.rows) {
+            return Ok(Some(None));
+        }
+        // The new name differs from the first input's by its version.
+        let file = self.file(table.table, first);
+        let batches = table.merge.iter().map(MergeInput::kept).collect::<Result<Vec<_>, _>>()?;
+        let batches = batches.into_iter().flatten().map(Ok);
+        let part = part::write_batches(&self.directory.join(&file), table.table, batches)?;
+        Ok(Some(Some(NewPart {
+            table: table.table,
+            part: Arc::new(part),
+            file,
+            first,
+            places: end - first,
+            gone: gone_places(&table.merge, first, end),
+        })))
+    }
+}
+
+impl MergeInput {
+    fn kept(&self) -> Result<Vec<arrow::record_batch::RecordBatch>, StoreError> {
+        let mut line = 0;
+        let mut batches = Vec::new();
+        for batch in part::read(&self.part.path)? {
+            let batch = batch?;
+            let rows = batch.num_rows();
+            let keep = arrow::buffer::BooleanBuffer::collect_bool(rows, |row| {
+                !self.deleted.contains((line + row) as u32)
+            });
+            line += rows;
+            let kept = part::filter(&batch, keep);
+            batches.push(kept.map_err(|error| {
+                StoreError::Corrupt(format!("cannot filter {}: {error}", self.part.path.display()))
+            })?);
+        }
+        Ok(batches)
+    }
+}
+
+/// The places between `first` and `end` that no row of the merged file stands for.
+fn gone_places(inputs: &[MergeInput], first: u64, end: u64) -> RowSet {
+    let mut gone: RowSet = (0..(end - first) as u32).collect();
+    for input in inputs {
+        let mut line = 0;
+        for place in (0..input.places as u32).filter(|place| !input.gone.contains(*place)) {
+            if !input.deleted.contains(line) {
+                gone.remove((input.first - first) as u32 + place);
+            }
+            line += 1;
+        }
+    }
+    gone
+}
