@@ -18,7 +18,7 @@ const BEACON_GZIP_BYTES_MAX = 6 * 1024;
  * API, of the wire, of storage or of the configuration may stand here; 180 bytes after gzip.
  */
 const INTERNAL_PROPERTIES = [
-  "atMs", "attempt", "attempts", "before", "begin", "carry", "cause", "count", "dropped", "endMs", "erase",
+  "atMs", "attempt", "attempts", "before", "begin", "carry", "cause", "dropped", "endMs", "erase", "failure",
   "firstMs", "intent", "isSpan", "left", "lose", "navigatedMs", "note", "nudge", "number", "opened", "previous",
   "putBack", "repeat", "request", "resource", "restore", "sequence", "session", "sighted", "span", "startMs",
   "startedSince", "take", "touch", "trace", "untilMs", "verdict", "waiting",

@@ -36,11 +36,13 @@ pub(crate) fn launch(config: Config, written: Written, options: &Options) -> Lau
     let key = write_key(&config);
     let data_dir = config.data_dir.display().to_string();
     let welcome_key = key.clone();
+    // As it was typed: from a build directory `ethogram` alone would not be found.
+    let program = std::env::args().next().unwrap_or_else(|| "ethogram".to_owned());
     Launch {
         config,
         written,
         guest: Some(world(options, key)),
-        on_ready: Box::new(move |ready| say(&welcome(ready, &welcome_key, &data_dir))),
+        on_ready: Box::new(move |ready| say(&welcome(ready, &program, &welcome_key, &data_dir))),
     }
 }
 
@@ -76,7 +78,7 @@ fn url(ready: &Ready, listener: &str) -> String {
 }
 
 /// What a newcomer needs, on one screen.
-fn welcome(ready: &Ready, key: &str, data_dir: &str) -> String {
+fn welcome(ready: &Ready, program: &str, key: &str, data_dir: &str) -> String {
     let query = url(ready, "query");
     let elsewhere = if query == crate::sql::DEFAULT_URL { String::new() } else { format!("--query-url {query} ") };
     let mut text = String::new();
@@ -86,7 +88,7 @@ fn welcome(ready: &Ready, key: &str, data_dir: &str) -> String {
     line("page", &format!("{query}/"));
     line("beacon", &format!("<script src=\"{}/beacon.js\" data-key=\"{key}\"></script>", url(ready, "beacon")));
     line("OTLP", &format!("gRPC {}   HTTP {}", url(ready, "otlp_grpc"), url(ready, "otlp_http")));
-    line("SQL", &format!("ethogram sql {elsewhere}\"{EXAMPLE}\""));
+    line("SQL", &format!("{program} sql {elsewhere}\"{EXAMPLE}\""));
     line("data", &format!("{data_dir} (delete it to begin anew)"));
     format!("\nEthogram is running, with a simulated world of users and services.\n\n{text}\nStop it with Ctrl-C.\n\n")
 }
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_welcome_holds_what_a_newcomer_needs() {
-        let text = welcome(&ready(), "local", "data-demo");
+        let text = welcome(&ready(), "ethogram", "local", "data-demo");
         for part in [
             "http://127.0.0.1:4319/\n",
             "<script src=\"http://127.0.0.1:4316/beacon.js\" data-key=\"local\"></script>",
@@ -129,7 +131,7 @@ mod tests {
         }
         let mut moved = ready();
         moved.insert("query", SocketAddr::from(([127, 0, 0, 1], 5000)));
-        assert!(welcome(&moved, "local", "x").contains("ethogram sql --query-url http://127.0.0.1:5000 \"SELECT"));
+        assert!(welcome(&moved, "ethogram", "local", "x").contains("ethogram sql --query-url http://127.0.0.1:5000 \"SELECT"));
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn run_role(role: Role, outer: &ArgMatches, inner: &ArgMatches) -> anyhow::Resul
 }
 
 fn run_simulate(options: Simulate, supervised: Supervised) -> anyhow::Result<()> {
-    log_to_stderr("info");
+    log_to_stderr(&std::env::var("ETHOGRAM_LOG_LEVEL").unwrap_or_else(|_| "info".to_owned()));
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
     runtime.block_on(Box::pin(async {
         let stop = Stop::new();

@@ -110,11 +110,12 @@ impl Telemetry {
         let Some(exporters) = self.0.clone() else { return };
         // The exporters block their thread and need this runtime to go on meanwhile.
         let flush = tokio::task::spawn_blocking(move || {
-            exporters.traces.shutdown_with_timeout(EXPORT).ok();
-            exporters.metrics.shutdown_with_timeout(EXPORT).ok();
+            let traces = exporters.traces.shutdown_with_timeout(EXPORT);
+            let metrics = exporters.metrics.shutdown_with_timeout(EXPORT);
+            traces.and(metrics)
         });
-        if tokio::time::timeout(EXPORT * 2, flush).await.is_err() {
-            tracing::warn!("the last telemetry could not be exported in time");
+        if !matches!(tokio::time::timeout(EXPORT * 2, flush).await, Ok(Ok(Ok(())))) {
+            tracing::warn!("the last of our own telemetry could not be exported");
         }
     }
 }

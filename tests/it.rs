@@ -1,1 +1,19 @@
-//! x
+//! The program as its users meet it: the real binary over real sockets on ports of its own.
+//!
+//! What needs a browser, Python or Prometheus stands in `real.rs`.
+
+mod harness;
+#[path = "it/bad_input.rs"]
+mod bad_input;
+#[path = "it/crash.rs"]
+mod crash;
+#[path = "it/examples.rs"]
+mod examples;
+#[path = "it/formats.rs"]
+mod formats;
+#[path = "it/demo.rs"]
+mod demo;
+#[path = "it/seal.rs"]
+mod seal;
+#[path = "it/tidy.rs"]
+mod tidy;

@@ -22,7 +22,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde::Deserialize;
 
-use crate::admit::{Coding, Collector, Delivery, Encoding, Reason, Refusal, Sender, discard, handle, read};
+use crate::admit::{
+    Coding, Collector, Delivery, Encoding, Reason, Refusal, Sender, discard, handle, read,
+};
 use crate::counters::Door;
 use crate::cross_origin::{self, Origins};
 use crate::http::media_type;
@@ -38,7 +40,8 @@ static SCRIPT: &str = include_str!("../../sdk-js/dist/beacon.js");
 static SCRIPT_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
     let mut hasher = DefaultHasher::new();
     SCRIPT.hash(&mut hasher);
-    HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish())).expect("hexadecimal digits in quotes")
+    HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()))
+        .expect("hexadecimal digits in quotes")
 });
 
 /// The paths of this door.
@@ -79,9 +82,15 @@ async fn accept(collector: &Arc<Collector>, parts: &Parts, body: &mut Body) -> R
         return Err(Refusal::new(Reason::Method, "only POST is allowed here"));
     }
     if !is_speakable(&parts.headers) {
-        return Err(Refusal::new(Reason::MediaType, "the content type must be text/plain or application/json"));
+        return Err(Refusal::new(
+            Reason::MediaType,
+            "the content type must be text/plain or application/json",
+        ));
     }
-    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let peer = parts
+        .extensions
+        .get::<Peer>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let client = collector.proxies.client(peer, &parts.headers);
     let edge = collector.proxies.trusts(peer).then_some(&parts.headers);
     let key = Query::<Parameters>::try_from_uri(&parts.uri).ok().and_then(|query| query.0.key);
@@ -112,7 +121,10 @@ struct Parameters {
 
 /// The origin to echo; an error where the page may not send here. A browser states the origin of
 /// every POST, so where origins are listed a request without one is not from a page of ours.
-fn allowed_origin(collector: &Collector, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+fn allowed_origin(
+    collector: &Collector,
+    headers: &HeaderMap,
+) -> Result<Option<HeaderValue>, Refusal> {
     let listed = &collector.config.beacon.origins;
     let origins = if listed.is_empty() { Origins::Any } else { Origins::Listed(listed.clone()) };
     match (headers.get(header::ORIGIN), origins) {
@@ -145,10 +157,10 @@ fn refuse(collector: &Collector, refusal: &Refusal) -> Response<Body> {
 }
 
 async fn script(headers: HeaderMap) -> Response<Body> {
-    let is_known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|tags| tags.to_str().ok())
-        .is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == *SCRIPT_TAG));
+    let is_known =
+        headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).is_some_and(
+            |tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == *SCRIPT_TAG),
+        );
     let mut response = Response::new(if is_known { Body::empty() } else { Body::from(SCRIPT) });
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -169,7 +181,8 @@ async fn script(headers: HeaderMap) -> Response<Body> {
 }
 
 async fn unknown_path(State(collector): State<Arc<Collector>>) -> Response<Body> {
-    let message = format!("there is nothing here; beacons go to POST {}", collector.config.beacon.path);
+    let message =
+        format!("there is nothing here; beacons go to POST {}", collector.config.beacon.path);
     refuse(&collector, &Refusal::new(Reason::NotFound, message))
 }
 

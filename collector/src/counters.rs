@@ -101,7 +101,9 @@ impl Counters {
 
     /// All values at about one time.
     pub(crate) fn read(&self) -> Values {
-        let by_door = |cells: &[AtomicU64; Door::ALL.len()]| Door::ALL.map(|door| (door, get(&cells[door as usize])));
+        let by_door = |cells: &[AtomicU64; Door::ALL.len()]| {
+            Door::ALL.map(|door| (door, get(&cells[door as usize])))
+        };
         let by_reason = |cells: &Mutex<Cells>| {
             cells.lock().iter().map(|((kind, reason), count)| (*kind, *reason, *count)).collect()
         };
@@ -117,7 +119,8 @@ impl Counters {
         Values {
             requests: by_door(&self.requests),
             refused,
-            connections: Door::ALL.map(|door| (door, self.connections[door as usize].load(Ordering::Relaxed))),
+            connections: Door::ALL
+                .map(|door| (door, self.connections[door as usize].load(Ordering::Relaxed))),
             connections_refused: by_door(&self.connections_refused),
             accepted: Kind::ALL.map(|kind| (kind, get(&self.accepted[kind as usize]))),
             rejected: by_reason(&self.rejected),
@@ -150,17 +153,19 @@ impl Values {
             (String::from("body_bytes"), self.body_bytes),
             (String::from("ticks_refused"), self.ticks_refused),
         ];
-        flat.extend(self.requests.iter().map(|(door, count)| (format!("requests.{}", door.name()), *count)));
-        flat.extend(self.accepted.iter().map(|(kind, count)| (format!("accepted.{}", kind.name()), *count)));
         flat.extend(
-            self.refused
-                .iter()
-                .map(|(reason, door, count)| (format!("refused.{}.{}", door.name(), reason.name()), *count)),
+            self.requests.iter().map(|(door, count)| (format!("requests.{}", door.name()), *count)),
         );
         flat.extend(
-            self.rejected
-                .iter()
-                .map(|(kind, reason, count)| (format!("rejected.{}.{reason}", kind.name()), *count)),
+            self.accepted.iter().map(|(kind, count)| (format!("accepted.{}", kind.name()), *count)),
+        );
+        flat.extend(self.refused.iter().map(|(reason, door, count)| {
+            (format!("refused.{}.{}", door.name(), reason.name()), *count)
+        }));
+        flat.extend(
+            self.rejected.iter().map(|(kind, reason, count)| {
+                (format!("rejected.{}.{reason}", kind.name()), *count)
+            }),
         );
         flat
     }

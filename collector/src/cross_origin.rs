@@ -23,9 +23,9 @@ impl Origins {
     pub(crate) fn allows(&self, origin: &HeaderValue) -> bool {
         match self {
             Self::Any => true,
-            Self::Listed(patterns) => {
-                origin.to_str().is_ok_and(|origin| patterns.iter().any(|pattern| matches(pattern, origin)))
-            }
+            Self::Listed(patterns) => origin
+                .to_str()
+                .is_ok_and(|origin| patterns.iter().any(|pattern| matches(pattern, origin))),
         }
     }
 }
@@ -40,8 +40,7 @@ fn matches(pattern: &str, origin: &str) -> bool {
 }
 
 /// What a page may send to an OTLP door.
-pub(crate) const OTLP_HEADERS: &str =
-    "authorization, content-type, content-encoding, traceparent, tracestate, baggage, x-requested-with";
+pub(crate) const OTLP_HEADERS: &str = "authorization, content-type, content-encoding, traceparent, tracestate, baggage, x-requested-with";
 
 /// What a page may send to the beacon's door. Ours sends nothing that would need asking.
 pub(crate) const BEACON_HEADERS: &str = "content-type, traceparent, tracestate, baggage";

@@ -30,7 +30,9 @@ use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, En
 use tonic::server::Grpc;
 use tonic::{Code, Status};
 
-use crate::admit::{Coding, Collector, Delivery, Encoding, Payload, Reason, Refusal, Reservation, Sender, handle};
+use crate::admit::{
+    Coding, Collector, Delivery, Encoding, Payload, Reason, Refusal, Reservation, Sender, handle,
+};
 use crate::counters::Door;
 use crate::http::ExportResponse;
 
@@ -44,10 +46,16 @@ pub(crate) fn router(collector: &Arc<Collector>) -> Router {
         .with_state(Arc::clone(collector))
 }
 
-async fn export<P: Payload>(State(collector): State<Arc<Collector>>, request: Request) -> Response<Body> {
+async fn export<P: Payload>(
+    State(collector): State<Arc<Collector>>,
+    request: Request,
+) -> Response<Body> {
     collector.counters.request(Door::Grpc);
     if !is_grpc(request.headers()) {
-        let refusal = Refusal::new(Reason::MediaType, "this port speaks gRPC; OTLP/HTTP has a port of its own");
+        let refusal = Refusal::new(
+            Reason::MediaType,
+            "this port speaks gRPC; OTLP/HTTP has a port of its own",
+        );
         collector.counters.refuse(Door::Grpc, refusal.reason);
         return refusal.http(None, &collector.jitter);
     }
@@ -64,7 +72,11 @@ async fn export<P: Payload>(State(collector): State<Arc<Collector>>, request: Re
     })
 }
 
-async fn unary<P: Payload>(collector: &Arc<Collector>, sender: Sender, request: Request) -> Response<Body> {
+async fn unary<P: Payload>(
+    collector: &Arc<Collector>,
+    sender: Sender,
+    request: Request,
+) -> Response<Body> {
     let service = tower::service_fn(|message: tonic::Request<Bytes>| {
         let (collector, sender) = (Arc::clone(collector), sender.clone());
         async move {
@@ -81,7 +93,11 @@ async fn unary<P: Payload>(collector: &Arc<Collector>, sender: Sender, request: 
     translate(collector, response.map(Body::new))
 }
 
-async fn receive<P: Payload>(collector: &Arc<Collector>, sender: Sender, message: Bytes) -> Result<Bytes, Refusal> {
+async fn receive<P: Payload>(
+    collector: &Arc<Collector>,
+    sender: Sender,
+    message: Bytes,
+) -> Result<Bytes, Refusal> {
     let mut held = collector.budget.reserve();
     held.grow(message.len())?;
     let delivery = Delivery {
@@ -99,7 +115,9 @@ async fn receive<P: Payload>(collector: &Arc<Collector>, sender: Sender, message
 
 fn is_grpc(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    value.is_some_and(|value| value.starts_with(b"application/grpc") && !value.starts_with(b"application/grpc-web"))
+    value.is_some_and(|value| {
+        value.starts_with(b"application/grpc") && !value.starts_with(b"application/grpc-web")
+    })
 }
 
 fn refuse(collector: &Collector, refusal: &Refusal) -> Status {
@@ -114,7 +132,9 @@ fn translate(collector: &Collector, response: Response<Body>) -> Response<Body> 
         Code::OutOfRange => Reason::TooLarge,
         Code::Internal => Reason::Undecodable,
         // These two codes are also ours; tonic's have no details and name their cause.
-        Code::ResourceExhausted if status.message().starts_with("Error decompressing") => Reason::TooLarge,
+        Code::ResourceExhausted if status.message().starts_with("Error decompressing") => {
+            Reason::TooLarge
+        }
         Code::Unimplemented => {
             collector.counters.refuse(Door::Grpc, Reason::ContentEncoding);
             return response; // It carries the list of encodings we accept.
@@ -124,8 +144,12 @@ fn translate(collector: &Collector, response: Response<Body>) -> Response<Body> 
     refuse(collector, &Refusal::new(reason, status.message())).into_http()
 }
 
-async fn unknown_method(State(collector): State<Arc<Collector>>, request: Request) -> Response<Body> {
-    let message = "this is OTLP/gRPC: TraceService, LogsService and MetricsService, each with Export";
+async fn unknown_method(
+    State(collector): State<Arc<Collector>>,
+    request: Request,
+) -> Response<Body> {
+    let message =
+        "this is OTLP/gRPC: TraceService, LogsService and MetricsService, each with Export";
     let status = refuse(&collector, &Refusal::new(Reason::NotFound, message));
     if is_grpc(request.headers()) {
         return status.into_http();
@@ -157,7 +181,9 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { return Poll::Ready(None) };
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
+            return Poll::Ready(None);
+        };
         let frame = frame.map_err(|error| Status::cancelled(error.to_string())).and_then(|frame| {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
             self.held.grow(bytes).map_err(|refusal| refuse(&self.collector, &refusal))?;

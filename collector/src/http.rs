@@ -23,7 +23,8 @@ use prost::Message;
 use serde_json::json;
 
 use crate::admit::{
-    Admitted, Coding, Collector, Delivery, Encoding, Payload, Reason, Refusal, Sender, discard, handle, read,
+    Admitted, Coding, Collector, Delivery, Encoding, Payload, Reason, Refusal, Sender, discard,
+    handle, read,
 };
 use crate::counters::Door;
 use crate::cross_origin::{self, Origins};
@@ -40,7 +41,10 @@ pub(crate) fn router(collector: &Arc<Collector>) -> Router {
         .with_state(Arc::clone(collector))
 }
 
-async fn export<P: Payload>(State(collector): State<Arc<Collector>>, request: Request) -> Response<Body> {
+async fn export<P: Payload>(
+    State(collector): State<Arc<Collector>>,
+    request: Request,
+) -> Response<Body> {
     collector.counters.request(Door::Http);
     let (parts, mut body) = request.into_parts();
     if parts.method != Method::POST {
@@ -69,15 +73,25 @@ async fn receive<P: Payload>(
 ) -> Result<(Encoding, Vec<Admitted>), Refusal> {
     let sender = Sender::service(collector, headers)?;
     let encoding = encoding.ok_or_else(|| {
-        Refusal::new(Reason::MediaType, "the content type must be application/x-protobuf or application/json")
+        Refusal::new(
+            Reason::MediaType,
+            "the content type must be application/x-protobuf or application/json",
+        )
     })?;
     let coding = coding_of(headers)?;
     let mut held = collector.budget.reserve();
     let bytes_max = collector.config.otlp.body_bytes_max;
     let time_max = Duration::from_secs(collector.config.limits.body_s);
     let wire = read(body, bytes_max, time_max, &mut held).await?;
-    let delivery =
-        Delivery { door: Door::Http, sender, encoding, coding, wire, inflated_bytes_max: bytes_max, held };
+    let delivery = Delivery {
+        door: Door::Http,
+        sender,
+        encoding,
+        coding,
+        wire,
+        inflated_bytes_max: bytes_max,
+        held,
+    };
     Ok((encoding, handle::<P>(collector, delivery).await?))
 }
 
@@ -115,7 +129,9 @@ fn answer(encoding: Encoding, admitted: &[Admitted]) -> Response<Body> {
         Encoding::Json => json_answer(admitted).to_string().into_bytes(),
     };
     let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()));
     response
 }
 
@@ -148,10 +164,11 @@ struct PartialSuccess {
 impl ExportResponse {
     /// Full success has no partial success at all, not one with zeros.
     pub(crate) fn of(admitted: &[Admitted]) -> Self {
-        let partial_success = remarkable(admitted).map(|Admitted { rejected, .. }| PartialSuccess {
-            rejected: i64::try_from(rejected.count).unwrap_or(i64::MAX),
-            error_message: rejected.message.clone(),
-        });
+        let partial_success =
+            remarkable(admitted).map(|Admitted { rejected, .. }| PartialSuccess {
+                rejected: i64::try_from(rejected.count).unwrap_or(i64::MAX),
+                error_message: rejected.message.clone(),
+            });
         Self { partial_success }
     }
 }
@@ -159,17 +176,25 @@ impl ExportResponse {
 /// What the sender should know although its request succeeded: records rejected, or, with a count
 /// of zero, parts cut from records.
 fn remarkable(admitted: &[Admitted]) -> Option<&Admitted> {
-    admitted.iter().find(|admitted| admitted.rejected.count > 0 || !admitted.rejected.message.is_empty())
+    admitted
+        .iter()
+        .find(|admitted| admitted.rejected.count > 0 || !admitted.rejected.message.is_empty())
 }
 
 async fn unknown_path(State(collector): State<Arc<Collector>>) -> Response<Body> {
-    let message = "there is nothing here; this is OTLP/HTTP: POST /v1/traces, /v1/logs or /v1/metrics";
+    let message =
+        "there is nothing here; this is OTLP/HTTP: POST /v1/traces, /v1/logs or /v1/metrics";
     refuse(&collector, &Refusal::new(Reason::NotFound, message), None)
 }
 
 /// CORS around every path. It is off unless origins are configured.
-async fn share(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response<Body> {
-    let origin = request.headers().get(header::ORIGIN).filter(|origin| origins.allows(origin)).cloned();
+async fn share(
+    State(origins): State<Arc<Origins>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let origin =
+        request.headers().get(header::ORIGIN).filter(|origin| origins.allows(origin)).cloned();
     let Some(origin) = origin else { return next.run(request).await };
     let mut response = if cross_origin::is_preflight(request.method(), request.headers()) {
         cross_origin::preflight(cross_origin::OTLP_HEADERS)

@@ -70,7 +70,8 @@ pub(crate) async fn listen(
             collector.counters.refuse_connection(door);
             continue; // The connection is closed as it goes out of scope.
         };
-        let connection = Connection { builder: Arc::clone(&builder), first_request_max, stop: stop.clone() };
+        let connection =
+            Connection { builder: Arc::clone(&builder), first_request_max, stop: stop.clone() };
         let (router, collector) = (router.clone(), Arc::clone(&collector));
         connections.spawn(async move {
             let open = Open::new(&collector, door);
@@ -91,7 +92,11 @@ const HEAD_BYTES_MAX: u32 = 64 << 10;
 fn builder(door: Door, limits: &LimitsConfig) -> Builder<TokioExecutor> {
     let idle = Duration::from_secs(limits.idle_s);
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(HEAD_BYTES_MAX as usize);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle)
+        .max_buf_size(HEAD_BYTES_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -93,11 +93,14 @@ pub async fn serve(
     let geo = Geo::open(&config.geo)?;
     let path = data_dir.join("log");
     let (log, recovery) = open_log(&config, path.clone()).await?;
-    let link = LinkServer::start(&path, log.clone()).map_err(|source| CollectorError::Link { path, source })?;
+    let link = LinkServer::start(&path, log.clone())
+        .map_err(|source| CollectorError::Link { path, source })?;
     let collector = Arc::new(Collector::new(config, clock, log.clone(), geo)?);
     let (phase, phases) = watch::channel(Phase::Serving);
 
-    let outcome = run(&collector, listeners, Admin::new(&collector, recovery, phases), &phase, shutdown).await;
+    let outcome =
+        run(&collector, listeners, Admin::new(&collector, recovery, phases), &phase, shutdown)
+            .await;
     // Closing waits for the writer's thread, which may be in a sync.
     let closed = tokio::task::spawn_blocking(move || {
         log.close();
@@ -164,7 +167,10 @@ const ADMIN_DRAIN: Duration = Duration::from_millis(500);
 async fn finish(listeners: &mut JoinSet<()>, limit: Duration) {
     let all = async { while listeners.join_next().await.is_some() {} };
     if tokio::time::timeout(limit, all).await.is_err() {
-        tracing::warn!(seconds = limit.as_secs_f64(), "some connections did not end in time and are closed");
+        tracing::warn!(
+            seconds = limit.as_secs_f64(),
+            "some connections did not end in time and are closed"
+        );
     }
     listeners.shutdown().await;
 }
@@ -179,7 +185,8 @@ async fn tick(collector: &Arc<Collector>) {
         let mut envelope = Envelope::new(Source::Tick, collector.clock.now_ns());
         envelope.counters = collector.counters.read().flat();
         // Not the collector itself: it holds the log, whose thread runs this.
-        let (counters, log_failed) = (Arc::clone(&collector.counters), Arc::clone(&collector.log_failed));
+        let (counters, log_failed) =
+            (Arc::clone(&collector.counters), Arc::clone(&collector.log_failed));
         collector.log.append(envelope.encode(), move |result| {
             if let Err(error) = result {
                 counters.refuse_tick();

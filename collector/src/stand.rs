@@ -74,7 +74,8 @@ impl Stand {
         let (log, recovery) = LogWriter::open(&path, config.log.clone()).expect("the log opens");
         let geo = Geo::open(&config.geo).expect("the databases open");
         let clock = Arc::new(FixedClock::new(NOW_NS));
-        let collector = Arc::new(Collector::new(config, clock, log, geo).expect("a right configuration"));
+        let collector =
+            Arc::new(Collector::new(config, clock, log, geo).expect("a right configuration"));
         Self { collector, recovery, directory }
     }
 
@@ -82,8 +83,12 @@ impl Stand {
     pub(crate) fn records(&self) -> Vec<Envelope> {
         let path: PathBuf = self.directory.path().join("log");
         let mut reader = LogReader::open(&path, None).expect("the log can be read");
-        let records = reader.read(self.collector.log.committed(), u64::MAX).expect("the log is whole");
-        records.iter().map(|record| Envelope::decode(&record.payload).expect("our record")).collect()
+        let records =
+            reader.read(self.collector.log.committed(), u64::MAX).expect("the log is whole");
+        records
+            .iter()
+            .map(|record| Envelope::decode(&record.payload).expect("our record"))
+            .collect()
     }
 }
 

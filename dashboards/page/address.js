@@ -1,4 +1,4 @@
-// What the address bar says: #session=ID&since=1h&rank=pain. The only state worth sharing.
+// What the address bar says: #session=ID&app=APP&since=1h&rank=pain. The only state worth sharing.
 //
 // Invariant: nothing from the hash reaches SQL unless it is one of the names below.
 
@@ -13,13 +13,14 @@ export const RANGES = {
 /** The orders of the session list. */
 export const RANKS = { latest: 'latest', pain: 'most pain' };
 
-/** The address as it stands: `{session: string|null, since: key of RANGES, rank: key of RANKS}`. */
+/** The address as it stands: `{session: string|null, app: string|null, since: key of RANGES, rank: key of RANKS}`. */
 export function here() {
   const given = new URLSearchParams(location.hash.slice(1));
   const since = given.get('since');
   const rank = given.get('rank');
   return {
     session: given.get('session') || null,
+    app: given.get('app') || null,
     since: since && Object.hasOwn(RANGES, since) ? since : '1h',
     rank: rank && Object.hasOwn(RANKS, rank) ? rank : 'latest',
   };
@@ -30,6 +31,7 @@ export function linkTo(changes) {
   const next = { ...here(), ...changes };
   const parts = [];
   if (next.session) parts.push(`session=${encodeURIComponent(next.session)}`);
+  if (next.session && next.app) parts.push(`app=${encodeURIComponent(next.app)}`);
   parts.push(`since=${next.since}`);
   if (next.rank !== 'latest') parts.push(`rank=${next.rank}`);
   return `#${parts.join('&')}`;

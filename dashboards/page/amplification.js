@@ -89,7 +89,7 @@ function totalCell(row, td) {
 }
 
 function annotatedCell(row) {
-  return row.annotated_share === null ? share(null, 1) : share(row.annotated_share, 1);
+  return share(row.annotated_share, 1);
 }
 
 /** The bar's far end, in doublings; at least ×4, so that ×1.05 does not look like a storm. */

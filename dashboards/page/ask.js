@@ -29,9 +29,10 @@ export function ask(sql, signal) {
   });
 }
 
-/** One session's timeline: `{session: {…}, rows: [{…}], complete_until}`. */
-export function askTimeline(sessionId, signal) {
-  return exchange(`api/v1/sessions/${encodeURIComponent(sessionId)}/timeline`, {
+/** One session's timeline; `app` may be null where only one app has a session of this id: `{session: {…}, rows: [{…}], complete_until}`. */
+export function askTimeline(sessionId, app, signal) {
+  const which = app === null ? '' : `?app=${encodeURIComponent(app)}`;
+  return exchange(`api/v1/sessions/${encodeURIComponent(sessionId)}/timeline${which}`, {
     headers: { accept: 'application/json' },
     signal,
   });

@@ -13,7 +13,8 @@ const N_MIN_P999 = 10000;
 // A narrow space that does not break: digits stay together at any width.
 const THIN = '\u202f';
 
-const known = (value) => value !== null && value !== undefined && Number.isFinite(Number(value));
+/** Whether there is a number. A column that is NULL may be null in a row, or missing from it. */
+export const known = (value) => value !== null && value !== undefined && Number.isFinite(Number(value));
 
 /** Microseconds as people say them: 842 µs, 3.4 ms, 842 ms, 3.4 s, 2 min 05 s, 1 h 02 min. */
 export function duration(us) {

@@ -5,6 +5,8 @@
 // of one request share a track where they do not overlap, so that a back-off is a visible gap. The
 // order of the items is the order of the rows; only places are computed, nothing is left out.
 
+import { known } from './format.js';
+
 /** The lanes from top to bottom. */
 export const LANES = ['user', 'browser', 'service'];
 
@@ -76,12 +78,12 @@ export function shortName(row) {
 
 /** Only spans are attempts of something. */
 function isEvent(row) {
-  return row.attempt === null || row.attempt === undefined;
+  return !known(row.attempt);
 }
 
 function itemOf(row, firstMs, seen) {
   const lane = LANES.includes(row.layer) ? row.layer : 'service';
-  const isMoment = lane === 'user' || isEvent(row) || row.duration_us === null;
+  const isMoment = lane === 'user' || isEvent(row) || !known(row.duration_us);
   // A session whose start is not known yet has no offsets; its first row then stands at 0.
   const start = Number(row.offset_ms ?? Date.parse(row.time) - firstMs) || 0;
   const end = isMoment ? start : start + Math.max(0, Number(row.duration_us) || 0) / 1000;

@@ -59,18 +59,18 @@ function onAddress() {
   at('session').hidden = !address.session;
   at('since').hidden = Boolean(address.session);
   at('empty').hidden = true;
-  at('home').href = at('back').href = linkTo({ session: null });
+  at('home').href = at('back').href = linkTo({ session: null, app: null });
   document.title = address.session ? `Session ${address.session.slice(0, 8)} · Ethogram` : 'Ethogram';
   if (opened) scrollTo(0, 0);
   showSql(address);
   refresh();
 }
 
-function showSql({ session, since, rank }) {
+function showSql({ session, app, since, rank }) {
   const say = (id, sql) => { at(id).querySelector('.sql pre').textContent = sql; };
   say('amplification', amplificationSql(since));
   say('sessions', sessionsSql(since, rank));
-  if (session) say('session', timelineSql(session));
+  if (session) say('session', timelineSql(session, app));
 }
 
 function pause() {

@@ -5,7 +5,7 @@
 
 import { withinRange } from './address.js';
 import { ask } from './ask.js';
-import { count, duration, placeName, share, tooFew } from './format.js';
+import { count, duration, known, placeName, share, tooFew } from './format.js';
 import { Table, drawn, element, unseen } from './table.js';
 
 /** The SQL of the view. */
@@ -75,7 +75,7 @@ function nCell(row, td) {
 }
 
 function tail(row, td, us, quantile) {
-  const why = us === null ? null : tooFew(row.n, quantile);
+  const why = !known(us) ? null : tooFew(row.n, quantile);
   if (!why) return duration(us);
   td.title = why;
   return element('span', { className: 'few' }, duration(us), unseen(' (too few to know)'));
@@ -127,7 +127,7 @@ function decade(power) {
 
 function strip(row, axis) {
   const host = drawn('svg', { class: 'strip', height: 18, 'aria-hidden': 'true' });
-  if (!axis || row.latency_us_p50 === null) return host;
+  if (!axis || !known(row.latency_us_p50)) return host;
   for (let power = axis.low; power <= axis.high; power += 1) {
     const x = percent(placeOn(axis, 10 ** power));
     host.append(drawn('line', { class: 'grid', x1: x, x2: x, y1: 0, y2: 18 }));

@@ -11,7 +11,7 @@ import { Table, element } from './table.js';
 /** The SQL of the list. */
 export function sessionsSql(since, rank) {
   const order = rank === 'pain' ? 'pain DESC, "start" DESC' : '"start" DESC';
-  return `SELECT session_id, "start", "end", country, pages, requests, attempts, refreshes,
+  return `SELECT app, session_id, "start", "end", country, pages, requests, attempts, refreshes,
   abandonments, errors, state,
   abandonments + refreshes + greatest(attempts - requests, 0) AS pain
 FROM sessions
@@ -24,7 +24,7 @@ LIMIT 50`;
 export class Sessions {
   constructor(host) {
     this.note = host.querySelector('[data-note]');
-    this.table = new Table(host.querySelector('table'), COLUMNS, (row) => row.session_id);
+    this.table = new Table(host.querySelector('table'), COLUMNS, (row) => JSON.stringify([row.app, row.session_id]));
     // The link is the way in; a press anywhere on its row is a shortcut, unless it marks text.
     this.table.body.addEventListener('click', (event) => {
       if (event.target.closest('a') || String(getSelection()) !== '') return;
@@ -58,11 +58,11 @@ const COLUMNS = [
 
 function startCell(row) {
   const link = element('a', {
-    href: linkTo({ session: row.session_id }),
+    href: linkTo({ session: row.session_id, app: row.app }),
     title: `session ${row.session_id}, started ${row.start}`,
   }, moment(Date.parse(row.start), serverNowMs()));
   // The address changes with range and order while this row stays; follow the present one.
-  link.addEventListener('click', () => { link.href = linkTo({ session: row.session_id }); });
+  link.addEventListener('click', () => { link.href = linkTo({ session: row.session_id, app: row.app }); });
   return element('span', {}, link, element('span', { className: 'faint id', textContent: ` ${row.session_id.slice(0, 8)}` }));
 }
 

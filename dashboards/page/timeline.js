@@ -5,7 +5,7 @@
 
 import { askTimeline, quoted, serverNowMs } from './ask.js';
 import { Chart } from './chart.js';
-import { count, duration, moment, offset, placeName } from './format.js';
+import { count, duration, known, moment, offset, placeName } from './format.js';
 import { shortName } from './lanes.js';
 import { Table, element } from './table.js';
 
@@ -13,9 +13,9 @@ import { Table, element } from './table.js';
 const ROWS_AT_FIRST = 300;
 
 /** The SQL that answers the same rows. */
-export function timelineSql(sessionId) {
+export function timelineSql(sessionId, app) {
   return `SELECT * FROM timeline
-WHERE session_id = ${quoted(sessionId)}
+WHERE session_id = ${quoted(sessionId)}${app === null ? '' : ` AND app = ${quoted(app)}`}
 ORDER BY time, sequence`;
 }
 
@@ -44,13 +44,15 @@ export class Timeline {
   }
 
   /** Asks and shows. A session without changes is left alone. */
-  async refresh({ session }, signal) {
-    if (session !== this.session) this.open(session);
-    const answer = await askTimeline(session, signal);
+  async refresh({ session, app }, signal) {
+    if (session !== this.session || app !== this.app) this.open(session, app);
+    const answer = await askTimeline(session, app, signal);
     const data = JSON.stringify([answer.session, answer.rows]);
     if (data === this.data) return;
     this.data = data;
-    this.showFacts(answer.session ?? {}, answer.rows);
+    this.showFacts(answer.session ?? {});
+    const rows = `${count(answer.rows.length)} rows`;
+    this.note.textContent = answer.truncated ? `the first ${rows}; the session has more, ask for them in SQL` : rows;
     // First unhidden, then drawn: a hidden canvas has no width to draw on.
     for (const part of this.rowParts) part.hidden = answer.rows.length === 0;
     this.items = this.chart.show(answer.rows);
@@ -59,8 +61,9 @@ export class Timeline {
   }
 
   /** Empties the view for another session, so that no row of the last one stands under its name. */
-  open(session) {
+  open(session, app) {
     this.session = session;
+    this.app = app;
     this.data = null;
     this.limit = ROWS_AT_FIRST;
     this.items = [];
@@ -74,19 +77,18 @@ export class Timeline {
     this.describe(null);
   }
 
-  showFacts(session, rows) {
+  showFacts(session) {
     const start = Date.parse(session.start);
     const facts = [
       ['started', Number.isNaN(start) ? null : moment(start, serverNowMs())],
       ['length', Number.isNaN(start) ? null : duration((Date.parse(session.end) - start) * 1000)],
       ['place', [session.country, placeName(session.country)].filter(Boolean).join(' ')],
-      ...['pages', 'requests', 'attempts', 'refreshes', 'abandonments', 'errors'].map((name) => [name, session[name] === undefined ? null : count(session[name])]),
+      ...['pages', 'requests', 'attempts', 'refreshes', 'abandonments', 'errors'].map((name) => [name, known(session[name]) ? count(session[name]) : null]),
       ['clock', clockFact(session)],
       ['state', session.state],
     ];
     this.facts.replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) => element('div', {},
       element('dt', { textContent: name }), element('dd', { textContent: value }))));
-    this.note.textContent = `${count(rows.length)} rows`;
   }
 
   list() {
@@ -115,7 +117,7 @@ export class Timeline {
     const { row, lane, isMoment } = item;
     const facts = [
       ['at', offset(item.start)],
-      [isMoment ? 'waited' : 'took', row.duration_us === null || row.duration_us === undefined ? null : duration(row.duration_us)],
+      [isMoment ? 'waited' : 'took', known(row.duration_us) ? duration(row.duration_us) : null],
       ['status', row.status],
       ['attempt', row.attempt > 1 ? row.attempt : null],
       ['service', row.service],
@@ -135,7 +137,7 @@ export class Timeline {
       { head: 'lane', name: 'lane', cell: ({ lane }) => element('span', { className: `layer layer-${lane}`, textContent: lane }) },
       { head: 'what', name: 'what', cell: whatCell },
       { head: 'status', name: 'status', cell: statusCell },
-      { head: 'took', name: 'number took', cell: ({ row }) => (row.duration_us === null || row.duration_us === undefined ? '' : duration(row.duration_us)) },
+      { head: 'took', name: 'number took', cell: ({ row }) => (known(row.duration_us) ? duration(row.duration_us) : '') },
       { head: 'attempt', name: 'number attempt', cell: ({ row, marks }, td) => { td.classList.add(marks.retry ? 'hurt' : 'zero'); return row.attempt ? String(row.attempt) : ''; } },
       { head: 'service', name: 'service', cell: ({ row }) => row.service ?? '' },
     ];
@@ -166,7 +168,7 @@ function statusCell({ row, marks }, td) {
 }
 
 function clockFact(session) {
-  if (session.clock_offset_us === null || session.clock_offset_us === undefined) return null;
-  const error = session.clock_error_us === null || session.clock_error_us === undefined ? '' : ` ± ${duration(session.clock_error_us)}`;
+  if (!known(session.clock_offset_us)) return null;
+  const error = known(session.clock_error_us) ? ` ± ${duration(session.clock_error_us)}` : '';
   return `${duration(session.clock_offset_us)}${error}`;
 }

@@ -71,6 +71,19 @@ pub enum Question {
     Prepared(String, Vec<ScalarValue>),
 }
 
+impl Answer {
+    /// An answer of these batches, whose bytes `held` keeps in the budget.
+    pub fn new(
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        complete_until_ns: i64,
+        held: MemoryReservation,
+    ) -> Self {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        Self { schema, batches, rows, complete_until_ns, _held: held }
+    }
+}
+
 impl Engine {
     /// An engine over the store's directory.
     pub fn open(limits: &SqlConfig, store: &Path) -> Result<Self, QueryError> {
@@ -134,8 +147,8 @@ impl Engine {
             drop(permit);
             collected
         }));
-        let (schema, batches, rows, held) = work.finish().await?;
-        Ok(Answer { schema, batches, rows, complete_until_ns, _held: held })
+        let (schema, batches, held) = work.finish().await?;
+        Ok(Answer::new(schema, batches, complete_until_ns, held))
     }
 
     /// Waits for a turn; refused at once where too many wait already.
@@ -258,7 +271,7 @@ struct Limits {
     bytes: usize,
 }
 
-type Collected = (SchemaRef, Vec<RecordBatch>, usize, MemoryReservation);
+type Collected = (SchemaRef, Vec<RecordBatch>, MemoryReservation);
 
 /// Runs a plan to its end or to the answer's limits.
 async fn collect(planned: Planned, limits: Limits) -> Result<Collected, ApiError> {
@@ -283,7 +296,7 @@ async fn collect(planned: Planned, limits: Limits) -> Result<Collected, ApiError
         held.try_resize(bytes)?;
         batches.push(batch);
     }
-    Ok((schema, batches, rows, held))
+    Ok((schema, batches, held))
 }
 
 /// Bytes of the buffers of an array that no earlier array held: batches are often slices of one
@@ -316,3 +329,6 @@ impl Drop for Work {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

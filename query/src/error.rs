@@ -25,6 +25,9 @@ pub enum QueryError {
     /// The store's directory cannot be used.
     #[error("cannot use the store's directory: {0}")]
     Store(#[source] io::Error),
+    /// The thread that follows the log has ended; what it was doing is in the log file.
+    #[error("the follower has ended by itself")]
+    FollowerEnded,
     /// The SQL engine cannot be set up from this configuration.
     #[error("cannot set up the SQL engine: {0}")]
     Engine(#[source] Box<DataFusionError>),

@@ -29,7 +29,7 @@ use crate::error::ApiError;
 
 /// A format an answer can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// One object: columns, rows, row count, how far the answer is complete.
     Json,
     /// One object per row and line.
@@ -44,7 +44,7 @@ impl Format {
     const ALL: [Self; 4] = [Self::Json, Self::JsonLines, Self::Csv, Self::Arrow];
 
     /// The media type.
-    pub fn media_type(self) -> &'static str {
+    pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::JsonLines => "application/x-ndjson",
@@ -55,7 +55,7 @@ impl Format {
 
     /// The first format that `Accept` names, in its order; JSON where it names none or anything.
     /// `None` where it names only what there is not.
-    pub fn negotiate(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn negotiate(headers: &HeaderMap) -> Option<Self> {
         let accepted: Vec<String> = headers
             .get_all(http::header::ACCEPT)
             .iter()
@@ -81,7 +81,7 @@ impl Format {
 const COMPLETE_UNTIL: HeaderName = HeaderName::from_static("ethogram-complete-until");
 
 /// An answer as a response.
-pub fn response(answer: Answer, format: Format) -> Result<Response, ApiError> {
+pub(crate) fn response(answer: Answer, format: Format) -> Result<Response, ApiError> {
     let complete_until = rfc3339(answer.complete_until_ns);
     let chunks = chunks(answer, format)?;
     let body = Body::from_stream(futures::stream::iter(chunks));
@@ -95,7 +95,7 @@ pub fn response(answer: Answer, format: Format) -> Result<Response, ApiError> {
 }
 
 /// An answer as its bytes, batch by batch.
-pub fn chunks(
+pub(crate) fn chunks(
     mut answer: Answer,
     format: Format,
 ) -> Result<Box<dyn Iterator<Item = Result<Bytes, ArrowError>> + Send>, ApiError> {
@@ -121,7 +121,7 @@ pub fn chunks(
 }
 
 /// Nanoseconds since the Unix epoch as RFC 3339 in UTC.
-pub fn rfc3339(ns: i64) -> String {
+pub(crate) fn rfc3339(ns: i64) -> String {
     use arrow::array::TimestampNanosecondArray;
     use arrow::util::display::{ArrayFormatter, FormatOptions};
     let time = TimestampNanosecondArray::from(vec![ns]).with_timezone("UTC");

@@ -39,7 +39,7 @@ use crate::tables::TimelineTable;
 const PARSER_RECURSION_MAX: usize = 128;
 
 /// The words of a statement, judged, as one parsed statement.
-pub fn admit(sql: &str, limits: &SqlConfig) -> Result<Statement, ApiError> {
+pub(crate) fn admit(sql: &str, limits: &SqlConfig) -> Result<Statement, ApiError> {
     if sql.len() > limits.text_bytes_max {
         return Err(ApiError::limit(format!(
             "the statement has {} bytes; at most {} are read",
@@ -296,7 +296,7 @@ fn refuse(name: &ast::ObjectName) -> ControlFlow<ApiError> {
 }
 
 /// Judges a plan: it reads, and it reads our tables.
-pub fn check_plan(plan: &LogicalPlan) -> Result<()> {
+pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<()> {
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
@@ -328,7 +328,7 @@ fn check_scan(scan: &TableScan) -> Result<()> {
 
 /// Judges an optimised plan: histograms of two and three digits must not become one column, as a
 /// `UNION` would make them: their bucket numbers mean different values.
-pub fn check_histograms(plan: &LogicalPlan) -> Result<()> {
+pub(crate) fn check_histograms(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let inputs = node.inputs();
         if let [input] = inputs.as_slice() {

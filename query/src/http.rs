@@ -17,12 +17,13 @@ use axum::routing::{get, post};
 use ethogram_timeline::clock::Clock;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
+use parking_lot::Mutex;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::follow::{Published, Shared};
+use crate::follow::{Handle, Published, Shared};
 use crate::{metrics, page, sql, status, timeline};
 
 /// Scripts and styles are files of ours: text that was recorded can never run on the page.
@@ -38,23 +39,42 @@ pub(crate) struct Surface {
     pub(crate) started_ns: i64,
     pub(crate) series: metrics::Kept,
     shared: Shared,
+    /// Taken when the role ends.
+    follower: Mutex<Option<Handle>>,
 }
 
 impl Surface {
     pub(crate) fn new(
         config: Config,
         engine: Engine,
-        shared: Shared,
+        (shared, follower): (Shared, Handle),
         clock: Arc<dyn Clock>,
     ) -> Self {
         let started_ns = clock.now_ns();
         let series = metrics::Kept::new(config.metrics.series_max);
-        Self { config, engine, clock, started_ns, series, shared }
+        let follower = Mutex::new(Some(follower));
+        Self { config, engine, clock, started_ns, series, shared, follower }
     }
 
     /// What the follower published last. Do not hold it over an await.
     pub(crate) fn published(&self) -> Guard<Arc<Published>> {
         self.shared.load()
+    }
+
+    /// True while new records become visible.
+    pub(crate) fn follower_alive(&self) -> bool {
+        self.follower.lock().as_ref().is_some_and(Handle::is_alive)
+    }
+
+    /// Why answers should not be asked for; `None` where they may. A first snapshot there is as
+    /// soon as there is a surface, since following begins with publishing what is at rest.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        (!self.follower_alive()).then_some("the follower has ended")
+    }
+
+    /// The follower, to be stopped; `None` the second time.
+    pub(crate) fn take_follower(&self) -> Option<Handle> {
+        self.follower.lock().take()
     }
 }
 
@@ -78,7 +98,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(surface): State<Arc<Surface>>) -> Response {
-    match status::unready(&surface.published()) {
+    match surface.unready() {
         None => "ok\n".into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
@@ -106,3 +126,6 @@ async fn secured(mut response: Response) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

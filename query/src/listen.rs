@@ -114,9 +114,11 @@ async fn connection(
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    // What `wait_for` answers holds a lock; it must not live on while the connection ends.
+    let told_to_stop = async { drop(stopping.wait_for(|stop| *stop).await) };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stopping.wait_for(|stop| *stop) => {
+        () = told_to_stop => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

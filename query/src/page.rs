@@ -38,7 +38,14 @@ const FILES: &[File] = files! {
     "/sessions.js" = "sessions.js" as "text/javascript; charset=utf-8";
     "/timeline.js" = "timeline.js" as "text/javascript; charset=utf-8";
     "/format.js" = "format.js" as "text/javascript; charset=utf-8";
+    "/address.js" = "address.js" as "text/javascript; charset=utf-8";
+    "/chart.js" = "chart.js" as "text/javascript; charset=utf-8";
+    "/glyphs.js" = "glyphs.js" as "text/javascript; charset=utf-8";
+    "/lanes.js" = "lanes.js" as "text/javascript; charset=utf-8";
+    "/painter.js" = "painter.js" as "text/javascript; charset=utf-8";
     "/pulse.js" = "pulse.js" as "text/javascript; charset=utf-8";
+    "/surface.js" = "surface.js" as "text/javascript; charset=utf-8";
+    "/table.js" = "table.js" as "text/javascript; charset=utf-8";
 };
 
 /// Answers with a file, or 404.

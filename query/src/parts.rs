@@ -26,7 +26,7 @@ const STORE_URL: &str = "ethogram-store://parts";
 
 /// The store's directory, as the engine sees it.
 #[derive(Clone, Debug)]
-pub struct PartFiles {
+pub(crate) struct PartFiles {
     /// The directory as it was configured, and without symbolic links: part paths may have either.
     roots: [PathBuf; 2],
     objects: Arc<dyn ObjectStore>,
@@ -34,7 +34,7 @@ pub struct PartFiles {
 
 impl PartFiles {
     /// Opens the store's directory, which must exist.
-    pub fn open(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let canonical = directory.canonicalize()?;
         let objects = LocalFileSystem::new_with_prefix(&canonical).map_err(io::Error::other)?;
         Ok(Self {
@@ -44,17 +44,17 @@ impl PartFiles {
     }
 
     /// The URL of the directory.
-    pub fn url() -> ObjectStoreUrl {
+    pub(crate) fn url() -> ObjectStoreUrl {
         ObjectStoreUrl::parse(STORE_URL).expect("a constant URL without a path")
     }
 
     /// What reads the files.
-    pub fn objects(&self) -> Arc<dyn ObjectStore> {
+    pub(crate) fn objects(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.objects)
     }
 
     /// A registry that knows this directory and neither `file://` nor any network.
-    pub fn registry(&self) -> Result<Arc<dyn ObjectStoreRegistry>> {
+    pub(crate) fn registry(&self) -> Result<Arc<dyn ObjectStoreRegistry>> {
         let registry = DefaultObjectStoreRegistry::new();
         registry.deregister_store(ObjectStoreUrl::local_filesystem().as_ref())?;
         registry.register_store(Self::url().as_ref(), self.objects());
@@ -62,7 +62,7 @@ impl PartFiles {
     }
 
     /// A part as a file to scan, without the rows that were retracted.
-    pub fn file(&self, view: &PartView) -> Result<PartitionedFile> {
+    pub(crate) fn file(&self, view: &PartView) -> Result<PartitionedFile> {
         let part = &view.part;
         let below = self
             .roots

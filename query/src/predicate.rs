@@ -23,7 +23,7 @@ const ID_COLUMNS: [&str; 9] = [
 ];
 
 /// The receive times, in nanoseconds, that can pass every one of `filters`.
-pub fn received_ns(filters: &[Expr]) -> RangeInclusive<i64> {
+pub(crate) fn received_ns(filters: &[Expr]) -> RangeInclusive<i64> {
     let (mut first, mut last) = (i64::MIN, i64::MAX);
     for filter in filters.iter().flat_map(split_conjunction) {
         let Some((operator, ns)) = comparison(filter) else { continue };
@@ -38,7 +38,7 @@ pub fn received_ns(filters: &[Expr]) -> RangeInclusive<i64> {
 }
 
 /// True where a filter asks for single ids, by `=` or `IN`.
-pub fn names_an_id(filters: &[Expr]) -> bool {
+pub(crate) fn names_an_id(filters: &[Expr]) -> bool {
     filters.iter().flat_map(split_conjunction).any(|filter| match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
             is_id(left) && is_literal(right) || is_literal(left) && is_id(right)

@@ -44,7 +44,7 @@ const VIEWS: &str = include_str!("views.sql");
 
 /// What all sessions have in common.
 #[derive(Debug)]
-pub struct Template {
+pub(crate) struct Template {
     state: SessionState,
     views: Vec<View>,
     files: PartFiles,
@@ -60,7 +60,7 @@ struct View {
 
 impl Template {
     /// A template over the store's directory, which must exist. Spills go to `spill` inside it.
-    pub fn open(limits: &SqlConfig, store: &Path) -> Result<Self, QueryError> {
+    pub(crate) fn open(limits: &SqlConfig, store: &Path) -> Result<Self, QueryError> {
         let files = PartFiles::open(store).map_err(QueryError::Store)?;
         let engine = |error| QueryError::Engine(Box::new(error));
         let runtime = runtime(limits, &files, &store.join("spill")).map_err(engine)?;
@@ -69,7 +69,7 @@ impl Template {
     }
 
     /// A session pinned to `snapshot`.
-    pub async fn session(&self, snapshot: &Arc<Snapshot>) -> Result<SessionContext> {
+    pub(crate) async fn session(&self, snapshot: &Arc<Snapshot>) -> Result<SessionContext> {
         let schema = Arc::new(MemorySchemaProvider::new());
         for table in Table::ALL {
             let rows = TimelineTable::new(table, Arc::clone(snapshot), self.files.clone());
@@ -91,7 +91,7 @@ impl Template {
     }
 
     /// Bytes that running statements hold now.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.state.runtime_env().memory_pool.reserved()
     }
 }
@@ -169,4 +169,4 @@ fn parse_views(text: &str) -> Result<Vec<View>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

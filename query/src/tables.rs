@@ -33,7 +33,7 @@ use crate::predicate;
 
 /// One table of one snapshot.
 #[derive(Debug)]
-pub struct TimelineTable {
+pub(crate) struct TimelineTable {
     table: Table,
     schema: SchemaRef,
     snapshot: Arc<SnapshotOf>,
@@ -51,7 +51,7 @@ impl std::fmt::Debug for SnapshotOf {
 
 impl TimelineTable {
     /// `table` as it stood in `snapshot`.
-    pub fn new(table: Table, snapshot: Arc<Snapshot>, files: PartFiles) -> Self {
+    pub(crate) fn new(table: Table, snapshot: Arc<Snapshot>, files: PartFiles) -> Self {
         Self { table, schema: table.schema(), snapshot: Arc::new(SnapshotOf(snapshot)), files }
     }
 
@@ -83,7 +83,7 @@ impl TimelineTable {
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
         // Evaluating filters inside the Parquet reader makes finding one session 88 times cheaper
         // and a narrow aggregate over everything slower: so it follows the shape of the statement.
-        let source = ParquetSource::new(TableSchema::from_file_schema(Arc::clone(&self.schema)))
+        let source = ParquetSource::new(TableSchema::from(Arc::clone(&self.schema)))
             .with_pushdown_filters(predicate::names_an_id(filters))
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
                 self.files.objects(),

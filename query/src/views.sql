@@ -4,22 +4,22 @@
 -- service span below the attempt it belongs to, come from GET /api/v1/sessions/{id}/timeline.
 CREATE VIEW timeline AS
 SELECT
-    row.session_id,
-    row.app,
-    row.time,
-    (CAST(row.time AS BIGINT) - CAST(session.start AS BIGINT)) / 1000000 AS offset_ms,
-    row.layer,
-    row.depth,
-    row.what,
-    row.status,
-    row.duration_us,
-    row.page_id,
-    row.sequence,
-    row.trace_id,
-    row.span_id,
-    row.request_id,
-    row.service,
-    row.attempt
+    r.session_id,
+    r.app,
+    r.time,
+    (CAST(r.time AS BIGINT) - CAST(s.start AS BIGINT)) / 1000000 AS offset_ms,
+    r.layer,
+    r.depth,
+    r.what,
+    r.status,
+    r.duration_us,
+    r.page_id,
+    r.sequence,
+    r.trace_id,
+    r.span_id,
+    r.request_id,
+    r.service,
+    r.attempt
 FROM (
     SELECT
         session_id,
@@ -72,11 +72,11 @@ FROM (
         CAST(service AS VARCHAR) AS service,
         CAST(NULL AS INT) AS attempt
     FROM events
-) AS row
+) AS r
 LEFT JOIN (
     SELECT CAST(app AS VARCHAR) AS app, session_id, start FROM sessions
-) AS session
-ON session.app = row.app AND session.session_id = row.session_id;
+) AS s
+ON s.app = r.app AND s.session_id = r.session_id;
 
 -- Sends against logical calls, by minute and hop: local says who multiplies, inherited says how
 -- much was multiplied before. Counts of sends, never of distinct ids.
@@ -96,7 +96,7 @@ SELECT
     CAST(first_attempts AS DOUBLE) / nullif(CAST(logical_calls AS DOUBLE), 0) AS inherited,
     CAST(sends AS DOUBLE) / nullif(CAST(logical_calls AS DOUBLE), 0) AS amplification,
     -- Of the sends beyond the first: how many said so themselves, and were not inferred.
-    CAST(annotated AS DOUBLE) / nullif(CAST(repeated AS DOUBLE), 0) AS annotated_share
+    CAST(annotated AS DOUBLE) / nullif(CAST(sends - first_attempts AS DOUBLE), 0) AS annotated_share
 FROM (
     SELECT
         date_trunc('minute', time) AS minute,
@@ -105,12 +105,15 @@ FROM (
         callee AS service,
         route,
         count(*) AS sends,
-        count(*) FILTER (WHERE attempt = 1) AS first_attempts,
+        -- A call whose first attempt was never seen is implied by its earliest known send.
+        count(*) FILTER (WHERE attempt = 1 OR original = span_id) AS first_attempts,
         count(*) FILTER (WHERE original = span_id) AS logical_calls,
         count(*) FILTER (WHERE attempt_kind IN ('retry', 'overlap')) AS retries,
         count(*) FILTER (WHERE attempt_kind = 'hedge') AS hedges,
-        count(*) FILTER (WHERE attempt > 1) AS repeated,
-        count(*) FILTER (WHERE attempt > 1 AND retry_evidence NOT IN ('none', 'inferred')) AS annotated
+        count(*) FILTER (
+            WHERE attempt <> 1 AND (original IS DISTINCT FROM span_id)
+                AND retry_evidence NOT IN ('none', 'inferred')
+        ) AS annotated
     FROM spans
     WHERE is_send
     GROUP BY 1, 2, 3, 4, 5

@@ -47,7 +47,9 @@ export interface Attempt {
   readonly sequence: number;
   /** The page left while it waited: told as abandoned, and its later rejection is not believed. */
   left?: boolean;
+  /** How it ended, when it has. */
   endMs?: number;
+  failure?: Failure;
   /** Sightings told so far. */
   sighted?: number;
 }

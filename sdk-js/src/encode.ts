@@ -13,7 +13,7 @@ export const VERSION = "0.1.0";
 export const nanos = (ms: number): string => Math.round(ms * 1000) + "000";
 
 /** Milliseconds to whole microseconds. */
-export const micros = (ms: number): number => Math.max(0, Math.round(ms * 1000));
+export const micros = (ms: number): number => Math.round(ms * 1000);
 
 /** A URL as it may leave the page: query and fragment carry personal data, the path names the place. */
 export const withoutQuery = (url: URL | Location): string => (url.origin + url.pathname).slice(0, 2048);
@@ -87,7 +87,7 @@ export interface Entry {
 /** One body for `POST /v1/beacon`. */
 export function body(resource: Attributes, entries: Entry[]): string {
   const head = '[{"resource":' + json({ attributes: keyValues(resource) });
-  const scope = json({ name: "ethogram", version: VERSION });
+  const scope = `{"name":"ethogram","version":"${VERSION}"}`;
   const part = (isSpan: boolean, signal: string, list: string): string[] => {
     const records = entries.filter((entry) => entry.isSpan == isSpan).map((entry) => entry.text);
     return records.length ? [`"resource${signal}":${head},"scope${signal}":[{"scope":${scope},"${list}":[${records}]}]}]`] : [];

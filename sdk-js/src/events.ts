@@ -43,8 +43,8 @@ export function watchRoutes(recorder: Recorder, input: Input, signal: AbortSigna
   }
 }
 
-/** Bursts of clicks, each told once, when it is over. */
-export function watchClicks(recorder: Recorder, signal: AbortSignal): void {
+/** Bursts of clicks, each told once, when it is over; the answer ends one that is under way. */
+export function watchClicks(recorder: Recorder, signal: AbortSignal): () => void {
   let target: EventTarget | null = null;
   let times: number[] = [];
   let timer: number | undefined;
@@ -65,7 +65,7 @@ export function watchClicks(recorder: Recorder, signal: AbortSignal): void {
     times.push(now());
     timer = setTimeout(finish, BURST_MS) as unknown as number;
   });
-  listen(window, "pagehide", signal, finish);
+  return finish;
 }
 
 /** Uncaught errors and rejections. */

@@ -1,6 +1,6 @@
-// Leaving and coming back. `pagehide` comes first; between it and `visibilitychange` the browser
-// rejects what was waiting, so what waits is judged at pagehide, once, and later rejections are
-// not believed. Never `unload` or `beforeunload`: they cost the page the back-forward cache.
+// Leaving and coming back. `pagehide` comes first, then `visibilitychange`, and around them the
+// browser rejects what was waiting. So what waits, or was rejected a moment ago, is judged at
+// pagehide, once, and later rejections are not believed. Never `unload` or `beforeunload`: they cost the page the back-forward cache.
 
 import { micros, withoutQuery } from "./encode";
 import type { Page } from "./page";
@@ -21,6 +21,7 @@ export function watchExit(
   page: Page,
   recorder: Recorder,
   transport: Transport,
+  finishClicks: () => void,
   signal: AbortSignal,
 ): void {
   /** Where to, if the page itself navigates; a closed tab or a typed address is just `leave`. */
@@ -35,8 +36,8 @@ export function watchExit(
 
   listen(window, "pagehide", signal, () => {
     left = true;
-    page.note(false, requests.count(), requests.carry());
-    requests.leave(trigger);
+    finishClicks();
+    page.note(false, requests.leave(trigger), requests.carry());
     if (document.readyState != "complete") {
       recorder.event("behavior.abandon", {
         "behavior.abandon_target": "page",

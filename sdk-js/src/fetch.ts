@@ -21,7 +21,7 @@ export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boole
       const headers = new Headers(init.headers || request?.headers);
       const traceparent = headers.get("traceparent");
       aborting = init.signal || request?.signal;
-      if (aborting?.aborted) return;
+      if (aborting?.aborted || !args.length) return;
       attempt = requests.begin(init.method || request?.method || "GET", url, init.body, traceparent);
       if (attempt && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
         sent = withHeaders(args, propagation(attempt, traceparent, headers.get("baggage")), headers);

@@ -33,9 +33,8 @@ let beacon: Beacon | undefined;
 /** Starts the beacon, once; where consent is needed, it waits for it. */
 export const init = (given: Config): void =>
   quietly(() => {
-    if (config || isOff(given)) return;
-    config = { ...given };
-    if (!needsConsent(config)) consent(true);
+    config ||= isOff(given) ? undefined : { ...given };
+    if (config && !needsConsent(config)) consent(true);
   });
 
 /** Sends what there is and ends the beacon; `init` may start it again. */
@@ -63,9 +62,6 @@ export const identify = (user?: string): void =>
     beacon?.flush();
     if (config) config.user = user;
   });
-
-/** Sends what is waiting. */
-export const flush = (): void => quietly(() => beacon?.flush());
 
 function start(config: Config): Beacon {
   const ending = new AbortController();
@@ -101,9 +97,8 @@ function start(config: Config): Beacon {
   const requests = createRequests(recorder, page, input, endpoint, signal);
   const mayPropagate = createAllowance(location.origin, config.propagate || []);
   recordArrival(page, recorder);
-  watchClicks(recorder, signal);
+  watchExit(requests, page, recorder, transport, watchClicks(recorder, signal), signal);
   watchErrors(recorder, signal);
-  watchExit(requests, page, recorder, transport, signal);
   patchFetch(requests, mayPropagate, signal);
   patchXhr(requests, mayPropagate, signal);
   watchRoutes(recorder, input, signal);
@@ -115,7 +110,10 @@ function start(config: Config): Beacon {
       if (erase) {
         session.erase();
         page.erase();
-      } else transport.flush(true);
+      } else {
+        page.note(false);
+        transport.flush(true);
+      }
       transport.stop();
     },
   };

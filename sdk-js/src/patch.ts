@@ -5,7 +5,7 @@ export function quietly<T>(work: () => T): T | undefined {
   try {
     return work();
   } catch {
-    return undefined;
+    // The record is lost; the page goes on.
   }
 }
 

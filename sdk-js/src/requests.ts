@@ -21,6 +21,11 @@ const SIGHTED_MS = [3_000, 10_000, 30_000];
 const LOOK_MS = 500;
 /** An abort so soon after the user acted is the user's, if nothing took the request's place. */
 const ABORT_MS_MAX = 1_000;
+/**
+ * A network error so shortly before the page leaves is the leaving: browsers reject what waits on
+ * their way out, Chromium in the same task as pagehide, others some time before.
+ */
+const REJECTED_MS_MAX = 100;
 /** Requests watched at once; more are let through unwatched. Browsers queue long before this. */
 const WATCHED_MAX = 200;
 
@@ -29,11 +34,10 @@ export interface Requests {
   begin(method: string, url: URL, body: unknown, traceparent?: string | null): Attempt | undefined;
   /** Ends it: by a response with its status and Retry-After, or for want of one. */
   end(attempt: Attempt | undefined, error: Failure, status?: number, retryAfter?: string | null): void;
-  /** The page leaves: all that waits is abandoned, provisionally. */
-  leave(trigger: string): void;
+  /** The page leaves: all that waits is abandoned, provisionally. The answer is how many. */
+  leave(trigger: string): number;
   /** The page came back from the back-forward cache: what still waits was not abandoned. */
   restore(): void;
-  count(): number;
   carry(): Carried[];
 }
 
@@ -41,8 +45,8 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
   const carried = page.navigation == "reload" ? page.before?.keys : undefined;
   const attempts = createAttempts(() => randomHex(16), carried, now());
   const waiting = new Set<Attempt>();
-  /** Aborted attempts, with when the user had acted: the user's doing, if nothing takes their place. */
-  const doubts = new Map<Attempt, number>();
+  /** Ended attempts whose meaning a moment will tell, with how they are told if the page stays. */
+  const doubts = new Map<Attempt, () => void>();
   let away = false;
   let timer: unknown;
 
@@ -64,12 +68,9 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
       atMs,
     );
 
-  const decide = (attempt: Attempt): void => {
-    const inputMs = doubts.get(attempt);
-    if (!inputMs) return;
-    doubts.delete(attempt);
-    if (attempts.startedSince(attempt.request.endpoint, inputMs)) recorder.span(attempt, attempt.endMs!, "abort");
-    else abandon(attempt, "abort", attempt.endMs);
+  const doubt = (attempt: Attempt, delayMs: number, tell: () => void): void => {
+    doubts.set(attempt, tell);
+    setTimeout(() => doubts.delete(attempt) && tell(), delayMs);
   };
 
   const look = (): void => {
@@ -121,23 +122,36 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
     end(attempt, error, status = 0, retryAfter) {
       if (!attempt || !waiting.delete(attempt)) return;
       const atMs = (attempt.endMs = now());
+      attempt.failure = error;
       const verdict: Verdict =
         error == "abort" ? "aborted" : error || isFailure(status) ? "failed" : "ok";
       attempts.end(attempt.request, verdict, atMs, retryAfterMs(retryAfter));
       if (attempt.left) return;
-      if (verdict == "aborted" && atMs - input.atMs <= ABORT_MS_MAX) {
-        doubts.set(attempt, input.atMs);
-        setTimeout(decide, ABORT_MS_MAX, attempt);
-      } else recorder.span(attempt, atMs, error, status);
+      const inputMs = input.atMs;
+      const tell = (): void => recorder.span(attempt, atMs, error, status);
+      if (error == "network") doubt(attempt, REJECTED_MS_MAX, tell);
+      else if (error == "abort" && atMs - inputMs <= ABORT_MS_MAX) {
+        doubt(attempt, ABORT_MS_MAX, () =>
+          attempts.startedSince(attempt.request.endpoint, inputMs) ? tell() : abandon(attempt, error, atMs),
+        );
+      } else tell();
     },
 
     leave(trigger) {
       away = true;
-      doubts.forEach((_, attempt) => decide(attempt));
+      let count = waiting.size;
       waiting.forEach((attempt) => {
         attempt.left = true;
         abandon(attempt, trigger);
       });
+      doubts.forEach((tell, attempt) => {
+        if (attempt.failure == "network") {
+          count++;
+          abandon(attempt, trigger, attempt.endMs);
+        } else tell();
+      });
+      doubts.clear();
+      return count;
     },
 
     restore() {
@@ -148,7 +162,6 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
       });
     },
 
-    count: () => waiting.size,
     carry: () => attempts.carry(now()),
   };
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::error::ConfigError;
@@ -62,7 +63,11 @@ impl Written {
         let mut written = Self::default();
         for matches in matches {
             if let Ok(Some(file)) = matches.try_get_one::<PathBuf>("config") {
-                written.file = Some(file.clone());
+                // The inner command sees the variable too, which must not beat the outer's flag.
+                let is_flag = matches.value_source("config") == Some(ValueSource::CommandLine);
+                if is_flag || written.file.is_none() {
+                    written.file = Some(file.clone());
+                }
             }
             for key in keys.iter().map(Leaf::key) {
                 if let Ok(Some(text)) = matches.try_get_one::<String>(&key) {

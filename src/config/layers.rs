@@ -159,8 +159,8 @@ fn insert(table: &mut toml::Table, path: &[String], value: toml::Value) {
 fn unknown(key: String, origin: Origin, known: &[String]) -> ConfigError {
     let closest = known.iter().max_by_key(|name| likeness(name, &key));
     let allowed = match closest {
-        // Half of the letters in place: a typing error, not another word.
-        Some(closest) if likeness(closest, &key) * 2 >= key.len() => format!("did you mean `{closest}`?"),
+        // Two thirds of the letters in place: a typing error, not another word.
+        Some(closest) if likeness(closest, &key) * 3 >= stem(&key).len() * 2 => format!("did you mean `{closest}`?"),
         _ if known.len() <= 40 => format!("allowed: {}", known.join(", ")),
         _ => "`ethogram --help` lists all keys".to_owned(),
     };
@@ -169,9 +169,16 @@ fn unknown(key: String, origin: Origin, known: &[String]) -> ConfigError {
 
 /// How many letters two names share at their ends.
 fn likeness(one: &str, other: &str) -> usize {
+    let (one, other) = (stem(one), stem(other));
     let front = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let back = one.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
     (front + back).min(one.len()).min(other.len())
+}
+
+/// The part of a name that tells it from its neighbours.
+fn stem(name: &str) -> &str {
+    let name = name.strip_prefix("ETHOGRAM_").unwrap_or(name);
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// Whether a variable with our prefix is somebody else's. Kubernetes sets `ETHOGRAM_PORT`,

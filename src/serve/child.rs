@@ -72,7 +72,9 @@ impl Child {
             let born = Instant::now();
             let bound = ready.borrow().clone();
             let end = self.live(bound.as_ref(), start, &stop, &telemetry, &ready).await?;
-            telemetry.role_down(self.name);
+            if self.ready_file.is_some() {
+                telemetry.role_down(self.name);
+            }
             let End::Died(status) = end else { return Ok(()) };
             if self.is_over(status, ready.borrow().is_some())? {
                 return Ok(());

@@ -3,7 +3,7 @@
 //! Signals are handled here and nowhere else. The first SIGINT or SIGTERM asks; a second one of
 //! an interactive process ends it at once.
 
-use std::io::Read;
+use std::io;
 use std::process;
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Stop {
     ///
     /// A supervised process hears a terminal's SIGINT and then its supervisor's SIGTERM, so for it
     /// a second signal is not impatience.
-    pub(crate) fn on_signals(&self, supervised: Supervised) -> std::io::Result<()> {
+    pub(crate) fn on_signals(&self, supervised: Supervised) -> io::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let stop = self.clone();
@@ -67,12 +67,12 @@ impl Stop {
 
     /// Makes the wish when standard input ends: the supervisor holds the other end and says
     /// nothing, so an end means that it is gone, even by SIGKILL.
-    fn on_closed_input(&self) -> std::io::Result<()> {
+    fn on_closed_input(&self) -> io::Result<()> {
         let stop = self.clone();
         // A thread, because a Tokio blocking task that reads would keep the runtime from ending.
         std::thread::Builder::new().name("supervisor-watch".to_owned()).spawn(move || {
-            let mut byte = [0];
-            while matches!(std::io::stdin().read(&mut byte), Ok(count) if count > 0) {}
+            // Reads until the end and starts again when a signal interrupts it.
+            io::copy(&mut io::stdin(), &mut io::sink()).ok();
             stop.request();
         })?;
         Ok(())

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::config::{Config, Written};
 use crate::telemetry::Telemetry;
@@ -48,7 +48,10 @@ pub(crate) fn supervise(launch: Launch) -> anyhow::Result<()> {
         .thread_name("supervisor")
         .build()
         .context("the runtime cannot be started")?;
-    runtime.block_on(Box::pin(run(launch)))
+    let result = runtime.block_on(Box::pin(run(launch)));
+    // An export that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(launch: Launch) -> anyhow::Result<()> {
@@ -62,14 +65,14 @@ async fn run(launch: Launch) -> anyhow::Result<()> {
     let started = tokio::select! {
         ready = both(collector, query) => start_guest(launch, ready, &stop, &telemetry, &mut children),
         // A role that ends before both serve has refused, or we were asked to stop.
-        Some(ended) = children.join_next() => ended?,
+        Some(ended) = children.join_next() => flat(ended),
     };
     if started.is_err() {
         stop.request();
     }
     let mut result = started;
     while let Some(ended) = children.join_next().await {
-        let ended = ended.map_err(anyhow::Error::from).and_then(|ended| ended);
+        let ended = flat(ended);
         if ended.is_err() {
             // The others end with it: half an Ethogram that looks whole would mislead.
             stop.request();
@@ -80,6 +83,11 @@ async fn run(launch: Launch) -> anyhow::Result<()> {
     telemetry.stop().await;
     tracing::info!("stopped");
     result
+}
+
+/// A child's result; a panic of its keeper is one too.
+fn flat(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
+    ended.map_err(anyhow::Error::from).and_then(|ended| ended)
 }
 
 fn keep_role(

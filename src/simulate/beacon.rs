@@ -103,8 +103,7 @@ impl Beacon {
         let scope = json!({ "name": "ethogram", "version": BEACON_VERSION });
         let mut body = json!({});
         if !spans.is_empty() {
-            body["resourceSpans"] =
-                json!([{ "resource": resource, "scopeSpans": [{ "scope": scope, "spans": spans }] }]);
+            body["resourceSpans"] = json!([{ "resource": resource, "scopeSpans": [{ "scope": scope, "spans": spans }] }]);
         }
         if !records.is_empty() {
             body["resourceLogs"] = json!([{
@@ -150,7 +149,9 @@ impl Beacon {
     ) -> (&'static str, Option<(TraceId, SpanId)>, Vec<Attribute>) {
         let previous = |page: [u8; 8]| text("behavior.previous_page_id", hex(&page));
         match seen {
-            Seen::Start => ("session.start", None, vec![text("session.id", hex(&client.session_id))]),
+            Seen::Start => {
+                ("session.start", None, vec![text("session.id", hex(&client.session_id))])
+            }
             Seen::Navigation(navigation, before) => {
                 let kind = match navigation {
                     Navigation::Navigate => "navigate",
@@ -207,10 +208,8 @@ fn attempt_span(
     attributes.push(word("server.address", HOST));
     attributes.push(int("server.port", 443));
     attributes.push(word("url.template", request.planned.fetch.template));
-    attributes.push(word(
-        "behavior.attempt_kind",
-        if request.attempt == 1 { "first" } else { "retry" },
-    ));
+    attributes
+        .push(word("behavior.attempt_kind", if request.attempt == 1 { "first" } else { "retry" }));
     if request.attempt > 1 {
         attributes.push(int("http.request.resend_count", request.attempt - 1));
     }

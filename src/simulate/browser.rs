@@ -278,7 +278,13 @@ impl Browser {
     }
 
     /// Gives a request up: abandoned if a send is in flight, failed if it was between two.
-    fn give_up(&mut self, context: &mut Context, id: RequestId, trigger: Trigger, word: &'static str) {
+    fn give_up(
+        &mut self,
+        context: &mut Context,
+        id: RequestId,
+        trigger: Trigger,
+        word: &'static str,
+    ) {
         let Some(request) = self.requests.get(&id) else { return };
         let Some(page) = self.pages.get_mut(&request.page) else { return };
         let region = page.client.region;

@@ -27,12 +27,14 @@ mod world;
 
 pub(crate) use scenario::SCENARIOS;
 
+use crate::clock::SystemClock;
 use anyhow::{Context as _, bail};
+use ethogram_timeline::clock::Clock;
 use scenario::Scenario;
 use send::{Senders, Targets};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::Instant;
 use world::World;
 
@@ -85,8 +87,7 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
     let scenario = chosen(&options)?;
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let epoch_ns = i64::try_from(since_epoch.as_nanos()).context("the clock is beyond 2262")?;
+    let epoch_ns = SystemClock.now_ns();
     let targets = Targets {
         beacon: options.beacon.clone(),
         otlp_grpc: options.otlp_grpc.clone(),
@@ -108,7 +109,9 @@ pub(crate) async fn run(
         "drained": drained,
         "delivery": senders.delivery(),
     });
-    if let (Json::Object(truth), Json::Object(counted)) = (&mut truth, world.truth().json(&scenario)) {
+    if let (Json::Object(truth), Json::Object(counted)) =
+        (&mut truth, world.truth().json(&scenario))
+    {
         truth.extend(counted);
     }
     match &options.truth_file {
@@ -173,5 +176,6 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 fn write(path: &Path, truth: &Json) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(truth)?;
-    std::fs::write(path, text).with_context(|| format!("cannot write the truth to {}", path.display()))
+    std::fs::write(path, text)
+        .with_context(|| format!("cannot write the truth to {}", path.display()))
 }

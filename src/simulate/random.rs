@@ -123,7 +123,8 @@ mod tests {
     fn medians_are_what_the_data_says() {
         let check = |distribution: Distribution, expected_ms: f64| {
             let mut random = Random::new(7, 1);
-            let mut draws: Vec<u64> = (0..4001).map(|_| distribution.draw_ns(&mut random)).collect();
+            let mut draws: Vec<u64> =
+                (0..4001).map(|_| distribution.draw_ns(&mut random)).collect();
             draws.sort_unstable();
             let median_ms = draws[2000] as f64 / MILLISECOND_NS;
             assert!((median_ms / expected_ms - 1.0).abs() < 0.1, "{distribution:?}: {median_ms}");

@@ -14,7 +14,10 @@ pub(crate) const SCENARIOS: &[(&str, &str)] = &[
     ("demo", "a lively shop; every two minutes payment slows for 25 s and a retry storm grows"),
     ("steady", "a healthy shop: few failures, few retries, amplification near 1"),
     ("retry-storm", "payment slows from second 5 to 20 under callers that retry eagerly"),
-    ("slow-dependency", "the catalogue's database slows from second 5 to 25; few retry, many leave"),
+    (
+        "slow-dependency",
+        "the catalogue's database slows from second 5 to 25; few retry, many leave",
+    ),
 ];
 
 /// The service that browsers call.
@@ -31,6 +34,8 @@ pub(crate) struct Scenario {
     pub(crate) early_sessions: u32,
     pub(crate) regions: Vec<Region>,
     pub(crate) pages: Vec<Page>,
+    /// Where sessions begin, as weights by page: some follow a link into the middle.
+    pub(crate) entries: Vec<f64>,
     pub(crate) browser: BrowserPolicy,
     pub(crate) services: Vec<Service>,
     pub(crate) disturbances: Vec<Disturbance>,
@@ -51,8 +56,8 @@ pub(crate) struct Region {
     /// How long users wait for a page before they act, in milliseconds.
     pub(crate) patience: Distribution,
     pub(crate) habits: Habits,
-    /// Public IPv4 networks of providers in the country: two first octets and the number of
-    /// second octets that belong to it.
+    /// Public IPv4 networks of providers in the country: a first octet, a second octet, and how
+    /// many more second octets after it.
     pub(crate) networks: &'static [(u8, u8, u8)],
 }
 
@@ -273,7 +278,10 @@ mod tests {
                     assert!(*page < scenario.pages.len());
                 }
                 for fetch in &page.loads {
-                    assert_eq!(scenario.services[GATEWAY].routes[fetch.route].template, fetch.template);
+                    assert_eq!(
+                        scenario.services[GATEWAY].routes[fetch.route].template,
+                        fetch.template
+                    );
                 }
             }
         }

@@ -10,7 +10,7 @@ mod calls;
 pub(crate) use calls::{Ended, Send, Site};
 
 use super::browser::{AttemptId, Client};
-use super::engine::SECOND_NS;
+use super::engine::{MILLISECOND_NS, SECOND_NS};
 use super::logical::{Logical, RequestId};
 use super::random::{Random, scaled_ns};
 use super::scenario::{Place, Scenario, ServiceKind, Step};
@@ -26,6 +26,9 @@ const FLUSH_NS: u64 = 2 * SECOND_NS;
 /// An SDK's batch: a service exports early when it has this many spans (OpenTelemetry's default
 /// `max_export_batch_size`).
 const BATCH_SPANS_MAX: usize = 512;
+
+/// No piece of work takes longer: databases and servers are set up to stop it by then.
+const WORK_NS_MAX: u64 = 20 * SECOND_NS;
 
 /// Identifies a handler's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -204,7 +207,7 @@ impl Fleet {
                 Some(Step::Work(time)) => {
                     let slow = context.conditions.slow[place.service];
                     let time_ns = scaled_ns(time.draw_ns(&mut self.random), slow);
-                    return context.schedule.after(time_ns, Event::WorkDone(id));
+                    return context.schedule.after(time_ns.min(WORK_NS_MAX), Event::WorkDone(id));
                 }
                 Some(Step::Call(calls)) => {
                     job.open_calls = calls.len() as u32;
@@ -212,7 +215,7 @@ impl Fleet {
                 }
                 Some(Step::UnlessCached { ttl_ms, skip }) => {
                     let filled_ns = self.filled_ns.get(&(place, item)).copied();
-                    let ttl_ns = ttl_ms * super::engine::MILLISECOND_NS;
+                    let ttl_ns = ttl_ms * MILLISECOND_NS;
                     let fresh = filled_ns.is_some_and(|filled_ns| now_ns < filled_ns + ttl_ns);
                     job.step += if fresh { 1 + skip } else { 1 };
                 }

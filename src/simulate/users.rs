@@ -70,6 +70,8 @@ struct Session {
     /// Leaves after one page.
     glances: bool,
     hidden: bool,
+    /// Whether the user waits for nothing and is about to act.
+    thinking: bool,
     patience: f64,
 }
 
@@ -100,6 +102,19 @@ impl Users {
         self.sessions.is_empty()
     }
 
+    /// Whoever only looks at a page goes within a second; the others when they have what they
+    /// wait for.
+    pub(crate) fn close(&mut self, context: &mut Context) {
+        let thinking = self.sessions.iter().filter(|(_, session)| session.thinking);
+        let mut last: Vec<_> = thinking.map(|(id, session)| (id.0, session.turn)).collect();
+        // The map has no order of its own.
+        last.sort_unstable();
+        for (id, turn) in last {
+            let wait_ns = scaled_ns(SECOND_NS, self.random.uniform());
+            context.schedule.after(wait_ns, Event::Act(SessionId(id), turn));
+        }
+    }
+
     /// A user comes.
     pub(crate) fn arrive(&mut self, context: &mut Context, early: bool) {
         if context.closing {
@@ -115,7 +130,8 @@ impl Users {
         }
         self.numbered += 1;
         let id = SessionId(self.numbered);
-        let region = self.random.weighted(context.scenario.regions.iter().map(|region| region.share));
+        let region =
+            self.random.weighted(context.scenario.regions.iter().map(|region| region.share));
         context.truth.regions[region].sessions += 1;
         let session = Session {
             client: Arc::new(self.client(context, region)),
@@ -129,13 +145,15 @@ impl Users {
             tries: 0,
             glances: early && self.random.chance(0.5),
             hidden: false,
+            thinking: false,
             // Some are patient by nature, others never.
             patience: 0.6 + 0.8 * self.random.uniform(),
         };
         self.sessions.insert(id, session);
         let item = self.random.popular(ITEMS);
+        let page = self.random.weighted(context.scenario.entries.iter().copied());
         let (navigation, carried) = (Navigation::Navigate, Carried::default());
-        let opening = Opening { page: 0, item, navigation, carried };
+        let opening = Opening { page, item, navigation, carried };
         context.schedule.after(0, Event::Open(id, Box::new(opening)));
     }
 
@@ -164,7 +182,13 @@ impl Users {
     }
 
     /// What the user waited for is there, or has failed for good.
-    pub(crate) fn wait_over(&mut self, context: &mut Context, id: SessionId, turn: u64, failed: bool) {
+    pub(crate) fn wait_over(
+        &mut self,
+        context: &mut Context,
+        id: SessionId,
+        turn: u64,
+        failed: bool,
+    ) {
         let Some(session) = self.current(id, turn) else { return };
         session.turn += 1;
         let turn = session.turn;
@@ -197,21 +221,38 @@ impl Users {
     }
 
     /// Fetches what a page shows and waits for it.
-    fn load(&mut self, context: &mut Context, browser: &mut Browser, id: SessionId, loads: &[Fetch]) {
+    fn load(
+        &mut self,
+        context: &mut Context,
+        browser: &mut Browser,
+        id: SessionId,
+        loads: &[Fetch],
+    ) {
         let session = self.sessions.get(&id).expect("the caller has the session");
         let item = session.item;
         let planned: Vec<Planned> = loads
             .iter()
-            .map(|fetch| Planned { fetch: *fetch, item: if fetch.itemised { item } else { 0 }, query: 0 })
+            .map(|fetch| Planned {
+                fetch: *fetch,
+                item: if fetch.itemised { item } else { 0 },
+                query: 0,
+            })
             .collect();
         self.ask(context, browser, id, &planned);
     }
 
     /// Fetches and begins to wait; without anything to wait for the user thinks at once.
-    fn ask(&mut self, context: &mut Context, browser: &mut Browser, id: SessionId, all: &[Planned]) {
+    fn ask(
+        &mut self,
+        context: &mut Context,
+        browser: &mut Browser,
+        id: SessionId,
+        all: &[Planned],
+    ) {
         let session = self.sessions.get_mut(&id).expect("the caller has the session");
         let Some(document) = session.document else { return };
         session.turn += 1;
+        session.thinking = false;
         let turn = session.turn;
         let region = &context.scenario.regions[session.client.region];
         let patience = session.patience;
@@ -233,9 +274,13 @@ impl Users {
     fn think(&mut self, context: &mut Context, id: SessionId) {
         let session = self.sessions.get_mut(&id).expect("the caller has the session");
         session.turn += 1;
+        session.thinking = true;
         let page = &context.scenario.pages[session.page];
         let haste = if session.glances { GLANCE } else { 1.0 };
-        let think_ns = scaled_ns(page.think.draw_ns(&mut self.random), haste);
+        let mut think_ns = scaled_ns(page.think.draw_ns(&mut self.random), haste);
+        if context.closing {
+            think_ns = think_ns.min(SECOND_NS);
+        }
         context.schedule.after(think_ns, Event::Act(id, session.turn));
     }
 

@@ -4,8 +4,8 @@
 //! and no mistake, with what reads it. Invariants: identifiers are lower-case hex and 64-bit
 //! integers decimal text in JSON, as OTLP says.
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{self as proto, ResourceSpans, ScopeSpans};
 use serde_json::{Value as Json, json};
@@ -153,7 +153,10 @@ pub(crate) fn request_proto(
 ) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
-            resource: Some(Resource { attributes: attributes_proto(resource), ..Default::default() }),
+            resource: Some(Resource {
+                attributes: attributes_proto(resource),
+                ..Default::default()
+            }),
             scope_spans: vec![ScopeSpans {
                 scope: Some(InstrumentationScope { name: scope.to_owned(), ..Default::default() }),
                 spans: spans.iter().map(span_proto).collect(),

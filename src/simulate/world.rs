@@ -148,6 +148,7 @@ impl World {
     /// Nobody comes any more; whoever is here finishes what they wait for and goes.
     pub(crate) fn close(&mut self) {
         self.context.closing = true;
+        self.users.close(&mut self.context);
     }
 
     /// Whether everybody has gone and everything is finished. Only then is the truth final.
@@ -178,14 +179,18 @@ impl World {
             Event::Disturbance { index, begins } => disturb(context, index, begins),
             Event::Arrival { early } => users.arrive(context, early),
             Event::Open(session, opening) => users.open(context, browser, session, *opening),
-            Event::WaitOver(session, turn, failed) => users.wait_over(context, session, turn, failed),
+            Event::WaitOver(session, turn, failed) => {
+                users.wait_over(context, session, turn, failed)
+            }
             Event::PatienceOver(session, turn) => users.impatient(context, browser, session, turn),
             Event::Click(session, turn) => users.click(context, browser, session, turn),
             Event::Act(session, turn) => users.act(context, browser, session, turn),
             Event::Key(session, turn, fetch, left) => {
                 users.key(context, browser, session, (turn, fetch, left));
             }
-            Event::Disappointed(session, turn) => users.disappointed(context, browser, session, turn),
+            Event::Disappointed(session, turn) => {
+                users.disappointed(context, browser, session, turn)
+            }
             Event::AskAgain(session, turn) => users.ask_again(context, browser, session, turn),
             Event::Flush(page) => browser.flush(context, page),
             Event::Deliver(body) => {

@@ -17,7 +17,11 @@ pub(super) enum Format {
 impl Format {
     /// The format that `Accept` asks for. Only those who know OpenMetrics name it.
     pub(super) fn accepted(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
+        if accept.contains("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
     }
 
     pub(super) fn media_type(self) -> &'static str {
@@ -35,7 +39,11 @@ pub(super) fn page(collector: &Collector, format: Format) -> String {
     records(&mut page, collector);
     log(&mut page, collector);
     let databases = collector.geo.sources().map(|source| (label("source", source), 1));
-    page.gauge("geo_database_info", "Databases of places in use, with the day each was built.", databases);
+    page.gauge(
+        "geo_database_info",
+        "Databases of places in use, with the day each was built.",
+        databases,
+    );
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }
@@ -52,24 +60,38 @@ fn doors(page: &mut Page, collector: &Collector) {
         (format!("{},{}", label("reason", reason.name()), label("door", door.name())), *count)
     });
     page.counter("refused", "Requests refused, by reason.", refused);
-    let connections = values.connections.iter().map(|(door, open)| (label("door", door.name()), open.max(&0).unsigned_abs()));
+    let connections = values
+        .connections
+        .iter()
+        .map(|(door, open)| (label("door", door.name()), open.max(&0).unsigned_abs()));
     page.gauge("connections", "Connections open now.", connections);
     page.counter(
         "connections_refused",
         "Connections closed at once, because the listener had as many as it may.",
         by_door(&values.connections_refused),
     );
-    page.counter("body_bytes", "Bytes of bodies, as they were on the wire.", [(String::new(), values.body_bytes)]);
+    page.counter(
+        "body_bytes",
+        "Bytes of bodies, as they were on the wire.",
+        [(String::new(), values.body_bytes)],
+    );
     let in_flight = collector.budget.used() as u64;
-    page.gauge("in_flight_bytes", "Bytes of bodies between arrival and answer.", [(String::new(), in_flight)]);
+    page.gauge(
+        "in_flight_bytes",
+        "Bytes of bodies between arrival and answer.",
+        [(String::new(), in_flight)],
+    );
 }
 
 fn records(page: &mut Page, collector: &Collector) {
     let values = collector.counters.read();
-    let accepted = values.accepted.iter().map(|(kind, count)| (label("signal", kind.name()), *count));
+    let accepted =
+        values.accepted.iter().map(|(kind, count)| (label("signal", kind.name()), *count));
     page.counter("records_accepted", "Records acknowledged after they were on disk.", accepted);
     let by_reason = |cells: &[(crate::admit::Kind, &'static str, u64)]| {
-        let labels = |kind: &crate::admit::Kind, reason| format!("{},{}", label("signal", kind.name()), label("reason", reason));
+        let labels = |kind: &crate::admit::Kind, reason| {
+            format!("{},{}", label("signal", kind.name()), label("reason", reason))
+        };
         cells.iter().map(|(kind, reason, count)| (labels(kind, reason), *count)).collect::<Vec<_>>()
     };
     page.counter(
@@ -77,25 +99,66 @@ fn records(page: &mut Page, collector: &Collector) {
         "Records that can never be accepted, of requests that were.",
         by_reason(&values.rejected),
     );
-    page.counter("shortened_parts", "Parts cut from records that were accepted.", by_reason(&values.shortened));
-    page.counter("ticks_refused", "Ticks the log did not take.", [(String::new(), values.ticks_refused)]);
+    page.counter(
+        "shortened_parts",
+        "Parts cut from records that were accepted.",
+        by_reason(&values.shortened),
+    );
+    page.counter(
+        "ticks_refused",
+        "Ticks the log did not take.",
+        [(String::new(), values.ticks_refused)],
+    );
 }
 
 fn log(page: &mut Page, collector: &Collector) {
     let stats = collector.log.stats();
     let one = |value: u64| [(String::new(), value)];
-    page.counter("log_records", "Records appended and synced, ticks included.", one(stats.appended_records));
-    page.counter("log_appended_bytes", "Bytes of those records, without frames.", one(stats.appended_bytes));
-    page.gauge("log_bytes", "Bytes of the segments kept, reserved space included.", one(stats.bytes));
+    page.counter(
+        "log_records",
+        "Records appended and synced, ticks included.",
+        one(stats.appended_records),
+    );
+    page.counter(
+        "log_appended_bytes",
+        "Bytes of those records, without frames.",
+        one(stats.appended_bytes),
+    );
+    page.gauge(
+        "log_bytes",
+        "Bytes of the segments kept, reserved space included.",
+        one(stats.bytes),
+    );
     page.gauge("log_segments", "Segments kept.", one(stats.segments));
-    page.counter("log_segments_removed", "Segments removed after all followers had passed them.", one(stats.removed_segments));
+    page.counter(
+        "log_segments_removed",
+        "Segments removed after all followers had passed them.",
+        one(stats.removed_segments),
+    );
     page.gauge("log_queue_bytes", "Bytes waiting for the disk.", one(stats.queue_bytes));
-    page.gauge("log_failed", "1 where the log has failed and the process ends.", one(u64::from(stats.failed)));
-    page.summary("log_fsync_seconds", "Time in fdatasync, one per commit.", stats.commits, stats.fsync_us_sum);
-    page.seconds("log_fsync_seconds_max", "The slowest fdatasync since the start.", stats.fsync_us_max);
+    page.gauge(
+        "log_failed",
+        "1 where the log has failed and the process ends.",
+        one(u64::from(stats.failed)),
+    );
+    page.summary(
+        "log_fsync_seconds",
+        "Time in fdatasync, one per commit.",
+        stats.commits,
+        stats.fsync_us_sum,
+    );
+    page.seconds(
+        "log_fsync_seconds_max",
+        "The slowest fdatasync since the start.",
+        stats.fsync_us_max,
+    );
     let committed = collector.log.committed();
     page.gauge("committed_segment", "Segment of the committed position.", one(committed.segment));
-    page.gauge("committed_offset_bytes", "Offset of the committed position in its segment.", one(committed.offset));
+    page.gauge(
+        "committed_offset_bytes",
+        "Offset of the committed position in its segment.",
+        one(committed.offset),
+    );
 }
 
 /// The text so far.
@@ -106,7 +169,12 @@ struct Page {
 
 impl Page {
     /// A counter; its samples end in `_total` in both formats, its family only in the older one.
-    fn counter(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (String, u64)>) {
+    fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (String, u64)>,
+    ) {
         match self.format {
             Format::Prometheus => self.family(&format!("{name}_total"), help, "counter"),
             Format::OpenMetrics => self.family(name, help, "counter"),
@@ -131,7 +199,8 @@ impl Page {
     }
 
     fn family(&mut self, name: &str, help: &str, kind: &str) {
-        writeln!(self.text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}").expect("a String takes all");
+        writeln!(self.text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}")
+            .expect("a String takes all");
     }
 
     fn samples(&mut self, name: &str, samples: impl IntoIterator<Item = (String, u64)>) {
@@ -168,10 +237,17 @@ mod tests {
         let sample = "ethogram_collector_refused_total{reason=\"a\\\"b\\\\c\\nd\"} 3\n";
         let summary = "# HELP ethogram_collector_sync How long.\n# TYPE ethogram_collector_sync summary\n\
                        ethogram_collector_sync_count 2\nethogram_collector_sync_sum 1.5\n";
-        let family = |name: &str| format!("# HELP ethogram_collector_{name} Why.\n# TYPE ethogram_collector_{name} counter\n");
+        let family = |name: &str| {
+            format!(
+                "# HELP ethogram_collector_{name} Why.\n# TYPE ethogram_collector_{name} counter\n"
+            )
+        };
         check(Format::Prometheus, &format!("{}{sample}{summary}", family("refused_total")));
         check(Format::OpenMetrics, &format!("{}{sample}{summary}", family("refused")));
-        assert_eq!(Format::accepted("application/openmetrics-text;version=1.0.0,text/plain;q=0.5"), Format::OpenMetrics);
+        assert_eq!(
+            Format::accepted("application/openmetrics-text;version=1.0.0,text/plain;q=0.5"),
+            Format::OpenMetrics
+        );
         assert_eq!(Format::accepted("text/plain"), Format::Prometheus);
     }
 }

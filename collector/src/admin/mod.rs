@@ -37,7 +37,11 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(collector: &Arc<Collector>, recovery: Recovery, phase: watch::Receiver<Phase>) -> Self {
+    pub(crate) fn new(
+        collector: &Arc<Collector>,
+        recovery: Recovery,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
         Self { collector: Arc::clone(collector), recovery, phase }
     }
 
@@ -46,7 +50,8 @@ impl Admin {
         if self.collector.log.stats().failed {
             return Some("the log has failed; the process is about to end");
         }
-        (*self.phase.borrow() == Phase::Draining).then_some("stopping; no new connections are accepted")
+        (*self.phase.borrow() == Phase::Draining)
+            .then_some("stopping; no new connections are accepted")
     }
 
     fn status(&self) -> Value {
@@ -86,13 +91,18 @@ impl Admin {
             refused.entry(reason.name()).or_insert_with(|| json!({}))[door.name()] = json!(count);
         }
         let (mut rejected, mut shortened) = (Map::new(), Map::new());
-        for (tree, cells) in [(&mut rejected, &values.rejected), (&mut shortened, &values.shortened)] {
+        for (tree, cells) in
+            [(&mut rejected, &values.rejected), (&mut shortened, &values.shortened)]
+        {
             for (kind, reason, count) in cells {
                 tree.entry(kind.name()).or_insert_with(|| json!({}))[*reason] = json!(count);
             }
         }
-        let accepted: Map<_, _> =
-            values.accepted.iter().map(|(kind, count)| (String::from(kind.name()), json!(count))).collect();
+        let accepted: Map<_, _> = values
+            .accepted
+            .iter()
+            .map(|(kind, count)| (String::from(kind.name()), json!(count)))
+            .collect();
         let mut doors = Map::new();
         for (index, (door, requests)) in values.requests.iter().enumerate() {
             let door_counts = json!({
@@ -138,7 +148,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response<Body> {
 }
 
 async fn metrics_page(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response<Body> {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accept =
+        headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);
     typed(StatusCode::OK, format.media_type(), metrics::page(&admin.collector, format))
 }

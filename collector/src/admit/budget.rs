@@ -41,9 +41,13 @@ pub(crate) struct Reservation {
 impl Reservation {
     /// Adds `bytes` to the share, or refuses.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let grown = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.budget.bytes_max);
+        let grown =
+            |used: usize| used.checked_add(bytes).filter(|used| *used <= self.budget.bytes_max);
         if self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_err() {
-            return Err(Refusal::new(Reason::InFlightBytes, "too many bytes are in flight; try again later"));
+            return Err(Refusal::new(
+                Reason::InFlightBytes,
+                "too many bytes are in flight; try again later",
+            ));
         }
         self.bytes += bytes;
         Ok(())

@@ -27,15 +27,17 @@ pub(crate) use read::{Coding, discard, read};
 pub(crate) use refusal::{Jitter, Reason, Refusal};
 pub(crate) use sender::Sender;
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ethogram_timeline::clock::Clock;
 use ethogram_timeline::log::LogWriter;
 use ethogram_timeline::record::{Envelope, Source};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::config::{Config, ConfigError};
 use crate::counters::{Counters, Door};
@@ -69,18 +71,27 @@ pub(crate) struct Collector {
     pub(crate) budget: Budget,
     pub(crate) quota: Quota,
     pub(crate) jitter: Jitter,
+    /// Large bodies decoded at once: as many as there are processors. More would not be faster,
+    /// and a decoded body occupies several times its bytes, which the budget does not see.
+    decoding: Semaphore,
     /// Told when the log said that it failed, so that the role ends at once.
     pub(crate) log_failed: Arc<Notify>,
 }
 
 impl Collector {
-    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>, log: LogWriter, geo: Geo) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        log: LogWriter,
+        geo: Geo,
+    ) -> Result<Self, ConfigError> {
         Ok(Self {
             proxies: Proxies::new(&config.proxy)?,
             budget: Budget::new(config.limits.in_flight_bytes_max),
             quota: Quota::new(&config.beacon),
             counters: Arc::default(),
             jitter: Jitter::new(),
+            decoding: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
             log_failed: Arc::new(Notify::new()),
             config,
             clock,
@@ -154,6 +165,7 @@ pub(crate) async fn handle<P: Payload>(
     let shared = Arc::clone(collector);
     let work = move || guarded(|| prepare::<P>(&shared, delivery, received_ns));
     let prepared = if is_heavy {
+        let _turn = collector.decoding.acquire().await.expect("nobody closes the semaphore");
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(panicked()))
     } else {
         work()
@@ -182,10 +194,15 @@ struct Prepared {
 }
 
 /// All that needs a processor and no waiting.
-fn prepare<P: Payload>(collector: &Collector, delivery: Delivery, received_ns: i64) -> Result<Prepared, Refusal> {
+fn prepare<P: Payload>(
+    collector: &Collector,
+    delivery: Delivery,
+    received_ns: i64,
+) -> Result<Prepared, Refusal> {
     let Delivery { door, sender, encoding, coding, wire, inflated_bytes_max, mut held } = delivery;
     let bytes = coding.inflate(wire, inflated_bytes_max, &mut held)?;
-    let mut payload = P::decode(&bytes, encoding).map_err(|message| Refusal::new(Reason::Undecodable, message))?;
+    let mut payload = P::decode(&bytes, encoding)
+        .map_err(|message| Refusal::new(Reason::Undecodable, message))?;
     drop(bytes);
     let admitted = payload.admit();
     if admitted.iter().all(|admitted| admitted.kept == 0) {

@@ -179,7 +179,11 @@ fn decode<M: Message + Default, E: ToString>(
 fn place(geo: &Geo, address: &str, source: &mut Option<Arc<str>>) -> Option<scrub::Place> {
     let place = geo.lookup_text(address)?;
     *source = Some(place.source);
-    Some(scrub::Place { country: place.country, subdivision: place.subdivision, region: place.region })
+    Some(scrub::Place {
+        country: place.country,
+        subdivision: place.subdivision,
+        region: place.region,
+    })
 }
 
 fn spans(request: &ExportTraceServiceRequest) -> u64 {

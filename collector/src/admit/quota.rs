@@ -49,17 +49,25 @@ impl Quota {
         }
         let prefix = prefix_of(client);
         let mut state = self.state.lock();
-        if !state.whole_again_ns.contains_key(&prefix) && state.whole_again_ns.len() >= self.prefixes_max {
+        if !state.whole_again_ns.contains_key(&prefix)
+            && state.whole_again_ns.len() >= self.prefixes_max
+        {
             state.forget_idle(now_ns);
             if state.whole_again_ns.len() >= self.prefixes_max {
-                return Err(Refusal::new(Reason::Quota, "too many networks are sending; try again later"));
+                return Err(Refusal::new(
+                    Reason::Quota,
+                    "too many networks are sending; try again later",
+                ));
             }
         }
         let whole_again = state.whole_again_ns.entry(prefix).or_insert(now_ns);
         // The upper bound heals a clock that was set back.
         *whole_again = (*whole_again).clamp(now_ns, now_ns.saturating_add(self.burst_ns));
         if *whole_again + self.interval_ns - now_ns > self.burst_ns {
-            return Err(Refusal::new(Reason::Quota, "your network sends too often; try again later"));
+            return Err(Refusal::new(
+                Reason::Quota,
+                "your network sends too often; try again later",
+            ));
         }
         *whole_again += self.interval_ns;
         Ok(())

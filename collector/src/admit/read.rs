@@ -43,11 +43,18 @@ impl Coding {
     }
 
     /// The inflated body, at most `bytes_max` long.
-    pub(crate) fn inflate(self, wire: Bytes, bytes_max: usize, held: &mut Reservation) -> Result<Bytes, Refusal> {
+    pub(crate) fn inflate(
+        self,
+        wire: Bytes,
+        bytes_max: usize,
+        held: &mut Reservation,
+    ) -> Result<Bytes, Refusal> {
         let inflated = match self {
             Self::Identity => return Ok(wire),
             Self::Gzip => drain(MultiGzDecoder::new(&wire[..]), bytes_max, held),
-            Self::Zstd => zstd_decoder(&wire).map_err(bad_coding).and_then(|decoder| drain(decoder, bytes_max, held)),
+            Self::Zstd => zstd_decoder(&wire)
+                .map_err(bad_coding)
+                .and_then(|decoder| drain(decoder, bytes_max, held)),
         };
         inflated.map(Bytes::from)
     }
@@ -67,7 +74,11 @@ fn zstd_decoder(wire: &[u8]) -> io::Result<impl Read> {
 /// the overshoot beyond a limit does not matter.
 const STEP_BYTES: usize = 32 << 10;
 
-fn drain(mut reader: impl Read, bytes_max: usize, held: &mut Reservation) -> Result<Vec<u8>, Refusal> {
+fn drain(
+    mut reader: impl Read,
+    bytes_max: usize,
+    held: &mut Reservation,
+) -> Result<Vec<u8>, Refusal> {
     let mut inflated = Vec::new();
     let mut step = vec![0_u8; STEP_BYTES];
     loop {
@@ -103,11 +114,17 @@ pub(crate) async fn read(
     })
 }
 
-async fn collect(body: &mut Body, bytes_max: usize, held: &mut Reservation) -> Result<Bytes, Refusal> {
+async fn collect(
+    body: &mut Body,
+    bytes_max: usize,
+    held: &mut Reservation,
+) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Refusal::new(Reason::Undecodable, format!("the body broke off: {error}")))?;
+        let frame = frame.map_err(|error| {
+            Refusal::new(Reason::Undecodable, format!("the body broke off: {error}"))
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
@@ -177,14 +194,15 @@ mod tests {
 
     #[test]
     fn inflation_is_bounded() {
-        let check = |coding: Coding, wire: Vec<u8>, bytes_max: usize, expected: Result<usize, Reason>| {
-            let budget = Budget::new(1 << 20);
-            let mut held = budget.reserve();
-            let inflated = coding.inflate(Bytes::from(wire), bytes_max, &mut held);
-            let outcome = inflated.map(|bytes| bytes.len()).map_err(|refusal| refusal.reason);
-            assert_eq!(outcome, expected, "{coding:?} {bytes_max}");
-            assert!(budget.used() <= bytes_max.min(1 << 20));
-        };
+        let check =
+            |coding: Coding, wire: Vec<u8>, bytes_max: usize, expected: Result<usize, Reason>| {
+                let budget = Budget::new(1 << 20);
+                let mut held = budget.reserve();
+                let inflated = coding.inflate(Bytes::from(wire), bytes_max, &mut held);
+                let outcome = inflated.map(|bytes| bytes.len()).map_err(|refusal| refusal.reason);
+                assert_eq!(outcome, expected, "{coding:?} {bytes_max}");
+                assert!(budget.used() <= bytes_max.min(1 << 20));
+            };
         let plain = b"ethogram ".repeat(1_000);
         for (coding, wire) in [(Coding::Gzip, gzip(&plain)), (Coding::Zstd, zstd(&plain))] {
             check(coding, wire.clone(), 9_000, Ok(9_000));

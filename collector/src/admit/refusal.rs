@@ -68,21 +68,33 @@ impl Reason {
     fn row(self) -> (&'static str, StatusCode, Code, bool) {
         use StatusCode as Http;
         match self {
-            Self::Unauthenticated => ("unauthenticated", Http::UNAUTHORIZED, Code::Unauthenticated, false),
+            Self::Unauthenticated => {
+                ("unauthenticated", Http::UNAUTHORIZED, Code::Unauthenticated, false)
+            }
             Self::Origin => ("origin", Http::FORBIDDEN, Code::PermissionDenied, false),
             Self::NotFound => ("not_found", Http::NOT_FOUND, Code::Unimplemented, false),
             Self::Method => ("method", Http::METHOD_NOT_ALLOWED, Code::Unimplemented, false),
-            Self::MediaType => ("media_type", Http::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, false),
-            Self::ContentEncoding => ("content_encoding", Http::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, false),
-            Self::TooLarge => ("too_large", Http::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, false),
+            Self::MediaType => {
+                ("media_type", Http::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, false)
+            }
+            Self::ContentEncoding => {
+                ("content_encoding", Http::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, false)
+            }
+            Self::TooLarge => {
+                ("too_large", Http::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, false)
+            }
             Self::Undecodable => ("undecodable", Http::BAD_REQUEST, Code::InvalidArgument, false),
             Self::Quota => ("quota", Http::TOO_MANY_REQUESTS, Code::ResourceExhausted, true),
-            Self::InFlightBytes => ("in_flight_bytes", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
+            Self::InFlightBytes => {
+                ("in_flight_bytes", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true)
+            }
             Self::LogQueue => ("log_queue", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
             Self::LogBudget => ("log_budget", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
             Self::DiskFull => ("disk_full", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
             Self::LogFailed => ("log_failed", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
-            Self::CommitTimeout => ("commit_timeout", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
+            Self::CommitTimeout => {
+                ("commit_timeout", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true)
+            }
             Self::SlowBody => ("slow_body", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
             Self::Panic => ("panic", Http::INTERNAL_SERVER_ERROR, Code::Unknown, false),
         }
@@ -125,8 +137,12 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(jitter.seconds()));
         }
         match self.reason {
-            Reason::Unauthenticated => headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
-            Reason::ContentEncoding => headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd")),
+            Reason::Unauthenticated => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            Reason::ContentEncoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"))
+            }
             _ => None,
         };
         response
@@ -156,11 +172,16 @@ impl Refusal {
             details.push(Any { type_url: String::from(RETRY_INFO), value: info.encode_to_vec() });
         }
         if self.reason == Reason::Undecodable {
-            let violation = FieldViolation { field: String::from("body"), description: self.message.clone() };
+            let violation =
+                FieldViolation { field: String::from("body"), description: self.message.clone() };
             let bad_request = BadRequest { field_violations: vec![violation] };
-            details.push(Any { type_url: String::from(BAD_REQUEST), value: bad_request.encode_to_vec() });
+            details.push(Any {
+                type_url: String::from(BAD_REQUEST),
+                value: bad_request.encode_to_vec(),
+            });
         }
-        Status { code: self.reason.row().2 as i32, message: self.message.clone(), details }.encode_to_vec()
+        Status { code: self.reason.row().2 as i32, message: self.message.clone(), details }
+            .encode_to_vec()
     }
 }
 
@@ -257,7 +278,11 @@ mod tests {
             let response = refusal.http(Some(Encoding::Json), &jitter);
             let http_retries = matches!(response.status().as_u16(), 429 | 502 | 503 | 504);
             assert_eq!(http_retries, retryable, "{reason:?}");
-            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), retryable, "{reason:?}");
+            assert_eq!(
+                response.headers().contains_key(header::RETRY_AFTER),
+                retryable,
+                "{reason:?}"
+            );
             let status = refusal.grpc(&jitter);
             assert_eq!(status.details().is_empty(), !retryable, "{reason:?}");
             let code_retries = status.code() == Code::Unavailable || !status.details().is_empty();

@@ -34,18 +34,38 @@ impl Sender {
         if tokens.is_empty() {
             return Ok(sender("default", ""));
         }
-        let refused = || Refusal::new(Reason::Unauthenticated, "send `Authorization: Bearer` with a token of this collector");
+        let refused = || {
+            Refusal::new(
+                Reason::Unauthenticated,
+                "send `Authorization: Bearer` with a token of this collector",
+            )
+        };
         let shown = bearer(headers).ok_or_else(refused)?;
         // Every token is compared, so that the time says nothing about which one was near.
-        let matches = tokens.iter().filter(|token| is_same(token.token.as_bytes(), shown)).last();
-        matches.map(|token| sender(&token.app, &token.id)).ok_or_else(refused)
+        let mut known = None;
+        for token in tokens {
+            if is_same(token.token.as_bytes(), shown) {
+                known = Some(token);
+            }
+        }
+        known.map(|token| sender(&token.app, &token.id)).ok_or_else(refused)
     }
 
     /// The page behind a beacon. Write keys are public, so they are compared plainly.
-    pub(crate) fn page(collector: &Collector, key: Option<&str>, place: Place) -> Result<Self, Refusal> {
-        let refused = || Refusal::new(Reason::Unauthenticated, "the query parameter `key` is not a write key of this collector");
+    pub(crate) fn page(
+        collector: &Collector,
+        key: Option<&str>,
+        place: Place,
+    ) -> Result<Self, Refusal> {
+        let refused = || {
+            Refusal::new(
+                Reason::Unauthenticated,
+                "the query parameter `key` is not a write key of this collector",
+            )
+        };
         let shown = key.ok_or_else(refused)?;
-        let known = collector.config.keys.iter().find(|known| known.key == shown).ok_or_else(refused)?;
+        let known =
+            collector.config.keys.iter().find(|known| known.key == shown).ok_or_else(refused)?;
         Ok(Self {
             app: known.app.clone(),
             service: known.service.clone(),
@@ -80,7 +100,8 @@ const BEARER: &[u8] = b"bearer ";
 
 /// Compares in a time that depends on the lengths alone.
 fn is_same(left: &[u8], right: &[u8]) -> bool {
-    let differences = left.iter().zip(right).fold(0, |differences, (left, right)| differences | (left ^ right));
+    let differences =
+        left.iter().zip(right).fold(0, |differences, (left, right)| differences | (left ^ right));
     left.len() == right.len() && std::hint::black_box(differences) == 0
 }
 

@@ -14,7 +14,14 @@ fn body() -> String {
     )
 }
 
-async fn ask(stand: &Stand, method: &str, uri: &str, peer: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+async fn ask(
+    stand: &Stand,
+    method: &str,
+    uri: &str,
+    peer: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
     let mut request = http::Request::builder().method(method).uri(uri);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -32,13 +39,16 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes all")
 }
 
+/// Method, path and query, headers, body, and the status they get.
+type Case = (&'static str, &'static str, Vec<(&'static str, &'static str)>, Vec<u8>, u16);
+
 #[tokio::test]
 async fn status_by_request() {
     let stand = Stand::new("{}");
     let json = ("content-type", "application/json");
     let protobuf = ("content-type", "application/x-protobuf");
     let zeros = gzip(&vec![b' '; 2 << 20]);
-    let cases: Vec<(&str, &str, Vec<(&str, &str)>, Vec<u8>, u16)> = vec![
+    let cases: Vec<Case> = vec![
         ("POST", POST, vec![PLAIN], body().into(), 204),
         ("POST", POST, vec![json], body().into(), 204),
         ("POST", POST, vec![], body().into(), 204),
@@ -74,7 +84,8 @@ async fn one_record_holds_traces_and_logs() {
             "geo": {"databases": ["../tests/data/maxmind-test/GeoIP2-City-Test.mmdb"], "regions": {"GB": "emea"}}}"#,
     );
     let headers = [PLAIN, ("x-forwarded-for", "8.8.8.8, 2.125.160.216")];
-    let answer = ask(&stand, "POST", "/v1/beacon?key=public", "127.0.0.1:9", &headers, body()).await;
+    let answer =
+        ask(&stand, "POST", "/v1/beacon?key=public", "127.0.0.1:9", &headers, body()).await;
     assert_eq!(answer.status.as_u16(), 204);
     let records = stand.records();
     assert_eq!(records.len(), 1);
@@ -125,7 +136,10 @@ async fn a_network_that_sends_too_often_is_told_so() {
         // Without it a page could not read how long to wait.
         assert_eq!(answer.header("access-control-expose-headers"), "Retry-After");
     }
-    assert_eq!(ask(&stand, "POST", POST, "192.0.3.7:9", &[PLAIN], body()).await.status.as_u16(), 204);
+    assert_eq!(
+        ask(&stand, "POST", POST, "192.0.3.7:9", &[PLAIN], body()).await.status.as_u16(),
+        204
+    );
 }
 
 #[tokio::test]
@@ -138,7 +152,15 @@ async fn the_script_is_cached() {
     assert!(tag.starts_with('"') && answer.header("cache-control").contains("max-age="));
     let weak = format!("W/{tag}, \"other\"");
     for (known, status) in [(tag.as_str(), 304), (weak.as_str(), 304), ("\"other\"", 200)] {
-        let answer = ask(&stand, "GET", SCRIPT_PATH, "127.0.0.1:9", &[("if-none-match", known)], Body::empty()).await;
+        let answer = ask(
+            &stand,
+            "GET",
+            SCRIPT_PATH,
+            "127.0.0.1:9",
+            &[("if-none-match", known)],
+            Body::empty(),
+        )
+        .await;
         assert_eq!(answer.status.as_u16(), status, "{known}");
         assert_eq!(answer.header("etag"), tag);
     }

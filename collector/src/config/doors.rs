@@ -174,5 +174,8 @@ fn check_origin(key: &str, origin: &str, pattern: bool) -> Result<(), ConfigErro
         return Ok(());
     }
     let kinds = if pattern { " or \"https://*.example.com\"" } else { "" };
-    Err(invalid(key, format!("{origin:?} is not an origin such as \"https://shop.example\"{kinds}")))
+    Err(invalid(
+        key,
+        format!("{origin:?} is not an origin such as \"https://shop.example\"{kinds}"),
+    ))
 }

@@ -148,12 +148,16 @@ impl Config {
     fn check_keys(&self) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
         for key in &self.keys {
-            let named = [("id", &key.id), ("key", &key.key), ("app", &key.app), ("service", &key.service)];
+            let named =
+                [("id", &key.id), ("key", &key.key), ("app", &key.app), ("service", &key.service)];
             for (field, value) in named {
                 check_name("keys", field, value)?;
             }
             if !seen.insert(&key.key) {
-                return Err(invalid("keys", format!("the key with id {:?} is listed twice", key.id)));
+                return Err(invalid(
+                    "keys",
+                    format!("the key with id {:?} is listed twice", key.id),
+                ));
             }
         }
         Ok(())
@@ -162,11 +166,15 @@ impl Config {
     fn check_tokens(&self) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
         for token in &self.tokens {
-            for (field, value) in [("id", &token.id), ("token", &token.token), ("app", &token.app)] {
+            for (field, value) in [("id", &token.id), ("token", &token.token), ("app", &token.app)]
+            {
                 check_name("tokens", field, value)?;
             }
             if !seen.insert(&token.token) {
-                return Err(invalid("tokens", format!("the token with id {:?} is listed twice", token.id)));
+                return Err(invalid(
+                    "tokens",
+                    format!("the token with id {:?} is listed twice", token.id),
+                ));
             }
         }
         Ok(())
@@ -217,7 +225,8 @@ const NAME_BYTES_MAX: usize = 256;
 
 fn check_name(key: &str, field: &str, value: &str) -> Result<(), ConfigError> {
     if value.is_empty() || value.len() > NAME_BYTES_MAX || value.chars().any(char::is_control) {
-        let problem = format!("{field} must have 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        let problem =
+            format!("{field} must have 1 to {NAME_BYTES_MAX} bytes and no control characters");
         return Err(invalid(key, problem));
     }
     Ok(())

@@ -53,7 +53,9 @@ impl ProxyConfig {
     pub(crate) fn networks(&self) -> Result<Vec<IpNet>, ConfigError> {
         let parse = |text: &String| {
             let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            network.map_err(|_| invalid("proxy.trusted", format!("{text:?} is not a network such as 10.0.0.0/8")))
+            network.map_err(|_| {
+                invalid("proxy.trusted", format!("{text:?} is not a network such as 10.0.0.0/8"))
+            })
         };
         self.trusted.iter().map(parse).collect()
     }
@@ -61,18 +63,26 @@ impl ProxyConfig {
 
 impl GeoConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        for header in self.country_header.iter().chain(&self.subdivision_header) {
-            check_header("geo.country_header", header)?;
+        let headers = [
+            ("geo.country_header", &self.country_header),
+            ("geo.subdivision_header", &self.subdivision_header),
+        ];
+        for (key, header) in headers {
+            header.iter().try_for_each(|header| check_header(key, header))?;
         }
         for (place, region) in &self.regions {
             let country = place.split('-').next().unwrap_or_default();
-            let is_place = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+            let is_place =
+                country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
             if !is_place {
-                let problem = format!("{place:?} is neither a country such as \"GB\" nor a subdivision such as \"US-CA\"");
+                let problem = format!(
+                    "{place:?} is neither a country such as \"GB\" nor a subdivision such as \"US-CA\""
+                );
                 return Err(invalid("geo.regions", problem));
             }
             if region.is_empty() || region.len() > REGION_BYTES_MAX {
-                let problem = format!("the region of {place:?} must have 1 to {REGION_BYTES_MAX} bytes");
+                let problem =
+                    format!("the region of {place:?} must have 1 to {REGION_BYTES_MAX} bytes");
                 return Err(invalid("geo.regions", problem));
             }
         }
@@ -82,7 +92,12 @@ impl GeoConfig {
 
 impl Default for ProxyConfig {
     fn default() -> Self {
-        Self { trusted: Vec::new(), client_header: String::from("x-forwarded-for") }
+        Self {
+            // Whoever connects over loopback is on this machine: a proxy beside the collector, or
+            // the demo's world.
+            trusted: vec![String::from("127.0.0.0/8"), String::from("::1/128")],
+            client_header: String::from("x-forwarded-for"),
+        }
     }
 }
 

@@ -70,7 +70,8 @@ impl Database {
 
     /// The database inside the binary.
     pub(super) fn embedded() -> Result<Self, GeoError> {
-        let bytes = zstd::bulk::decompress(EMBEDDED, EMBEDDED_BYTES_MAX).map_err(GeoError::Inflate)?;
+        let bytes =
+            zstd::bulk::decompress(EMBEDDED, EMBEDDED_BYTES_MAX).map_err(GeoError::Inflate)?;
         let reader = Reader::from_source(bytes).map_err(GeoError::Embedded)?;
         Ok(Self::named(reader, "iptoasn-country (embedded)"))
     }
@@ -94,8 +95,10 @@ impl Database {
         let nested = text(&result, &[PathElement::Key("country"), PathElement::Key("iso_code")]);
         let country = nested.or_else(|| text(&result, &[PathElement::Key("country_code")]));
         let country = country_code(country?)?;
-        let nested = [PathElement::Key("subdivisions"), PathElement::Index(0), PathElement::Key("iso_code")];
-        let subdivision = text(&result, &nested).or_else(|| text(&result, &[PathElement::Key("state1")]));
+        let nested =
+            [PathElement::Key("subdivisions"), PathElement::Index(0), PathElement::Key("iso_code")];
+        let subdivision =
+            text(&result, &nested).or_else(|| text(&result, &[PathElement::Key("state1")]));
         let subdivision = subdivision.and_then(|code| subdivision_code(&country, code));
         Some(Found { country, subdivision })
     }
@@ -111,7 +114,8 @@ fn day_of(epoch_s: u64) -> String {
     let days = epoch_s / 86_400 + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;

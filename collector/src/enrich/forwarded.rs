@@ -24,8 +24,9 @@ impl Proxies {
         let client_header = config.client_header.parse();
         Ok(Self {
             trusted: config.networks()?,
-            client_header: client_header
-                .map_err(|_| crate::config::invalid("proxy.client_header", "is not a header name"))?,
+            client_header: client_header.map_err(|_| {
+                crate::config::invalid("proxy.client_header", "is not a header name")
+            })?,
         })
     }
 
@@ -42,8 +43,11 @@ impl Proxies {
         if !self.trusts(nearest) {
             return Some(nearest);
         }
-        let values: Vec<&str> =
-            headers.get_all(&self.client_header).iter().filter_map(|value| value.to_str().ok()).collect();
+        let values: Vec<&str> = headers
+            .get_all(&self.client_header)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
         let hops = values.iter().rev().flat_map(|value| value.rsplit(','));
         for hop in hops.take(HOPS_MAX) {
             let text = if self.client_header == FORWARDED { forwarded_for(hop)? } else { hop };
@@ -64,7 +68,8 @@ const HOPS_MAX: usize = 16;
 pub(super) fn address_of(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let address = bare.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip()));
+    let address =
+        bare.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip()));
     address.ok().map(|address| address.to_canonical())
 }
 
@@ -90,13 +95,19 @@ mod tests {
         for value in values {
             headers.append(proxies.client_header.clone(), value.parse().expect("a header value"));
         }
-        proxies.client(peer.parse().expect("an address"), &headers).map(|address| address.to_string())
+        proxies
+            .client(peer.parse().expect("an address"), &headers)
+            .map(|address| address.to_string())
     }
 
     #[test]
     fn x_forwarded_for() {
         let check = |peer: &str, values: &[&str], expected: Option<&str>| {
-            assert_eq!(client("x-forwarded-for", peer, values).as_deref(), expected, "{peer} {values:?}");
+            assert_eq!(
+                client("x-forwarded-for", peer, values).as_deref(),
+                expected,
+                "{peer} {values:?}"
+            );
         };
         check("192.0.2.1", &[], Some("192.0.2.1"));
         check("192.0.2.1", &["198.51.100.7"], Some("192.0.2.1")); // Nobody trusts this peer.
@@ -124,7 +135,10 @@ mod tests {
         };
         check(&["for=198.51.100.7"], Some("198.51.100.7"));
         check(&["For=\"198.51.100.7:80\";proto=https;by=10.0.0.1"], Some("198.51.100.7"));
-        check(&["for=203.0.113.9, proto=https;for=\"[2a00::7]:4711\", for=10.0.0.2"], Some("2a00::7"));
+        check(
+            &["for=203.0.113.9, proto=https;for=\"[2a00::7]:4711\", for=10.0.0.2"],
+            Some("2a00::7"),
+        );
         check(&["for=203.0.113.9", "for=198.51.100.7"], Some("198.51.100.7"));
         check(&["for=_hidden"], None);
         check(&["proto=https"], None);
@@ -132,11 +146,18 @@ mod tests {
 
     #[test]
     fn only_the_named_header_counts() {
-        assert_eq!(client("cf-connecting-ip", "10.0.0.1", &["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
-        let proxies = Proxies::new(&ProxyConfig { trusted: vec!["10.0.0.0/8".into()], ..ProxyConfig::default() });
+        assert_eq!(
+            client("cf-connecting-ip", "10.0.0.1", &["198.51.100.7"]).as_deref(),
+            Some("198.51.100.7")
+        );
+        let proxies = Proxies::new(&ProxyConfig {
+            trusted: vec!["10.0.0.0/8".into()],
+            ..ProxyConfig::default()
+        });
         let mut headers = HeaderMap::new();
         headers.insert(FORWARDED, "for=203.0.113.9".parse().expect("a header value"));
-        let client = proxies.expect("right").client("10.0.0.1".parse().expect("an address"), &headers);
+        let client =
+            proxies.expect("right").client("10.0.0.1".parse().expect("an address"), &headers);
         assert_eq!(client, Some("10.0.0.1".parse().expect("an address")));
     }
 }

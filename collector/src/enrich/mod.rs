@@ -56,7 +56,11 @@ impl Geo {
     /// Opens the databases; a file that does not open is the operator's to mend.
     pub(crate) fn open(config: &GeoConfig) -> Result<Self, GeoError> {
         let databases = match (config.databases.is_empty(), config.embedded) {
-            (false, _) => config.databases.iter().map(|path| Database::open(path)).collect::<Result<_, _>>()?,
+            (false, _) => config
+                .databases
+                .iter()
+                .map(|path| Database::open(path))
+                .collect::<Result<_, _>>()?,
             (true, true) => vec![Database::embedded()?],
             (true, false) => Vec::new(),
         };
@@ -103,13 +107,16 @@ impl Geo {
             name.as_ref().and_then(|name| headers.get(name)).and_then(|value| value.to_str().ok())
         };
         let country = country_code(text(&self.country_header)?)?;
-        let subdivision = text(&self.subdivision_header).and_then(|code| subdivision_code(&country, code));
+        let subdivision =
+            text(&self.subdivision_header).and_then(|code| subdivision_code(&country, code));
         Some(self.named(Found { country, subdivision }, &self.header_source))
     }
 
     fn named(&self, found: Found, source: &Arc<str>) -> Place {
-        let mapped = found.subdivision.as_ref().and_then(|subdivision| self.regions.get(subdivision));
-        let region = mapped.or_else(|| self.regions.get(&found.country)).unwrap_or(&found.country).clone();
+        let mapped =
+            found.subdivision.as_ref().and_then(|subdivision| self.regions.get(subdivision));
+        let region =
+            mapped.or_else(|| self.regions.get(&found.country)).unwrap_or(&found.country).clone();
         Place {
             country: found.country,
             subdivision: found.subdivision.unwrap_or_else(|| String::from(UNKNOWN)),
@@ -120,7 +127,12 @@ impl Geo {
 
     fn nowhere(&self) -> Place {
         let unknown = || String::from(UNKNOWN);
-        Place { country: unknown(), subdivision: unknown(), region: unknown(), source: Arc::clone(&self.no_source) }
+        Place {
+            country: unknown(),
+            subdivision: unknown(),
+            region: unknown(),
+            source: Arc::clone(&self.no_source),
+        }
     }
 }
 
@@ -129,7 +141,8 @@ impl Geo {
 fn country_code(text: &str) -> Option<String> {
     let text = text.trim();
     let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-    (is_code && !text.eq_ignore_ascii_case("XX") && !text.eq_ignore_ascii_case("ZZ")).then(|| text.to_ascii_uppercase())
+    (is_code && !text.eq_ignore_ascii_case("XX") && !text.eq_ignore_ascii_case("ZZ"))
+        .then(|| text.to_ascii_uppercase())
 }
 
 /// ISO 3166-2 of a subdivision: databases say `QC`, some edges say `CA-QC`, the column says
@@ -138,7 +151,8 @@ fn country_code(text: &str) -> Option<String> {
 fn subdivision_code(country: &str, text: &str) -> Option<String> {
     let text = text.trim();
     let own = text.strip_prefix(country).and_then(|rest| rest.strip_prefix('-')).unwrap_or(text);
-    let is_fit = !own.is_empty() && own.len() <= SUBDIVISION_BYTES_MAX && !own.chars().any(char::is_control);
+    let is_fit =
+        !own.is_empty() && own.len() <= SUBDIVISION_BYTES_MAX && !own.chars().any(char::is_control);
     is_fit.then(|| format!("{country}-{own}"))
 }
 

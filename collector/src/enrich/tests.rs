@@ -14,7 +14,10 @@ fn geo(databases: &[&str], regions: &[(&str, &str)]) -> Geo {
         databases: databases.iter().map(|name| data(name)).collect(),
         country_header: Some(String::from("cf-ipcountry")),
         subdivision_header: Some(String::from("cf-region-code")),
-        regions: regions.iter().map(|(place, region)| (place.to_string(), region.to_string())).collect(),
+        regions: regions
+            .iter()
+            .map(|(place, region)| (place.to_string(), region.to_string()))
+            .collect(),
         ..GeoConfig::default()
     };
     Geo::open(&config).expect("the test databases open")
@@ -50,8 +53,13 @@ fn every_network_of_the_oracle_resolves_as_it_says() {
         for address in ends(network) {
             let place = geo.place(Some(address), None);
             let country = country.unwrap_or(UNKNOWN);
-            let expected = subdivision.map_or(String::from(UNKNOWN), |code| format!("{country}-{code}"));
-            assert_eq!((&*place.country, &*place.subdivision), (country, &*expected), "{network} {address}");
+            let expected =
+                subdivision.map_or(String::from(UNKNOWN), |code| format!("{country}-{code}"));
+            assert_eq!(
+                (&*place.country, &*place.subdivision),
+                (country, &*expected),
+                "{network} {address}"
+            );
             assert_eq!(place.region, country, "by default the region is the country");
         }
     }
@@ -90,12 +98,18 @@ fn the_first_database_that_knows_answers() {
 fn the_embedded_database_knows_countries() {
     let embedded = Geo::open(&GeoConfig::default()).expect("the embedded database opens");
     assert_eq!(embedded.sources().collect::<Vec<_>>(), ["iptoasn-country (embedded) 2026-06-17"]);
-    for (address, country) in [("8.8.8.8", "US"), ("2.125.160.216", "GB"), ("2001:4860:4860::8888", "US")] {
+    for (address, country) in
+        [("8.8.8.8", "US"), ("2.125.160.216", "GB"), ("2001:4860:4860::8888", "US")]
+    {
         let place = embedded.lookup_text(address).expect(address);
-        assert_eq!((&*place.country, &*place.subdivision, &*place.region), (country, UNKNOWN, country));
+        assert_eq!(
+            (&*place.country, &*place.subdivision, &*place.region),
+            (country, UNKNOWN, country)
+        );
     }
     assert_eq!(embedded.lookup_text("192.168.1.1"), None);
-    let off = Geo::open(&GeoConfig { embedded: false, ..GeoConfig::default() }).expect("nothing to open");
+    let off =
+        Geo::open(&GeoConfig { embedded: false, ..GeoConfig::default() }).expect("nothing to open");
     assert_eq!(off.place("8.8.8.8".parse().ok(), None).country, UNKNOWN);
     assert_eq!(&*off.place(None, None).source, "");
 }
@@ -110,14 +124,24 @@ fn an_edge_header_beats_the_database() {
         }
         let place = geo.place("2.125.160.216".parse().ok(), Some(&map));
         let source = place.source.split(' ').next().unwrap_or_default();
-        assert_eq!([&*place.country, &*place.subdivision, &*place.region, source], expected, "{headers:?}");
+        assert_eq!(
+            [&*place.country, &*place.subdivision, &*place.region, source],
+            expected,
+            "{headers:?}"
+        );
     };
     check(&[], ["GB", "GB-ENG", "GB", "GeoIP2-City"]);
     check(&[("cf-ipcountry", "de")], ["DE", UNKNOWN, "DE", "header"]);
     check(&[("cf-ipcountry", "XX")], ["GB", "GB-ENG", "GB", "GeoIP2-City"]);
     check(&[("cf-ipcountry", "T1")], ["GB", "GB-ENG", "GB", "GeoIP2-City"]);
-    check(&[("cf-ipcountry", "CA"), ("cf-region-code", "QC")], ["CA", "CA-QC", "ca-east", "header"]);
-    check(&[("cf-ipcountry", "CA"), ("cf-region-code", "CA-QC")], ["CA", "CA-QC", "ca-east", "header"]);
+    check(
+        &[("cf-ipcountry", "CA"), ("cf-region-code", "QC")],
+        ["CA", "CA-QC", "ca-east", "header"],
+    );
+    check(
+        &[("cf-ipcountry", "CA"), ("cf-region-code", "CA-QC")],
+        ["CA", "CA-QC", "ca-east", "header"],
+    );
     check(&[("cf-region-code", "QC")], ["GB", "GB-ENG", "GB", "GeoIP2-City"]);
 }
 

@@ -4,7 +4,13 @@ use crate::stand::{Answer, SPAN, Stand, send, traces};
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
-async fn call(stand: &Stand, path: &str, headers: &[(&str, &str)], compressed: bool, message: &[u8]) -> Answer {
+async fn call(
+    stand: &Stand,
+    path: &str,
+    headers: &[(&str, &str)],
+    compressed: bool,
+    message: &[u8],
+) -> Answer {
     let mut frame = vec![u8::from(compressed)];
     frame.extend(u32::try_from(message.len()).expect("small").to_be_bytes());
     frame.extend(message);
@@ -12,11 +18,17 @@ async fn call(stand: &Stand, path: &str, headers: &[(&str, &str)], compressed: b
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    send(router(&stand.collector), "127.0.0.1:9", request.body(Body::from(frame)).expect("a request")).await
+    send(
+        router(&stand.collector),
+        "127.0.0.1:9",
+        request.body(Body::from(frame)).expect("a request"),
+    )
+    .await
 }
 
 fn code(answer: &Answer) -> Code {
-    let status = Status::from_header_map(&answer.headers).or_else(|| Status::from_header_map(&answer.trailers));
+    let status = Status::from_header_map(&answer.headers)
+        .or_else(|| Status::from_header_map(&answer.trailers));
     status.expect("a gRPC status").code()
 }
 
@@ -25,7 +37,9 @@ fn has_delay(answer: &Answer) -> bool {
 }
 
 fn message(spans: &[&str]) -> Vec<u8> {
-    ethogram_timeline::decode::json::traces(traces(spans).as_bytes()).expect("right JSON").encode_to_vec()
+    ethogram_timeline::decode::json::traces(traces(spans).as_bytes())
+        .expect("right JSON")
+        .encode_to_vec()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -35,6 +49,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes all")
 }
 
+/// Path, headers, the frame's compression flag, message; the code, and the reason that is counted.
+type Case = (&'static str, Vec<(&'static str, &'static str)>, bool, Vec<u8>, Code, &'static str);
+
 #[tokio::test]
 async fn code_by_request() {
     let stand = Stand::new(r#"{"otlp": {"body_bytes_max": 4096}}"#);
@@ -42,17 +59,38 @@ async fn code_by_request() {
     let gz = ("grpc-encoding", "gzip");
     let zstd = ("grpc-encoding", "zstd");
     let compressed = zstd::bulk::compress(&span, 3).expect("compresses");
-    let cases: Vec<(&str, Vec<(&str, &str)>, bool, Vec<u8>, Code, &str)> = vec![
+    let cases: Vec<Case> = vec![
         (EXPORT, vec![GRPC], false, span.clone(), Code::Ok, ""),
         (EXPORT, vec![GRPC, gz], true, gzip(&span), Code::Ok, ""),
         (EXPORT, vec![GRPC, zstd], true, compressed, Code::Ok, ""),
-        (EXPORT, vec![("content-type", "application/grpc+proto")], false, span.clone(), Code::Ok, ""),
+        (
+            EXPORT,
+            vec![("content-type", "application/grpc+proto")],
+            false,
+            span.clone(),
+            Code::Ok,
+            "",
+        ),
         (EXPORT, vec![GRPC], false, Vec::new(), Code::Ok, ""),
         (EXPORT, vec![GRPC], false, vec![0; 4097], Code::ResourceExhausted, "too_large"),
-        (EXPORT, vec![GRPC, gz], true, gzip(&vec![0; 1 << 20]), Code::ResourceExhausted, "too_large"),
+        (
+            EXPORT,
+            vec![GRPC, gz],
+            true,
+            gzip(&vec![0; 1 << 20]),
+            Code::ResourceExhausted,
+            "too_large",
+        ),
         (EXPORT, vec![GRPC], false, vec![0xff; 9], Code::InvalidArgument, "undecodable"),
         (EXPORT, vec![GRPC, gz], true, vec![7; 9], Code::InvalidArgument, "undecodable"),
-        (EXPORT, vec![GRPC, ("grpc-encoding", "snappy")], true, span.clone(), Code::Unimplemented, "content_encoding"),
+        (
+            EXPORT,
+            vec![GRPC, ("grpc-encoding", "snappy")],
+            true,
+            span.clone(),
+            Code::Unimplemented,
+            "content_encoding",
+        ),
         ("/a.b.C/Export", vec![GRPC], false, span.clone(), Code::Unimplemented, "not_found"),
     ];
     for (path, headers, compressed, message, expected, reason) in cases {
@@ -63,7 +101,11 @@ async fn code_by_request() {
         assert!(!has_delay(&answer), "{case}");
         let after = stand.collector.counters.read().refused;
         let count = |refused: &[(Reason, Door, u64)]| {
-            refused.iter().filter(|(known, ..)| known.name() == reason).map(|(_, _, count)| count).sum::<u64>()
+            refused
+                .iter()
+                .filter(|(known, ..)| known.name() == reason)
+                .map(|(_, _, count)| count)
+                .sum::<u64>()
         };
         assert_eq!(count(&after) - count(&before), u64::from(expected != Code::Ok), "{case}");
     }
@@ -91,7 +133,8 @@ async fn tokens_and_partial_success() {
     let body = message(&[SPAN, bad]);
     let answer = call(&stand, EXPORT, &[GRPC], false, &body).await;
     assert_eq!((code(&answer), has_delay(&answer)), (Code::Unauthenticated, false));
-    let answer = call(&stand, EXPORT, &[GRPC, ("authorization", "Bearer secret")], false, &body).await;
+    let answer =
+        call(&stand, EXPORT, &[GRPC, ("authorization", "Bearer secret")], false, &body).await;
     assert_eq!(code(&answer), Code::Ok);
     let response = ExportResponse::decode(&answer.body[5..]).expect("an export response");
     let partial = format!("{response:?}");

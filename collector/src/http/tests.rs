@@ -6,12 +6,19 @@ use crate::stand::{Answer, EVENT, NOW_NS, SPAN, Stand, logs, send, traces};
 const JSON: (&str, &str) = ("content-type", "application/json");
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
-async fn post(stand: &Stand, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+async fn post(
+    stand: &Stand,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
     let mut request = http::Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    send(router(&stand.collector), "127.0.0.1:9", request.body(body.into()).expect("a request")).await
+    send(router(&stand.collector), "127.0.0.1:9", request.body(body.into()).expect("a request"))
+        .await
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -24,23 +31,41 @@ fn protobuf(json: &str) -> Vec<u8> {
     ethogram_timeline::decode::json::traces(json.as_bytes()).expect("right JSON").encode_to_vec()
 }
 
-#[tokio::test]
-async fn status_and_type_by_request() {
-    let stand = Stand::new(r#"{"otlp": {"body_bytes_max": 4096}}"#);
+/// Method, path, headers, body; the status they get, and the content type of the answer.
+type Case =
+    (&'static str, &'static str, Vec<(&'static str, &'static str)>, Vec<u8>, u16, &'static str);
+
+/// What is sent to a door whose bodies may have 4 KiB.
+fn cases() -> Vec<Case> {
     let span = traces(&[SPAN]);
     let large = "x".repeat(4097);
     let bomb = gzip(&"x".repeat(1 << 20));
     let charset = ("content-type", "Application/JSON; charset=utf-8");
-    let (json, proto, plain) = ("application/json", "application/x-protobuf", "text/plain; charset=utf-8");
+    let (json, proto, plain) =
+        ("application/json", "application/x-protobuf", "text/plain; charset=utf-8");
     let zstd = ("content-encoding", "zstd");
     let gz = ("content-encoding", "gzip");
-    let cases: Vec<(&str, &str, Vec<(&str, &str)>, Vec<u8>, u16, &str)> = vec![
+    vec![
         ("POST", "/v1/traces", vec![JSON], span.clone().into(), 200, json),
         ("POST", "/v1/traces", vec![charset], span.clone().into(), 200, json),
         ("POST", "/v1/traces", vec![PROTOBUF], protobuf(&span), 200, proto),
         ("POST", "/v1/traces", vec![JSON, gz], gzip(&span), 200, json),
-        ("POST", "/v1/traces", vec![JSON, zstd], zstd::bulk::compress(span.as_bytes(), 3).expect("compresses"), 200, json),
-        ("POST", "/v1/traces", vec![JSON, ("content-encoding", "identity")], span.clone().into(), 200, json),
+        (
+            "POST",
+            "/v1/traces",
+            vec![JSON, zstd],
+            zstd::bulk::compress(span.as_bytes(), 3).expect("compresses"),
+            200,
+            json,
+        ),
+        (
+            "POST",
+            "/v1/traces",
+            vec![JSON, ("content-encoding", "identity")],
+            span.clone().into(),
+            200,
+            json,
+        ),
         ("POST", "/v1/logs", vec![JSON], logs(&[EVENT]).into(), 200, json),
         ("POST", "/v1/metrics", vec![JSON], b"{}".to_vec(), 200, json),
         ("POST", "/v1/traces", vec![PROTOBUF], Vec::new(), 200, proto),
@@ -49,17 +74,36 @@ async fn status_and_type_by_request() {
         ("OPTIONS", "/v1/traces", vec![("origin", "https://a.example")], Vec::new(), 405, plain),
         ("POST", "/v1/profiles", vec![JSON], b"{}".to_vec(), 404, plain),
         ("POST", "/", vec![JSON], b"{}".to_vec(), 404, plain),
-        ("POST", "/v1/traces", vec![("content-type", "text/plain")], span.clone().into(), 415, plain),
+        (
+            "POST",
+            "/v1/traces",
+            vec![("content-type", "text/plain")],
+            span.clone().into(),
+            415,
+            plain,
+        ),
         ("POST", "/v1/traces", vec![], span.clone().into(), 415, plain),
-        ("POST", "/v1/traces", vec![JSON, ("content-encoding", "br")], span.clone().into(), 415, json),
+        (
+            "POST",
+            "/v1/traces",
+            vec![JSON, ("content-encoding", "br")],
+            span.clone().into(),
+            415,
+            json,
+        ),
         ("POST", "/v1/traces", vec![JSON], large.clone().into(), 413, json),
         ("POST", "/v1/traces", vec![PROTOBUF], large.clone().into(), 413, proto),
         ("POST", "/v1/traces", vec![JSON, gz], bomb, 413, json),
         ("POST", "/v1/traces", vec![JSON], b"{".to_vec(), 400, json),
         ("POST", "/v1/traces", vec![PROTOBUF], b"\xff\xff".to_vec(), 400, proto),
         ("POST", "/v1/traces", vec![JSON, gz], b"no gzip".to_vec(), 400, json),
-    ];
-    for (method, path, headers, body, status, media_type) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn status_and_type_by_request() {
+    let stand = Stand::new(r#"{"otlp": {"body_bytes_max": 4096}}"#);
+    for (method, path, headers, body, status, media_type) in cases() {
         let answer = post(&stand, method, path, &headers, body).await;
         let case = format!("{method} {path} {headers:?}");
         assert_eq!(answer.status.as_u16(), status, "{case}");
@@ -69,7 +113,8 @@ async fn status_and_type_by_request() {
             (200, "application/json") => assert_eq!(answer.text(), "{}", "{case}"),
             (200, _) => assert!(answer.body.is_empty(), "{case}"),
             (_, "application/json") => {
-                let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("a google.rpc.Status");
+                let body: serde_json::Value =
+                    serde_json::from_slice(&answer.body).expect("a google.rpc.Status");
                 assert!(!body["message"].as_str().expect("a message").is_empty(), "{case}");
             }
             _ => assert!(!answer.body.is_empty(), "{case}"),
@@ -84,14 +129,23 @@ async fn a_record_holds_who_sent_it_and_what() {
     let answer = post(&stand, "POST", "/v1/traces", &[JSON], traces(&[SPAN])).await;
     assert_eq!((answer.status.as_u16(), answer.header("www-authenticate")), (401, "Bearer"));
     let wrong = [JSON, ("authorization", "Bearer guess")];
-    assert_eq!(post(&stand, "POST", "/v1/traces", &wrong, traces(&[SPAN])).await.status.as_u16(), 401);
+    assert_eq!(
+        post(&stand, "POST", "/v1/traces", &wrong, traces(&[SPAN])).await.status.as_u16(),
+        401
+    );
     assert!(stand.records().is_empty());
 
     let right = [JSON, ("authorization", "Bearer secret")];
-    assert_eq!(post(&stand, "POST", "/v1/traces", &right, traces(&[SPAN])).await.status.as_u16(), 200);
+    assert_eq!(
+        post(&stand, "POST", "/v1/traces", &right, traces(&[SPAN])).await.status.as_u16(),
+        200
+    );
     let records = stand.records();
     let record = &records[0];
-    assert_eq!((record.app.as_str(), record.key_id.as_str(), record.verified), ("shop", "team-a", true));
+    assert_eq!(
+        (record.app.as_str(), record.key_id.as_str(), record.verified),
+        ("shop", "team-a", true)
+    );
     assert_eq!((record.service.as_str(), record.country.as_str()), ("", "unknown"));
     assert_eq!(record.received_ns, NOW_NS);
     assert!(record.logs.is_empty() && record.metrics.is_empty());
@@ -158,8 +212,14 @@ async fn cross_origin_is_off_unless_configured() {
     assert_eq!(answer.header("access-control-max-age"), "7200");
     assert!(answer.header("access-control-allow-headers").contains("traceparent"));
     let answer = post(&stand, "POST", "/v1/traces", &[ours, JSON], traces(&[SPAN])).await;
-    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, ours.1));
-    assert_eq!((answer.header("vary"), answer.header("access-control-expose-headers")), ("Origin", "Retry-After"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("access-control-allow-origin")),
+        (200, ours.1)
+    );
+    assert_eq!(
+        (answer.header("vary"), answer.header("access-control-expose-headers")),
+        ("Origin", "Retry-After")
+    );
     let theirs = ("origin", "https://evil.test");
     let answer = post(&stand, "OPTIONS", "/v1/traces", &[theirs], Body::empty()).await;
     assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (405, ""));

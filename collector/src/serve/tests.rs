@@ -50,7 +50,8 @@ async fn exchange(address: SocketAddr, request: &str) -> String {
 
 fn envelopes(directory: &Path) -> Vec<Envelope> {
     let path = directory.join("log");
-    let (log, _) = LogWriter::open(&path, LogConfig::default()).expect("nobody holds the log any more");
+    let (log, _) =
+        LogWriter::open(&path, LogConfig::default()).expect("nobody holds the log any more");
     let mut reader = LogReader::open(&path, None).expect("the log can be read");
     let records = reader.read(log.committed(), u64::MAX).expect("the log is whole");
     records.iter().map(|record| Envelope::decode(&record.payload).expect("our record")).collect()
@@ -60,7 +61,9 @@ fn envelopes(directory: &Path) -> Vec<Envelope> {
 async fn what_is_answered_is_in_the_log_after_the_role_has_ended() {
     let directory = tempfile::tempdir().expect("a directory");
     let running = start(Config::default(), directory.path(), "127.0.0.1:0").await;
-    let answer = exchange(running.admin, "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let answer =
+        exchange(running.admin, "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let body = logs(&[EVENT]);
     let request = format!(
@@ -77,7 +80,10 @@ async fn what_is_answered_is_in_the_log_after_the_role_has_ended() {
     drop(silent);
     let envelopes = envelopes(directory.path());
     assert_eq!(envelopes.iter().filter(|envelope| envelope.source == Source::Beacon).count(), 1);
-    let tick = envelopes.iter().find(|envelope| envelope.source == Source::Tick).expect("a tick at the start");
+    let tick = envelopes
+        .iter()
+        .find(|envelope| envelope.source == Source::Tick)
+        .expect("a tick at the start");
     assert_eq!(tick.received_ns, NOW_NS);
     assert!(tick.counters.iter().any(|(name, _)| name == "requests.beacon"));
 }

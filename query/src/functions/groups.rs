@@ -13,26 +13,26 @@ use super::list::{self, Histograms};
 
 /// True where `row` is not filtered out by an aggregate's `FILTER (WHERE …)`.
 #[inline]
-pub fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
+pub(crate) fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
     filter.is_none_or(|filter| !filter.is_null(row) && filter.value(row))
 }
 
 /// The histogram of a single group.
 #[derive(Debug)]
-pub struct Single {
+pub(crate) struct Single {
     /// What was counted so far.
-    pub histogram: Histogram,
+    pub(crate) histogram: Histogram,
     digits: Digits,
 }
 
 impl Single {
     /// No values yet.
-    pub fn new(digits: Digits) -> Self {
+    pub(crate) fn new(digits: Digits) -> Self {
         Self { histogram: Histogram::new(digits), digits }
     }
 
     /// Adds every histogram of a column.
-    pub fn merge(&mut self, column: &ArrayRef) -> Result<()> {
+    pub(crate) fn merge(&mut self, column: &ArrayRef) -> Result<()> {
         let rows = Histograms::try_new(column)?;
         for row in 0..rows.len() {
             if let Some(pairs) = rows.row(row) {
@@ -43,7 +43,7 @@ impl Single {
     }
 
     /// The histogram as one SQL value.
-    pub fn scalar(&mut self) -> Result<ScalarValue> {
+    pub(crate) fn scalar(&mut self) -> Result<ScalarValue> {
         let array =
             list::from_histograms(self.digits, std::slice::from_mut(&mut self.histogram))?;
         ScalarValue::try_from_array(&array, 0)
@@ -52,7 +52,7 @@ impl Single {
 
 /// The histograms of many groups.
 #[derive(Debug)]
-pub struct Groups {
+pub(crate) struct Groups {
     digits: Digits,
     histograms: Vec<Histogram>,
     heap_bytes: usize,
@@ -62,24 +62,24 @@ pub struct Groups {
 
 impl Groups {
     /// No groups yet.
-    pub fn new(digits: Digits) -> Self {
+    pub(crate) fn new(digits: Digits) -> Self {
         Self { digits, histograms: Vec::new(), heap_bytes: 0, measured: Vec::new() }
     }
 
     /// Makes room for `total` groups.
-    pub fn resize(&mut self, total: usize) {
+    pub(crate) fn resize(&mut self, total: usize) {
         self.histograms.resize(total, Histogram::new(self.digits));
         self.measured.resize(total, 0);
     }
 
     /// The histogram of one group, to be recorded into. Call [`Groups::settle`] afterwards.
     #[inline]
-    pub fn histogram(&mut self, group: usize) -> &mut Histogram {
+    pub(crate) fn histogram(&mut self, group: usize) -> &mut Histogram {
         &mut self.histograms[group]
     }
 
     /// Measures the groups a batch touched.
-    pub fn settle(&mut self, touched: &[usize]) {
+    pub(crate) fn settle(&mut self, touched: &[usize]) {
         for group in touched {
             let now = self.histograms[*group].heap_bytes();
             let before = std::mem::replace(&mut self.measured[*group], now);
@@ -88,7 +88,7 @@ impl Groups {
     }
 
     /// Adds each histogram of a column to its row's group.
-    pub fn merge(
+    pub(crate) fn merge(
         &mut self,
         column: &ArrayRef,
         group_indices: &[usize],
@@ -109,7 +109,7 @@ impl Groups {
     }
 
     /// Takes the first groups out, as one Arrow column.
-    pub fn emit(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+    pub(crate) fn emit(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let mut emitted = emit_to.take_needed(&mut self.histograms);
         let measured = emit_to.take_needed(&mut self.measured);
         self.heap_bytes -= measured.iter().sum::<usize>();
@@ -117,7 +117,7 @@ impl Groups {
     }
 
     /// Bytes held, for the memory pool.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.heap_bytes
             + self.histograms.capacity() * size_of::<Histogram>()
             + self.measured.capacity() * size_of::<usize>()

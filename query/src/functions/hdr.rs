@@ -17,7 +17,7 @@ use super::histogram::Histogram;
 use super::list;
 
 /// The aggregate `hdr`.
-pub fn hdr() -> AggregateUDF {
+pub(crate) fn hdr() -> AggregateUDF {
     AggregateUDF::new_from_impl(Hdr::new())
 }
 

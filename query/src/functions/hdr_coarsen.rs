@@ -11,7 +11,7 @@ use super::histogram::Histogram;
 use super::list::{self, Histograms};
 
 /// The scalar function `hdr_coarsen`.
-pub fn hdr_coarsen() -> ScalarUDF {
+pub(crate) fn hdr_coarsen() -> ScalarUDF {
     ScalarUDF::new_from_impl(HdrCoarsen::new())
 }
 

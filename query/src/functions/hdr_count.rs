@@ -13,7 +13,7 @@ use super::histogram::count;
 use super::list::{self, Histograms};
 
 /// The scalar function `hdr_count`.
-pub fn hdr_count() -> ScalarUDF {
+pub(crate) fn hdr_count() -> ScalarUDF {
     ScalarUDF::new_from_impl(HdrCount::new())
 }
 

@@ -13,7 +13,7 @@ use super::histogram::count;
 use super::list::{self, Histograms};
 
 /// The scalar function `hdr_fraction_below`.
-pub fn hdr_fraction_below() -> ScalarUDF {
+pub(crate) fn hdr_fraction_below() -> ScalarUDF {
     ScalarUDF::new_from_impl(HdrFractionBelow::new())
 }
 

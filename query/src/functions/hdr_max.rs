@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 use super::list::{self, Histograms};
 
 /// The scalar function `hdr_max`.
-pub fn hdr_max() -> ScalarUDF {
+pub(crate) fn hdr_max() -> ScalarUDF {
     ScalarUDF::new_from_impl(HdrMax::new())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -17,7 +17,7 @@ use super::histogram::Histogram;
 use super::list::{self, Histograms};
 
 /// The aggregate `hdr_merge`.
-pub fn hdr_merge() -> AggregateUDF {
+pub(crate) fn hdr_merge() -> AggregateUDF {
     AggregateUDF::new_from_impl(HdrMerge::new())
 }
 

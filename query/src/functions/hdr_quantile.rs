@@ -13,7 +13,7 @@ use super::histogram::quantile_us;
 use super::list::{self, Histograms};
 
 /// The scalar function `hdr_quantile`.
-pub fn hdr_quantile() -> ScalarUDF {
+pub(crate) fn hdr_quantile() -> ScalarUDF {
     ScalarUDF::new_from_impl(HdrQuantile::new())
 }
 

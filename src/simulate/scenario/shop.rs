@@ -1,6 +1,6 @@
 //! The shop: a gateway, three services, their databases; and the scenarios played in it.
 //!
-//! Capacities are chosen for the demo's eight sessions a second: every pool is below half of its
+//! Capacities are chosen for the demo's six sessions a second: every pool is below half of its
 //! capacity when all is well, and payment falls far above it when its work takes 15 times as long.
 
 use super::super::random::Distribution::{self, Between, HeavyTail, LogNormal};
@@ -26,13 +26,17 @@ struct Eagerness {
 
 /// The default: a lively shop with a storm every two minutes.
 pub(super) fn demo() -> Scenario {
-    let eager = Eagerness { attempts_max: 3, timeout_ms: 800, back_off: Between(20.0, 80.0) };
+    let eager = Eagerness { attempts_max: 3, timeout_ms: 1200, back_off: Between(20.0, 80.0) };
     let slow = Effect::Slow { service: PAYMENT, factor: 15.0 };
     let lossy = Effect::Lose { region: people::SOUTH_AFRICA, share: 0.15 };
-    world("demo", eager, vec![
-        Disturbance { effect: slow, first_s: 12, lasts_s: 25, every_s: Some(120) },
-        Disturbance { effect: lossy, first_s: 60, lasts_s: 20, every_s: Some(180) },
-    ])
+    world(
+        "demo",
+        eager,
+        vec![
+            Disturbance { effect: slow, first_s: 12, lasts_s: 25, every_s: Some(120) },
+            Disturbance { effect: lossy, first_s: 60, lasts_s: 20, every_s: Some(180) },
+        ],
+    )
 }
 
 /// Nothing goes wrong but what always does.
@@ -45,18 +49,22 @@ pub(super) fn steady() -> Scenario {
 pub(super) fn retry_storm() -> Scenario {
     let eager = Eagerness { attempts_max: 4, timeout_ms: 600, back_off: Between(5.0, 25.0) };
     let slow = Effect::Slow { service: PAYMENT, factor: 20.0 };
-    world("retry-storm", eager, vec![
-        Disturbance { effect: slow, first_s: 5, lasts_s: 15, every_s: None },
-    ])
+    world(
+        "retry-storm",
+        eager,
+        vec![Disturbance { effect: slow, first_s: 5, lasts_s: 15, every_s: None }],
+    )
 }
 
 /// A slow database under callers that wait: pools fill up to the gateway.
 pub(super) fn slow_dependency() -> Scenario {
     let patient = Eagerness { attempts_max: 1, timeout_ms: 15_000, back_off: Between(50.0, 150.0) };
-    let slow = Effect::Slow { service: SHOP_DATABASE, factor: 60.0 };
-    let mut scenario = world("slow-dependency", patient, vec![
-        Disturbance { effect: slow, first_s: 5, lasts_s: 20, every_s: None },
-    ]);
+    let slow = Effect::Slow { service: SHOP_DATABASE, factor: 250.0 };
+    let mut scenario = world(
+        "slow-dependency",
+        patient,
+        vec![Disturbance { effect: slow, first_s: 5, lasts_s: 20, every_s: None }],
+    );
     for service in &mut scenario.services {
         for step in service.routes.iter_mut().flat_map(|route| &mut route.steps) {
             let Step::Call(calls) = step else { continue };
@@ -76,6 +84,7 @@ fn world(name: &'static str, payment: Eagerness, disturbances: Vec<Disturbance>)
         early_sessions: 24,
         regions: people::regions(),
         pages: people::pages(),
+        entries: people::entries(),
         browser: BrowserPolicy {
             attempts_max: 3,
             back_off: Between(300.0, 700.0),
@@ -86,22 +95,34 @@ fn world(name: &'static str, payment: Eagerness, disturbances: Vec<Disturbance>)
             catalog(),
             cart(),
             payments(),
-            database("shop", "postgresql", 24, &[
-                ("SELECT", "featured", LogNormal(9.0, 0.4)),
-                ("SELECT", "recommendations", HeavyTail(14.0, 0.5, 0.02, 220.0)),
-                ("SELECT", "products", HeavyTail(5.0, 0.4, 0.01, 90.0)),
-                ("SELECT", "product_search", HeavyTail(18.0, 0.5, 0.02, 250.0)),
-                ("SELECT", "carts", LogNormal(3.0, 0.4)),
-                ("UPDATE", "carts", HeavyTail(6.0, 0.4, 0.01, 120.0)),
-            ]),
-            database("sessions-cache", "redis", 64, &[
-                ("GET", "catalog", LogNormal(0.4, 0.3)),
-                ("SET", "catalog", LogNormal(0.5, 0.3)),
-            ]),
-            database("ledger", "postgresql", 12, &[
-                ("SELECT", "payment_methods", LogNormal(4.0, 0.4)),
-                ("INSERT", "authorizations", HeavyTail(8.0, 0.4, 0.01, 100.0)),
-            ]),
+            database(
+                "shop",
+                "postgresql",
+                24,
+                &[
+                    ("SELECT", "featured", LogNormal(9.0, 0.4)),
+                    ("SELECT", "recommendations", HeavyTail(14.0, 0.5, 0.02, 220.0)),
+                    ("SELECT", "products", HeavyTail(5.0, 0.4, 0.01, 90.0)),
+                    ("SELECT", "product_search", HeavyTail(18.0, 0.5, 0.02, 250.0)),
+                    ("SELECT", "carts", LogNormal(3.0, 0.4)),
+                    ("UPDATE", "carts", HeavyTail(6.0, 0.4, 0.01, 120.0)),
+                ],
+            ),
+            database(
+                "sessions-cache",
+                "redis",
+                64,
+                &[("GET", "catalog", LogNormal(0.4, 0.3)), ("SET", "catalog", LogNormal(0.5, 0.3))],
+            ),
+            database(
+                "ledger",
+                "postgresql",
+                12,
+                &[
+                    ("SELECT", "payment_methods", LogNormal(4.0, 0.4)),
+                    ("INSERT", "authorizations", HeavyTail(8.0, 0.4, 0.01, 100.0)),
+                ],
+            ),
         ],
         disturbances,
     }
@@ -120,28 +141,33 @@ fn gateway(payment: Eagerness) -> Service {
         ..call(PAYMENT, route)
     };
     let routes = vec![
-        route("GET", "/api/home", vec![
-            work(),
-            Step::Call(vec![call(CATALOG, 0), optional(call(CATALOG, 1))]),
-        ]),
+        route(
+            "GET",
+            "/api/home",
+            vec![work(), Step::Call(vec![call(CATALOG, 0), optional(call(CATALOG, 1))])],
+        ),
         route("GET", "/api/search", vec![work(), Step::Call(vec![call(CATALOG, 3)])]),
-        route("GET", "/api/products/{id}", vec![
-            work(),
-            Step::Call(vec![call(CATALOG, 2), optional(call(CATALOG, 1))]),
-        ]),
+        route(
+            "GET",
+            "/api/products/{id}",
+            vec![work(), Step::Call(vec![call(CATALOG, 2), optional(call(CATALOG, 1))])],
+        ),
         route("GET", "/api/cart", vec![work(), Step::Call(vec![call(CART, 0)])]),
         route("POST", "/api/cart/items", vec![work(), Step::Call(vec![call(CART, 1)])]),
-        route("GET", "/api/checkout", vec![
-            work(),
-            Step::Call(vec![call(CART, 0), paying(0)]),
-        ]),
-        route("POST", "/api/orders", vec![
-            work(),
-            Step::Call(vec![call(CART, 0)]),
-            Step::Call(vec![paying(1)]),
-        ]),
+        route("GET", "/api/checkout", vec![work(), Step::Call(vec![call(CART, 0), paying(0)])]),
+        route(
+            "POST",
+            "/api/orders",
+            vec![work(), Step::Call(vec![call(CART, 0)]), Step::Call(vec![paying(1)])],
+        ),
     ];
-    Service { name: "gateway", kind: ServiceKind::Http(Transport::Grpc), workers: 96, queue: 192, routes }
+    Service {
+        name: "gateway",
+        kind: ServiceKind::Http(Transport::Grpc),
+        workers: 96,
+        queue: 192,
+        routes,
+    }
 }
 
 fn catalog() -> Service {
@@ -162,18 +188,28 @@ fn catalog() -> Service {
         route("GET", "/products/{id}", cached(20_000, 2)),
         route("GET", "/search", vec![work(), Step::Call(vec![query_once(SHOP_DATABASE, 3)])]),
     ];
-    Service { name: "catalog", kind: ServiceKind::Http(Transport::Grpc), workers: 32, queue: 96, routes }
+    Service {
+        name: "catalog",
+        kind: ServiceKind::Http(Transport::Grpc),
+        workers: 32,
+        queue: 96,
+        routes,
+    }
 }
 
 fn cart() -> Service {
     let work = || Step::Work(LogNormal(3.0, 0.4));
     let routes = vec![
         route("GET", "/carts/{id}", vec![work(), Step::Call(vec![query_once(SHOP_DATABASE, 4)])]),
-        route("POST", "/carts/{id}/items", vec![
-            work(),
-            Step::Call(vec![call(CATALOG, 2)]),
-            Step::Call(vec![query_once(SHOP_DATABASE, 5)]),
-        ]),
+        route(
+            "POST",
+            "/carts/{id}/items",
+            vec![
+                work(),
+                Step::Call(vec![call(CATALOG, 2)]),
+                Step::Call(vec![query_once(SHOP_DATABASE, 5)]),
+            ],
+        ),
     ];
     let kind = ServiceKind::Http(Transport::HttpProtobuf);
     Service { name: "cart", kind, workers: 24, queue: 64, routes }
@@ -181,17 +217,22 @@ fn cart() -> Service {
 
 fn payments() -> Service {
     let routes = vec![
-        route("GET", "/methods", vec![
-            Step::Work(LogNormal(45.0, 0.4)),
-            Step::Call(vec![query_once(LEDGER, 0)]),
-        ]),
-        route("POST", "/authorizations", vec![
-            Step::Work(HeavyTail(90.0, 0.4, 0.01, 500.0)),
-            Step::Call(vec![query_once(LEDGER, 1)]),
-        ]),
+        route(
+            "GET",
+            "/methods",
+            vec![Step::Work(LogNormal(45.0, 0.4)), Step::Call(vec![query_once(LEDGER, 0)])],
+        ),
+        route(
+            "POST",
+            "/authorizations",
+            vec![
+                Step::Work(HeavyTail(90.0, 0.4, 0.01, 500.0)),
+                Step::Call(vec![query_once(LEDGER, 1)]),
+            ],
+        ),
     ];
     let kind = ServiceKind::Http(Transport::HttpJsonGzip);
-    Service { name: "payment", kind, workers: 4, queue: 40, routes }
+    Service { name: "payment", kind, workers: 4, queue: 160, routes }
 }
 
 fn database(

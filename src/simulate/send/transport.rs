@@ -9,7 +9,7 @@ use super::{Answer, Body, Export, Parcel, Targets};
 use anyhow::Context as _;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
@@ -30,6 +30,9 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The instrumentation that the services' spans claim.
 const SCOPE: &str = "ethogram.simulate";
+
+/// Browsers name the origin of the page with every POST.
+const ORIGIN_OF_PAGES: &str = "https://shop.example";
 
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
@@ -93,6 +96,7 @@ fn http_client() -> HttpClient {
 fn beacon_request(uri: &Uri, body: &Body) -> http::Result<Request<Full<Bytes>>> {
     Request::post(uri.clone())
         .header(CONTENT_TYPE, "text/plain;charset=UTF-8")
+        .header(ORIGIN, ORIGIN_OF_PAGES)
         .header(USER_AGENT, body.user_agent)
         .header("x-forwarded-for", &body.address)
         .body(Full::new(Bytes::from(body.bytes.clone())))
@@ -105,9 +109,15 @@ fn export_request(
     export: &Export,
 ) -> http::Result<Request<Full<Bytes>>> {
     let (kind, bytes) = if json {
-        ("application/json", wire::request_json(resource, SCOPE, &export.spans).to_string().into_bytes())
+        (
+            "application/json",
+            wire::request_json(resource, SCOPE, &export.spans).to_string().into_bytes(),
+        )
     } else {
-        ("application/x-protobuf", wire::request_proto(resource, SCOPE, &export.spans).encode_to_vec())
+        (
+            "application/x-protobuf",
+            wire::request_proto(resource, SCOPE, &export.spans).encode_to_vec(),
+        )
     };
     let request = Request::post(uri.clone()).header(CONTENT_TYPE, kind);
     match gzip(&bytes).filter(|_| json) {
@@ -125,7 +135,11 @@ fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Posts, and reads OTLP's answer (a beacon's is empty).
-async fn post(client: &HttpClient, request: http::Result<Request<Full<Bytes>>>, json: bool) -> Answer {
+async fn post(
+    client: &HttpClient,
+    request: http::Result<Request<Full<Bytes>>>,
+    json: bool,
+) -> Answer {
     let Ok(request) = request else { return Answer::Refused };
     let Ok(response) = client.request(request).await else { return Answer::Later(None) };
     let status = response.status().as_u16();
@@ -214,7 +228,8 @@ struct RpcDuration {
 /// The pause that a gRPC status asks for.
 pub(super) fn retry_delay(details: &[u8]) -> Option<Duration> {
     let status = RpcStatus::decode(details).ok()?;
-    let detail = status.details.iter().find(|detail| detail.type_url.ends_with("google.rpc.RetryInfo"))?;
+    let detail =
+        status.details.iter().find(|detail| detail.type_url.ends_with("google.rpc.RetryInfo"))?;
     let delay = RetryInfo::decode(detail.value.as_slice()).ok()?.retry_delay?;
     let (seconds, nanos) = (u64::try_from(delay.seconds).ok()?, u32::try_from(delay.nanos).ok()?);
     Some(Duration::from_secs(seconds) + Duration::from_nanos(u64::from(nanos)))

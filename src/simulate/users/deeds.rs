@@ -28,7 +28,13 @@ const SECOND_PATIENCE: f64 = 0.7;
 
 impl Users {
     /// A satisfied user takes the next step.
-    pub(crate) fn act(&mut self, context: &mut Context, browser: &mut Browser, id: SessionId, turn: u64) {
+    pub(crate) fn act(
+        &mut self,
+        context: &mut Context,
+        browser: &mut Browser,
+        id: SessionId,
+        turn: u64,
+    ) {
         let closing = context.closing;
         let away = self.random.chance(LOOKS_AWAY);
         let Some(session) = self.current(id, turn) else { return };
@@ -49,6 +55,7 @@ impl Users {
             Choice::Act(_) if acted => 0.0,
             _ => *weight,
         });
+        session.thinking = false;
         match choices[self.random.weighted(weights)].1 {
             Choice::Go(page) => self.go(context, browser, id, page),
             Choice::Push(page) => self.push(context, browser, id, page),
@@ -208,6 +215,7 @@ impl Users {
     ) {
         let session = self.sessions.get_mut(&id).expect("the caller has the session");
         session.turn += 1;
+        session.thinking = false;
         session.asked = None;
         if navigation == Navigation::Navigate {
             session.again = None;

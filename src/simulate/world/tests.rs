@@ -10,7 +10,7 @@ fn run(name: &str, seed: u64, seconds: u64, epoch_ns: i64) -> (World, Output) {
     let mut until_s = seconds;
     while !world.drained() {
         until_s += 1;
-        assert!(until_s < seconds + 120, "the world does not come to rest");
+        assert!(until_s < seconds + 60, "the world does not come to rest");
         world.advance(until_s * SECOND_NS);
     }
     world.flush();
@@ -115,7 +115,8 @@ fn bodies_are_whole_and_sequences_have_no_gap() {
             let value = found["value"].as_object()?.values().next()?;
             Some(value.as_str()?.to_owned())
         };
-        let groups = [("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords")];
+        let groups =
+            [("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords")];
         for (resources, scopes, records) in groups {
             let resource = &json[resources][0];
             if resource.is_null() {

@@ -30,7 +30,7 @@ pub(super) fn rows(
 /// The row of one record; `None` where it has no event name, which admission has refused before.
 fn row(record: &LogRecord, sender: &Sender<'_>) -> Option<Event> {
     let known = Known::of(&record.attributes);
-    let said = known.text(Name::EventName);
+    let said = known.text(Name::Event);
     let name = if record.event_name.is_empty() { said.as_deref()? } else { &record.event_name };
     let sent_time = match record.time_unix_nano {
         0 => record.observed_time_unix_nano,

@@ -29,7 +29,7 @@ macro_rules! names {
 
 names! {
     // Who and where from.
-    ServiceName: "service.name";
+    Service: "service.name";
     ServiceVersion: "service.version";
     Environment: "deployment.environment.name", "deployment.environment";
     CloudRegion: "cloud.region";
@@ -94,7 +94,7 @@ names! {
     RepeatCause: "behavior.repeat_cause";
 
     // Events.
-    EventName: "event.name", "otel.event.name";
+    Event: "event.name", "otel.event.name";
     AbandonTarget: "behavior.abandon_target";
     AbandonTrigger: "behavior.abandon_trigger";
     WaitedUs: "behavior.waited_us";

@@ -78,7 +78,7 @@ impl<'a> Sender<'a> {
         let service = if is_beacon {
             Some(Cow::Borrowed(envelope.service.as_str()))
         } else {
-            known.text(Name::ServiceName)
+            known.text(Name::Service)
         };
         let session = known.text(Name::RumSessionId).or_else(|| known.text(Name::SessionId));
         Self {

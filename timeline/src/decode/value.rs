@@ -70,7 +70,7 @@ fn write(value: &AnyValue, json: &mut String) {
         Some(Value::DoubleValue(double)) => quote(&double_text(*double), json),
         Some(Value::BytesValue(bytes)) => quote(&base64(bytes), json),
         Some(Value::ArrayValue(array)) => {
-            list(json, ['[', ']'], &array.values, |element, json| write(element, json));
+            list(json, ['[', ']'], &array.values, write);
         }
         Some(Value::KvlistValue(pairs)) => list(json, ['{', '}'], &pairs.values, |pair, json| {
             quote(&pair.key, json);

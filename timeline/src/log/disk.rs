@@ -13,6 +13,10 @@ use super::segment;
 
 #[cfg(test)]
 pub(super) mod faults;
+mod file;
+
+pub(super) use file::DiskFile;
+use file::preallocate;
 
 /// The file whose flock is the ownership of the log.
 const LOCK_NAME: &str = "lock";
@@ -29,14 +33,6 @@ pub(super) struct Disk {
     directory: PathBuf,
     #[cfg(test)]
     pub(super) faults: std::sync::Arc<faults::Faults>,
-}
-
-/// An open file of the log, addressed by offset.
-#[derive(Debug)]
-pub(super) struct DiskFile {
-    file: File,
-    #[cfg(test)]
-    faults: std::sync::Arc<faults::Faults>,
 }
 
 /// Holds the ownership of a log's directory until it is dropped.
@@ -224,48 +220,6 @@ impl Disk {
     }
 }
 
-impl DiskFile {
-    pub(super) fn bytes(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    /// Reads until `into` is full or the file ends; returns how much.
-    pub(super) fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while done < into.len() {
-            match self.file.read_at(&mut into[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
-    }
-
-    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        #[cfg(test)]
-        self.faults.on_write()?;
-        self.file.write_all_at(bytes, offset)
-    }
-
-    pub(super) fn sync_data(&self) -> io::Result<()> {
-        #[cfg(test)]
-        self.faults.on_sync()?;
-        self.file.sync_data()
-    }
-
-    pub(super) fn sync_all(&self) -> io::Result<()> {
-        #[cfg(test)]
-        self.faults.on_sync()?;
-        self.file.sync_all()
-    }
-
-    pub(super) fn set_bytes(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
-    }
-}
-
 /// Whether an error says that the disk (or the owner's quota) is full, which passes.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -277,28 +231,4 @@ pub(super) fn random_identity() -> io::Result<u128> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u128::from_le_bytes(bytes))
-}
-
-/// Reserves real blocks, so that no write into them can find the disk full and fdatasync needs
-/// not to write the file's size. Blocks are not zeroed by writing them: that made fdatasync a third
-/// faster on ext4, but stops the writer for tens of milliseconds at each new segment.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
-    use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::io::Errno;
-    loop {
-        match fallocate(file, FallocateFlags::empty(), 0, bytes) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => {}
-            // Some file systems cannot; then the file grows as it is written.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Other systems let the file grow as it is written; a full disk is then found by the write.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn preallocate(_file: &File, _bytes: u64) -> io::Result<()> {
-    Ok(())
 }

@@ -5,11 +5,11 @@
 
 use super::config::LogConfig;
 use super::disk::DiskFile;
+use super::error::AppendError;
 use super::frame::{self, Frame};
 use super::position::{LogId, Position};
 use super::recovery::Recovered;
 use super::segment::{self, SegmentHeader};
-use super::writer::AppendError;
 
 /// Less room than this at a segment's end is left unused: a frame of a few bytes of payload costs
 /// more than the room is worth.

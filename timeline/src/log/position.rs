@@ -72,8 +72,7 @@ pub struct Position {
 
 impl Position {
     /// Before the oldest record of a log that is not known yet.
-    pub(super) const UNPLACED: Self =
-        Self { log_id: LogId(0), epoch: 0, segment: 0, offset: 0 };
+    pub(super) const UNPLACED: Self = Self { log_id: LogId(0), epoch: 0, segment: 0, offset: 0 };
 
     /// The start of a segment.
     pub(super) fn start_of(log_id: LogId, epoch: u32, segment: u64) -> Self {
@@ -114,8 +113,7 @@ mod tests {
 
     #[test]
     fn positions_survive_text_and_binary() {
-        let position =
-            Position { log_id: LogId(u128::MAX - 5), epoch: 7, segment: 3, offset: 64 };
+        let position = Position { log_id: LogId(u128::MAX - 5), epoch: 7, segment: 3, offset: 64 };
         let text = serde_json::to_string(&position).unwrap();
         assert!(text.contains("\"fffffffffffffffffffffffffffffffa\""), "{text}");
         assert_eq!(serde_json::from_str::<Position>(&text).unwrap(), position);

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::error::AppendError;
 use super::position::Position;
-use super::writer::AppendError;
 
 /// Called exactly once with what became of a record.
 pub(super) type Done = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;

@@ -15,7 +15,7 @@ use super::damage::Damage;
 use super::disk::Disk;
 use super::position::{LogId, Position};
 use super::scan;
-use super::segment::HeaderState;
+use super::segment::{HeaderState, SegmentHeader};
 
 mod cursor;
 
@@ -35,7 +35,7 @@ pub struct Record {
 pub enum ReadError {
     /// A promised range is unreadable. Reported once; calling `read` again goes on behind it.
     #[error("the log is {0}")]
-    Corrupt(Damage),
+    Corrupt(Box<Damage>),
     /// The wanted segment was removed. The caller decides whether to start at the oldest record.
     #[error("segment {wanted} was removed, the oldest kept is {oldest}")]
     Removed {
@@ -97,7 +97,7 @@ impl LogReader {
     /// record if there is one. Empty when there is none yet.
     pub fn read(&mut self, committed: Position, bytes_max: u64) -> Result<Vec<Record>, ReadError> {
         if let Some(damage) = self.pending.take() {
-            return Err(ReadError::Corrupt(damage));
+            return Err(ReadError::Corrupt(Box::new(damage)));
         }
         let mut records = Vec::new();
         let mut bytes = 0;
@@ -108,7 +108,7 @@ impl LogReader {
                     records.push(record);
                 }
                 Ok(Next::Damage(damage)) if records.is_empty() => {
-                    return Err(ReadError::Corrupt(damage));
+                    return Err(ReadError::Corrupt(Box::new(damage)));
                 }
                 Ok(Next::Damage(damage)) => {
                     self.pending = Some(damage);
@@ -147,15 +147,24 @@ fn check_start(disk: &Disk, from: Position) -> Result<(), ReadError> {
             None => Ok(()),
         };
     };
+    let mut header = None;
     if let Some(file) = disk.open_segment(oldest, false)?
-        && let HeaderState::Good(header) = scan::read_header(&file, oldest)?
+        && let HeaderState::Good(good) = scan::read_header(&file, oldest)?
     {
-        same_log(from.log_id, header.log_id)?;
+        same_log(from.log_id, good.log_id)?;
+        header = Some(good);
     }
-    if from.segment < oldest {
+    if from.segment < oldest && !continues(header, from) {
         return Err(ReadError::Removed { wanted: from.segment, oldest });
     }
     Ok(())
+}
+
+/// Whether nothing lies between a position and the start of a segment after it.
+fn continues(header: Option<SegmentHeader>, from: Position) -> bool {
+    header.is_some_and(|header| {
+        header.segment == from.segment + 1 && header.previous_end <= from.offset
+    })
 }
 
 fn same_log(wanted: LogId, found: LogId) -> Result<(), ReadError> {

@@ -14,11 +14,11 @@ use serde::Serialize;
 use super::committed::Committed;
 use super::damage::Damage;
 use super::disk::{self, Disk, DiskFile};
+use super::error::LogError;
 use super::position::{LogId, Position};
 use super::scan;
 use super::segment::{self, HeaderState};
 use super::survey::{Boundary, Survey, Verdict};
-use super::writer::LogError;
 
 /// Bytes moved at once when a tail is measured or written again.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -55,7 +55,8 @@ pub(super) struct Recovered {
 /// Recovers the log in a directory whose lock is held.
 pub(super) fn recover(disk: &Disk) -> Result<Recovered, LogError> {
     disk.remove_unnamed().map_err(LogError::io("removing unfinished segments"))?;
-    let committed = disk.read_committed().map_err(LogError::io("reading the committed position"))?;
+    let committed =
+        disk.read_committed().map_err(LogError::io("reading the committed position"))?;
     let segments = disk.segments().map_err(LogError::io("listing segments"))?;
     let identity = identify(disk, &segments, committed)?;
     let log_id = match identity.log_id {
@@ -66,8 +67,8 @@ pub(super) fn recover(disk: &Disk) -> Result<Recovered, LogError> {
     let epoch = identity.epoch_max + 1;
 
     let scanned = newest(&segments, committed);
-    let survey = Survey::take(disk, log_id, scanned, None)
-        .map_err(LogError::io("scanning segments"))?;
+    let survey =
+        Survey::take(disk, log_id, scanned, None).map_err(LogError::io("scanning segments"))?;
     let mut verdict = survey.judge(committed);
     if segments.is_empty() && verdict.damages.is_empty() {
         verdict.end.position.epoch = committed.map_or(epoch, |committed| committed.position.epoch);
@@ -137,7 +138,9 @@ pub(super) fn identify(
 /// The segments that can hold a tail: from the committed one on, else all. Older ones were
 /// durable before it began.
 fn newest(segments: &[u64], committed: Option<Committed>) -> &[u64] {
-    let Some(committed) = committed else { return segments };
+    let Some(committed) = committed else {
+        return segments;
+    };
     let older = segments.partition_point(|number| *number < committed.position.segment);
     match segments.get(older) {
         Some(number) if *number == committed.position.segment => &segments[older..],

@@ -43,10 +43,25 @@ pub(super) enum Step {
 
 impl Scanner {
     /// Starts at `offset` and will not go beyond `limit`.
-    pub(super) fn new(file: DiskFile, log_id: LogId, segment: u64, offset: u64, limit: u64) -> Self {
+    pub(super) fn new(
+        file: DiskFile,
+        log_id: LogId,
+        segment: u64,
+        offset: u64,
+        limit: u64,
+    ) -> Self {
         let seed = frame::seed(log_id, segment);
         let buffer = Vec::new();
-        Self { file, seed, buffer, buffer_start: offset, offset, limit, ended: false, bytes_read: 0 }
+        Self {
+            file,
+            seed,
+            buffer,
+            buffer_start: offset,
+            offset,
+            limit,
+            ended: false,
+            bytes_read: 0,
+        }
     }
 
     /// Where the next frame begins.

@@ -98,7 +98,9 @@ impl Survey {
         };
         let mut epoch = epoch;
         for (index, number) in segments.iter().enumerate() {
-            let Some(file) = disk.open_segment(*number, false)? else { continue };
+            let Some(file) = disk.open_segment(*number, false)? else {
+                continue;
+            };
             match headers[index] {
                 Some(header) => epoch = header.epoch,
                 None => survey.bad_headers.push(*number),
@@ -250,7 +252,9 @@ fn scan_limit(number: u64, next: Option<SegmentHeader>, limit: Option<Position>)
 
 /// Header of a segment, if it can be read.
 fn header_of(disk: &Disk, number: u64) -> io::Result<Option<SegmentHeader>> {
-    let Some(file) = disk.open_segment(number, false)? else { return Ok(None) };
+    let Some(file) = disk.open_segment(number, false)? else {
+        return Ok(None);
+    };
     Ok(match scan::read_header(&file, number)? {
         HeaderState::Good(header) => Some(header),
         HeaderState::Newer(_) | HeaderState::Bad => None,

@@ -9,6 +9,7 @@ use super::*;
 mod append;
 mod crash;
 mod damage;
+mod faults;
 mod follow;
 
 /// Small limits, so that tests meet all of them.
@@ -25,6 +26,12 @@ fn small() -> LogConfig {
 
 fn open(dir: &Path) -> (LogWriter, Recovery) {
     LogWriter::open(dir, small()).unwrap()
+}
+
+/// For tests of what is in files, not of how fast it gets there: a directory in memory where the
+/// system has one, since some of them sync thousands of times.
+fn quick_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 /// Appends and waits for the answer.
@@ -82,7 +89,7 @@ fn read(dir: &Path, from: Option<Position>, to: Position) -> (Vec<Record>, Vec<D
             }
             Err(ReadError::Corrupt(damage)) => {
                 assert_eq!(reader.position(), damage.to);
-                damages.push(damage);
+                damages.push(*damage);
             }
             Err(error) => panic!("{error}"),
         }
@@ -96,7 +103,7 @@ fn payloads(records: &[Record]) -> Vec<&[u8]> {
 
 /// What a kill or a power cut leaves: the files as they are now.
 fn copy(from: &Path) -> tempfile::TempDir {
-    let to = tempfile::tempdir().unwrap();
+    let to = quick_directory();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_file() {

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::damage::Damage;
 use super::disk::Disk;
+use super::error::LogError;
 use super::position::{LogId, Position};
 use super::recovery;
 use super::survey::Survey;
-use super::writer::LogError;
 
 /// What is in a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +49,8 @@ impl VerifyReport {
 pub fn verify(dir: &Path) -> Result<VerifyReport, LogError> {
     let disk = Disk::new(dir);
     // The position comes first: the segments then hold at least that much.
-    let committed = disk.read_committed().map_err(LogError::io("reading the committed position"))?;
+    let committed =
+        disk.read_committed().map_err(LogError::io("reading the committed position"))?;
     let segments = disk.segments().map_err(LogError::io("listing segments"))?;
     let identity = recovery::identify(&disk, &segments, committed)?;
     let Some(log_id) = identity.log_id else {
@@ -67,8 +68,8 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, LogError> {
     };
     let committed = committed.filter(|committed| committed.position.log_id == log_id);
     let limit = committed.map(|committed| committed.position);
-    let survey = Survey::take(&disk, log_id, &segments, limit)
-        .map_err(LogError::io("scanning segments"))?;
+    let survey =
+        Survey::take(&disk, log_id, &segments, limit).map_err(LogError::io("scanning segments"))?;
     let verdict = survey.judge(committed);
     let mut damages = recovery::missing(log_id, &segments);
     damages.retain(|damage| !verdict.damages.iter().any(|found| covers(found, damage)));

@@ -11,150 +11,23 @@
 //! * After a failed write or sync nothing is written any more and nobody gets `Ok`.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use serde::Serialize;
 
 use super::config::LogConfig;
 use super::disk::{Disk, Lock};
+use super::error::{AppendError, LogError};
 use super::position::Position;
 use super::queue::{Pending, Queue};
 use super::recovery::{self, Recovery};
+use super::stats::{Counters, LogStats};
 
 mod thread;
-
-/// Why a log cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// Another process, or another writer of this one, owns the log.
-    #[error("the log in {0} is in use by another process")]
-    Owned(String),
-    /// The configuration contradicts itself.
-    #[error("log configuration: {0}")]
-    Config(&'static str),
-    /// A segment was written by another version; nothing was touched.
-    #[error("segment {segment} has format version {version}, which this version cannot read")]
-    Version {
-        /// Number of the segment.
-        segment: u64,
-        /// Its format version.
-        version: u32,
-    },
-    /// Segments of two logs are mixed in one directory; nothing was touched.
-    #[error("segment {segment} belongs to another log than those before it")]
-    OtherLog {
-        /// Number of the first segment that does not belong.
-        segment: u64,
-    },
-    /// There are segments, but no header of them can be read; nothing was touched.
-    #[error("no segment's header can be read")]
-    Unreadable,
-    /// The operating system refused.
-    #[error("{doing}: {source}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl LogError {
-    pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { doing, source }
-    }
-}
-
-/// Why a record was not appended. In every case nothing of it will ever be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum AppendError {
-    /// Too much waits for the disk. The load's fault: retry later.
-    #[error("too many bytes wait for the log")]
-    QueueFull,
-    /// The log is as large as it may be, because a follower has not passed its oldest segment.
-    /// The follower's fault: retry once it has caught up.
-    #[error("the log has reached its budget and its followers have not passed it")]
-    BudgetExhausted,
-    /// The disk has no room for a segment. The operator's fault: retry later, it resumes by itself.
-    #[error("the disk is full")]
-    DiskFull,
-    /// The record is larger than `record_bytes_max`. The caller's fault: never retry.
-    #[error("the record is too large for the log")]
-    TooLarge,
-    /// The log failed or was closed. Nobody's who calls: the process must end; a client may retry,
-    /// and its record may turn out to be there already.
-    #[error("the log has failed or is closed")]
-    Failed,
-}
-
-/// What the writer did since it was opened; `segments`, `bytes`, `queue_bytes` are as of now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct LogStats {
-    /// Records acknowledged.
-    pub appended_records: u64,
-    /// Bytes of those records, without frames.
-    pub appended_bytes: u64,
-    /// Commits that succeeded.
-    pub commits: u64,
-    /// Microseconds in fdatasync, all together.
-    pub fsync_us_sum: u64,
-    /// Microseconds of the slowest fdatasync.
-    pub fsync_us_max: u64,
-    /// Record bytes waiting or being committed.
-    pub queue_bytes: u64,
-    /// Segments kept.
-    pub segments: u64,
-    /// Bytes of those segments, reserved space included.
-    pub bytes: u64,
-    /// Segments removed because all followers had passed them.
-    pub removed_segments: u64,
-    /// Records refused because the queue was full.
-    pub refused_queue_full: u64,
-    /// Records refused because the budget was exhausted.
-    pub refused_budget_exhausted: u64,
-    /// Records refused because the disk was full.
-    pub refused_disk_full: u64,
-    /// Records refused because they were too large.
-    pub refused_too_large: u64,
-    /// Records refused because the log had failed or was closed.
-    pub refused_failed: u64,
-    /// The log has failed; the process must end.
-    pub failed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    appended_records: AtomicU64,
-    appended_bytes: AtomicU64,
-    commits: AtomicU64,
-    fsync_us_sum: AtomicU64,
-    fsync_us_max: AtomicU64,
-    removed_segments: AtomicU64,
-    refused_queue_full: AtomicU64,
-    refused_budget_exhausted: AtomicU64,
-    refused_disk_full: AtomicU64,
-    refused_too_large: AtomicU64,
-    refused_failed: AtomicU64,
-}
-
-impl Counters {
-    fn refused(&self, error: AppendError) {
-        let counter = match error {
-            AppendError::QueueFull => &self.refused_queue_full,
-            AppendError::BudgetExhausted => &self.refused_budget_exhausted,
-            AppendError::DiskFull => &self.refused_disk_full,
-            AppendError::TooLarge => &self.refused_too_large,
-            AppendError::Failed => &self.refused_failed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// What the writer thread and everybody else share.
 struct Shared {
@@ -224,7 +97,8 @@ impl LogWriter {
         });
         let thread = thread::start(Arc::clone(&shared), &recovered)
             .map_err(LogError::io("starting the writer"))?;
-        let owner = Owner { shared, thread: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) };
+        let owner =
+            Owner { shared, thread: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) };
         Ok((Self(Arc::new(owner)), report))
     }
 
@@ -265,25 +139,13 @@ impl LogWriter {
     /// Counters and sizes.
     pub fn stats(&self) -> LogStats {
         let shared = &self.0.shared;
-        let counters = &shared.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let segments = shared.segments.lock();
         LogStats {
-            appended_records: read(&counters.appended_records),
-            appended_bytes: read(&counters.appended_bytes),
-            commits: read(&counters.commits),
-            fsync_us_sum: read(&counters.fsync_us_sum),
-            fsync_us_max: read(&counters.fsync_us_max),
             queue_bytes: shared.queue.bytes(),
             segments: segments.len() as u64,
             bytes: segments.values().sum(),
-            removed_segments: read(&counters.removed_segments),
-            refused_queue_full: read(&counters.refused_queue_full),
-            refused_budget_exhausted: read(&counters.refused_budget_exhausted),
-            refused_disk_full: read(&counters.refused_disk_full),
-            refused_too_large: read(&counters.refused_too_large),
-            refused_failed: read(&counters.refused_failed),
             failed: shared.failed.load(Ordering::Acquire),
+            ..shared.counters.read()
         }
     }
 
@@ -327,7 +189,9 @@ impl LogWriter {
 impl Owner {
     fn close(&self) {
         self.shared.queue.close();
-        let Some(thread) = self.thread.lock().take() else { return };
+        let Some(thread) = self.thread.lock().take() else {
+            return;
+        };
         // The last clone may be dropped by a callback, on the writer's own thread.
         if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
             tracing::error!("the writer of the log panicked");

@@ -30,6 +30,10 @@ pub const NAME_BYTES_MAX: usize = 1024;
 /// The longest event name, as the conventions have it.
 pub const EVENT_NAME_BYTES_MAX: usize = 256;
 
+/// The longest `tracestate` kept; the standard asks for 512 at least. A cut one would be a
+/// different state, so a longer one is dropped.
+pub const TRACE_STATE_BYTES_MAX: usize = 4096;
+
 /// Events or links of one span, exemplars of one data point; the default of the SDKs.
 pub const PARTS_MAX: usize = 128;
 
@@ -56,6 +60,14 @@ impl<'a> Bounds<'a> {
         if text.len() > bytes {
             text.truncate(value::cut(text, bytes).len());
             self.shortened.add("text_cut", 1);
+        }
+    }
+
+    /// Drops a `tracestate` that is too long.
+    pub(super) fn trace_state(&mut self, trace_state: &mut String) {
+        if trace_state.len() > TRACE_STATE_BYTES_MAX {
+            trace_state.clear();
+            self.shortened.add("trace_state_dropped", 1);
         }
     }
 

@@ -13,6 +13,7 @@
 //! * Admitting twice is admitting once.
 
 mod bound;
+mod points;
 #[cfg(test)]
 mod tests;
 
@@ -20,25 +21,17 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::{Exemplar, HistogramDataPoint, Metric};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use self::bound::Bounds;
 pub use self::bound::{
     ATTRIBUTES_MAX, DEPTH_MAX, EVENT_NAME_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTS_MAX,
-    RECORD_BYTES_MAX, VALUE_BYTES_MAX,
+    RECORD_BYTES_MAX, TRACE_STATE_BYTES_MAX, VALUE_BYTES_MAX,
 };
+pub use self::points::BUCKETS_MAX;
 use super::counts::Counts;
 use super::names::{Known, Name};
 use crate::schema::{SpanId, TraceId};
-
-/// Buckets of one histogram; SDKs make 16 explicit or 160 exponential ones.
-pub const BUCKETS_MAX: usize = 4096;
-
-/// The longest `tracestate` kept; the standard asks for 512 at least. A cut one would be a
-/// different state, so a longer one is dropped.
-pub const TRACE_STATE_BYTES_MAX: usize = 4096;
 
 /// What was not admitted of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +99,7 @@ pub fn metrics(request: &mut ExportMetricsServiceRequest) -> Rejected {
         resource.scope_metrics.retain_mut(|scope| {
             Bounds::new(&mut tally.shortened).scope(&mut scope.scope);
             Bounds::new(&mut tally.shortened).text(&mut scope.schema_url, NAME_BYTES_MAX);
-            scope.metrics.retain_mut(|metric| judge_metric(metric, &mut tally));
+            scope.metrics.retain_mut(|metric| points::judge(metric, &mut tally));
             !scope.metrics.is_empty()
         });
         !resource.scope_metrics.is_empty()
@@ -127,23 +120,9 @@ pub(super) fn span_fault(span: &Span) -> Option<&'static str> {
 
 /// Why a log record cannot be a row. Invalid ids are no reason: the record then belongs to no span.
 pub(super) fn record_fault(record: &LogRecord) -> Option<&'static str> {
-    let named = !record.event_name.is_empty()
-        || Known::of(&record.attributes).text(Name::EventName).is_some();
+    let named =
+        !record.event_name.is_empty() || Known::of(&record.attributes).text(Name::Event).is_some();
     (!named).then_some("no_event_name")
-}
-
-/// Why an explicit histogram has no meaning.
-pub(super) fn histogram_fault(point: &HistogramDataPoint) -> Option<&'static str> {
-    let (buckets, bounds) = (&point.bucket_counts, &point.explicit_bounds);
-    if buckets.len() > BUCKETS_MAX {
-        Some("too_many_buckets")
-    } else if buckets.len() != bounds.len() + 1 && !(buckets.is_empty() && bounds.is_empty()) {
-        Some("buckets_without_bounds")
-    } else if !bounds.is_sorted_by(|low, high| low < high) || bounds.iter().any(|at| at.is_nan()) {
-        Some("bounds_not_ascending")
-    } else {
-        None
-    }
 }
 
 /// What has been found in one request so far.
@@ -187,7 +166,7 @@ impl Tally {
 fn bound_span(span: &mut Span, bounds: &mut Bounds<'_>) {
     bounds.text(&mut span.name, NAME_BYTES_MAX);
     clear_invalid::<8>(&mut span.parent_span_id);
-    clear_long(&mut span.trace_state);
+    bounds.trace_state(&mut span.trace_state);
     if let Some(status) = &mut span.status {
         bounds.text(&mut status.message, VALUE_BYTES_MAX);
     }
@@ -201,7 +180,7 @@ fn bound_span(span: &mut Span, bounds: &mut Bounds<'_>) {
     for link in &mut span.links {
         clear_invalid::<16>(&mut link.trace_id);
         clear_invalid::<8>(&mut link.span_id);
-        clear_long(&mut link.trace_state);
+        bounds.trace_state(&mut link.trace_state);
         bounds.attributes(&mut link.attributes);
     }
 }
@@ -215,69 +194,9 @@ fn bound_record(record: &mut LogRecord, bounds: &mut Bounds<'_>) {
     bounds.attributes(&mut record.attributes);
 }
 
-/// Judges and bounds the data points of a metric; false where none is left.
-fn judge_metric(metric: &mut Metric, tally: &mut Tally) -> bool {
-    let nameless = metric.name.is_empty().then_some("no_metric_name");
-    let mut bounds = Bounds::new(&mut tally.shortened);
-    bounds.text(&mut metric.name, NAME_BYTES_MAX);
-    bounds.text(&mut metric.unit, NAME_BYTES_MAX);
-    bounds.text(&mut metric.description, NAME_BYTES_MAX);
-    bounds.attributes(&mut metric.metadata);
-    /// Keeps the points without a fault, and bounds what they carry.
-    macro_rules! judge {
-        ($points:expr, |$point:ident| $fault:expr, $($exemplars:ident)?) => {{
-            $points.retain_mut(|$point| {
-                tally.judge(nameless.or($fault)) && {
-                    let mut bounds = Bounds::new(&mut tally.shortened);
-                    bounds.attributes(&mut $point.attributes);
-                    $( bound_exemplars(&mut $point.$exemplars, &mut bounds); )?
-                    true
-                }
-            });
-            !$points.is_empty()
-        }};
-    }
-    match &mut metric.data {
-        Some(Data::Gauge(gauge)) => judge!(gauge.data_points, |point| None, exemplars),
-        Some(Data::Sum(sum)) => judge!(sum.data_points, |point| None, exemplars),
-        Some(Data::Histogram(histogram)) => {
-            judge!(histogram.data_points, |point| histogram_fault(point), exemplars)
-        }
-        Some(Data::ExponentialHistogram(histogram)) => judge!(
-            histogram.data_points,
-            |point| {
-                let sides = [&point.positive, &point.negative].into_iter().flatten();
-                let most = sides.map(|side| side.bucket_counts.len()).max();
-                (most > Some(BUCKETS_MAX)).then_some("too_many_buckets")
-            },
-            exemplars
-        ),
-        Some(Data::Summary(summary)) => {
-            judge!(summary.data_points, |point| (point.quantile_values.len() > BUCKETS_MAX)
-                .then_some("too_many_quantiles"),)
-        }
-        None => false,
-    }
-}
-
-fn bound_exemplars(exemplars: &mut Vec<Exemplar>, bounds: &mut Bounds<'_>) {
-    bounds.parts(exemplars);
-    for exemplar in exemplars {
-        clear_invalid::<16>(&mut exemplar.trace_id);
-        clear_invalid::<8>(&mut exemplar.span_id);
-        bounds.attributes(&mut exemplar.filtered_attributes);
-    }
-}
-
 /// Makes an id that is none absent.
 fn clear_invalid<const BYTES: usize>(id: &mut Vec<u8>) {
     if id.len() != BYTES || id.iter().all(|byte| *byte == 0) {
         id.clear();
-    }
-}
-
-fn clear_long(trace_state: &mut String) {
-    if trace_state.len() > TRACE_STATE_BYTES_MAX {
-        trace_state.clear();
     }
 }

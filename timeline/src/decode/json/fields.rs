@@ -1,4 +1,4 @@
-//! Which key is which field, of every message of the three signals.
+//! Which key is which field, of the messages of spans and log records and what all signals share.
 //!
 //! Keys are lowerCamelCase, as OTLP/JSON wants them; the snake_case of the `.proto` files is an
 //! unknown key and skipped.
@@ -11,12 +11,7 @@ use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList,
 };
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::metrics::v1::{
-    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
-    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary,
-    SummaryDataPoint, exemplar, exponential_histogram_data_point, metric, number_data_point,
-    summary_data_point,
-};
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
 use serde::de::MapAccess;
@@ -60,6 +55,8 @@ macro_rules! choose {
         }
     };
 }
+
+pub(super) use {choose, message};
 
 message!(ExportTraceServiceRequest {
     "resourceSpans" => resource_spans: Many<One<ResourceSpans>>,
@@ -179,114 +176,4 @@ message!(LogRecord {
     "traceId" => trace_id: Id,
     "spanId" => span_id: Id,
     "eventName" => event_name: Text,
-});
-
-message!(ResourceMetrics {
-    "resource" => resource: Maybe<One<Resource>>,
-    "scopeMetrics" => scope_metrics: Many<One<ScopeMetrics>>,
-    "schemaUrl" => schema_url: Text,
-});
-message!(ScopeMetrics {
-    "scope" => scope: Maybe<One<InstrumentationScope>>,
-    "metrics" => metrics: Many<One<Metric>>,
-    "schemaUrl" => schema_url: Text,
-});
-message!(Metric {
-    "name" => name: Text,
-    "description" => description: Text,
-    "unit" => unit: Text,
-    "metadata" => metadata: Many<One<KeyValue>>,
-} oneof(this, reader) {
-    "gauge" => choose!(this.data, metric::Data::Gauge, reader.value::<One<Gauge>>("gauge")),
-    "sum" => choose!(this.data, metric::Data::Sum, reader.value::<One<Sum>>("sum")),
-    "histogram" =>
-        choose!(this.data, metric::Data::Histogram, reader.value::<One<Histogram>>("histogram")),
-    "exponentialHistogram" => choose!(
-        this.data,
-        metric::Data::ExponentialHistogram,
-        reader.value::<One<ExponentialHistogram>>("exponentialHistogram")
-    ),
-    "summary" => choose!(this.data, metric::Data::Summary, reader.value::<One<Summary>>("summary")),
-});
-message!(Gauge { "dataPoints" => data_points: Many<One<NumberDataPoint>>, });
-message!(Sum {
-    "dataPoints" => data_points: Many<One<NumberDataPoint>>,
-    "aggregationTemporality" => aggregation_temporality: Enumeration,
-    "isMonotonic" => is_monotonic: Boolean,
-});
-message!(Histogram {
-    "dataPoints" => data_points: Many<One<HistogramDataPoint>>,
-    "aggregationTemporality" => aggregation_temporality: Enumeration,
-});
-message!(ExponentialHistogram {
-    "dataPoints" => data_points: Many<One<ExponentialHistogramDataPoint>>,
-    "aggregationTemporality" => aggregation_temporality: Enumeration,
-});
-message!(Summary { "dataPoints" => data_points: Many<One<SummaryDataPoint>>, });
-message!(NumberDataPoint {
-    "attributes" => attributes: Many<One<KeyValue>>,
-    "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
-    "timeUnixNano" => time_unix_nano: Integer<u64>,
-    "exemplars" => exemplars: Many<One<Exemplar>>,
-    "flags" => flags: Integer<u32>,
-} oneof(this, reader) {
-    "asDouble" =>
-        choose!(this.value, number_data_point::Value::AsDouble, reader.value::<Double>("asDouble")),
-    "asInt" =>
-        choose!(this.value, number_data_point::Value::AsInt, reader.value::<Integer<i64>>("asInt")),
-});
-message!(HistogramDataPoint {
-    "attributes" => attributes: Many<One<KeyValue>>,
-    "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
-    "timeUnixNano" => time_unix_nano: Integer<u64>,
-    "count" => count: Integer<u64>,
-    "sum" => sum: Maybe<Double>,
-    "bucketCounts" => bucket_counts: Many<Integer<u64>>,
-    "explicitBounds" => explicit_bounds: Many<Double>,
-    "exemplars" => exemplars: Many<One<Exemplar>>,
-    "flags" => flags: Integer<u32>,
-    "min" => min: Maybe<Double>,
-    "max" => max: Maybe<Double>,
-});
-message!(ExponentialHistogramDataPoint {
-    "attributes" => attributes: Many<One<KeyValue>>,
-    "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
-    "timeUnixNano" => time_unix_nano: Integer<u64>,
-    "count" => count: Integer<u64>,
-    "sum" => sum: Maybe<Double>,
-    "scale" => scale: Integer<i32>,
-    "zeroCount" => zero_count: Integer<u64>,
-    "positive" => positive: Maybe<One<exponential_histogram_data_point::Buckets>>,
-    "negative" => negative: Maybe<One<exponential_histogram_data_point::Buckets>>,
-    "flags" => flags: Integer<u32>,
-    "exemplars" => exemplars: Many<One<Exemplar>>,
-    "min" => min: Maybe<Double>,
-    "max" => max: Maybe<Double>,
-    "zeroThreshold" => zero_threshold: Double,
-});
-message!(exponential_histogram_data_point::Buckets {
-    "offset" => offset: Integer<i32>,
-    "bucketCounts" => bucket_counts: Many<Integer<u64>>,
-});
-message!(SummaryDataPoint {
-    "attributes" => attributes: Many<One<KeyValue>>,
-    "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
-    "timeUnixNano" => time_unix_nano: Integer<u64>,
-    "count" => count: Integer<u64>,
-    "sum" => sum: Double,
-    "quantileValues" => quantile_values: Many<One<summary_data_point::ValueAtQuantile>>,
-    "flags" => flags: Integer<u32>,
-});
-message!(summary_data_point::ValueAtQuantile {
-    "quantile" => quantile: Double,
-    "value" => value: Double,
-});
-message!(Exemplar {
-    "filteredAttributes" => filtered_attributes: Many<One<KeyValue>>,
-    "timeUnixNano" => time_unix_nano: Integer<u64>,
-    "spanId" => span_id: Id,
-    "traceId" => trace_id: Id,
-} oneof(this, reader) {
-    "asDouble" => choose!(this.value, exemplar::Value::AsDouble, reader.value::<Double>("asDouble")),
-    "asInt" => choose!(this.value, exemplar::Value::AsInt, reader.value::<Integer<i64>>("asInt")),
 });

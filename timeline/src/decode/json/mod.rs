@@ -17,6 +17,7 @@
 //!   protobuf and read again.
 
 mod fields;
+mod metric_fields;
 mod number;
 mod read;
 #[cfg(test)]

@@ -136,7 +136,9 @@ impl LinkClient {
 
     /// Takes what arrived; if that is nothing, waits for it, at most `wait`.
     fn receive(&mut self, wait: Duration) {
-        let Some(stream) = self.stream.as_mut() else { return };
+        let Some(stream) = self.stream.as_mut() else {
+            return;
+        };
         match receive_some(stream, &mut self.inbox, wait) {
             Ok(()) => {}
             Err(error) => return self.disconnect(&error),

@@ -86,7 +86,8 @@ fn line(name: &str, position: Position) -> String {
 /// still be told, so that its next acknowledgement repairs it.
 fn parse(text: &str) -> (String, Position) {
     let fields: Vec<&str> = text.split_whitespace().collect();
-    let name = fields.first().copied().filter(|name| message::is_name(name)).unwrap_or("unreadable");
+    let name =
+        fields.first().copied().filter(|name| message::is_name(name)).unwrap_or("unreadable");
     let position = position_of(&fields).filter(|position| line(name, *position) == text.trim());
     if position.is_none() {
         tracing::warn!(name, "a line of the file followers is damaged: no segment is removed");
@@ -95,7 +96,9 @@ fn parse(text: &str) -> (String, Position) {
 }
 
 fn position_of(fields: &[&str]) -> Option<Position> {
-    let [_, log_id, epoch, segment, offset, _] = fields else { return None };
+    let [_, log_id, epoch, segment, offset, _] = fields else {
+        return None;
+    };
     Some(Position {
         log_id: LogId::parse(log_id)?,
         epoch: epoch.parse().ok()?,

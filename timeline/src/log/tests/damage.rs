@@ -9,21 +9,25 @@ fn example(dir: &Path) -> Vec<Record> {
 
 /// Whether a damage lies just where the missing records are.
 fn check_missing(written: &[Record], records: &[Record], damages: &[Damage]) {
-    let lost: Vec<&Record> = written.iter().filter(|record| !records.contains(record)).collect();
-    let found: Vec<&Record> = written.iter().filter(|record| records.contains(record)).collect();
-    assert_eq!(found, records.iter().collect::<Vec<_>>(), "order and content");
+    // The epoch of a segment whose header is damaged can only be guessed.
+    let same =
+        |a: &Record, b: &Record| a.position.place() == b.position.place() && a.payload == b.payload;
+    let is_found = |record: &&Record| records.iter().any(|found| same(record, found));
+    let (found, lost): (Vec<&Record>, Vec<&Record>) = written.iter().partition(is_found);
+    let in_order = found.len() == records.len()
+        && found.iter().zip(records).all(|(expected, found)| same(expected, found));
+    assert!(in_order, "{} of {} records, or another order", found.len(), records.len());
     for record in lost {
         let place = record.position.place();
-        let covered = damages
-            .iter()
-            .any(|damage| damage.from.place() < place && place <= damage.to.place());
+        let covered =
+            damages.iter().any(|damage| damage.from.place() < place && place <= damage.to.place());
         assert!(covered, "{} is missing, damages are {damages:?}", record.position);
     }
 }
 
 #[test]
 fn every_flipped_bit_is_detected_or_harmless() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_directory();
     let written = example(dir.path());
     let to = committed(dir.path());
     assert!(to.segment >= 3);
@@ -56,7 +60,7 @@ fn every_flipped_bit_is_detected_or_harmless() {
 
 #[test]
 fn recovery_keeps_what_a_flipped_bit_left() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_directory();
     let written = example(dir.path());
     let to = committed(dir.path());
     for knows_committed in [true, false] {
@@ -76,10 +80,12 @@ fn recovery_keeps_what_a_flipped_bit_left() {
                 let lost = written.len() - records.len();
                 assert!(lost <= 1, "segment {segment} bit {bit} {recovery:?}");
                 // Without `committed`, damage of the very last record cannot be told from a tear.
-                if knows_committed || records.last() == written.last() {
+                let is_last_there =
+                    records.last().map(|record| record.position.place()) == Some(to.place());
+                if knows_committed || is_last_there {
                     check_missing(&written, records, &damages);
                 }
-                let end = if records.last() == written.last() { to } else { recovery.end };
+                let end = if is_last_there { to } else { recovery.end };
                 let (rest, damages) = read(crashed.path(), Some(end), writer.committed());
                 assert_eq!((payloads(&rest), damages.len()), (vec![b"next".as_slice()], 0));
             }
@@ -89,7 +95,7 @@ fn recovery_keeps_what_a_flipped_bit_left() {
 
 #[test]
 fn damage_has_its_exact_range_and_is_set_aside() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_directory();
     let written = write(dir.path(), &[100, 100, 100, 100]);
     let at = written[0].position.offset as usize + 60;
     edit(dir.path(), 1, |bytes| bytes[at] ^= 4);
@@ -115,7 +121,7 @@ fn damage_has_its_exact_range_and_is_set_aside() {
 #[test]
 fn lost_files_are_damage() {
     let check = |gone: &[u64]| {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = quick_directory();
         let written = example(dir.path());
         let to = committed(dir.path());
         for number in gone {
@@ -126,7 +132,8 @@ fn lost_files_are_damage() {
         assert!(!verify(dir.path()).unwrap().damages.is_empty());
         append(&writer, b"next").unwrap();
         let from = Position::start_of(to.log_id, 1, 1);
-        let (records, damages) = read(dir.path(), Some(from).filter(|_| gone != [1]), writer.committed());
+        let (records, damages) =
+            read(dir.path(), Some(from).filter(|_| gone != [1]), writer.committed());
         assert_eq!(records.last().unwrap().payload, b"next", "{gone:?}");
         let mut all = written.clone();
         all.push(records.last().unwrap().clone());
@@ -143,7 +150,7 @@ fn lost_files_are_damage() {
 
 #[test]
 fn without_segments_the_numbers_go_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_directory();
     let written = example(dir.path());
     let to = written.last().unwrap().position;
     for number in 1..=to.segment {

@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use super::super::committed::Committed;
 use super::super::disk::{self, DiskFile};
+use super::super::error::AppendError;
 use super::super::layout::{Chunk, Layout, Segments, Tail};
 use super::super::position::Position;
 use super::super::queue::Pending;
 use super::super::recovery::Recovered;
-use super::{AppendError, Shared, tell};
+use super::{Shared, tell};
 
 struct Writer {
     shared: Arc<Shared>,
@@ -95,9 +96,9 @@ impl Writer {
             return Ok(());
         }
         let (chunks, tail) = layout.finish();
-        let result = self.write(chunks).and_then(|began_segment| {
-            self.publish(tail, began_segment).map_err(Failure::Fatal)
-        });
+        let result = self
+            .write(chunks)
+            .and_then(|began_segment| self.publish(tail, began_segment).map_err(Failure::Fatal));
         match result {
             Ok(()) => {}
             Err(Failure::Full) => {
@@ -133,7 +134,9 @@ impl Writer {
             let is_created = created.is_some();
             let file = match created.as_ref().or(self.file.as_ref()) {
                 Some(file) => file,
-                None => return Err(Failure::Fatal(io::Error::other("the open segment has no file"))),
+                None => {
+                    return Err(Failure::Fatal(io::Error::other("the open segment has no file")));
+                }
             };
             if let Err(error) = file.write_at(&chunk.bytes, chunk.offset) {
                 if !disk::is_full(&error) || index > 0 {
@@ -141,7 +144,10 @@ impl Writer {
                 }
                 let rest = chunks.map(|(_, chunk)| chunk);
                 let unused = std::iter::once(chunk).chain(rest);
-                return Err(self.take_back(unused, is_created).err().map_or(Failure::Full, Failure::Fatal));
+                return Err(self
+                    .take_back(unused, is_created)
+                    .err()
+                    .map_or(Failure::Full, Failure::Fatal));
             }
             self.sync(file, is_created).map_err(Failure::Fatal)?;
             if is_created {
@@ -173,7 +179,11 @@ impl Writer {
 
     fn sync(&self, file: &DiskFile, is_created: bool) -> io::Result<()> {
         let begun = Instant::now();
-        if is_created { file.sync_all()? } else { file.sync_data()? }
+        if is_created {
+            file.sync_all()?
+        } else {
+            file.sync_data()?
+        }
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.counters.fsync_us_sum.fetch_add(us, Ordering::Relaxed);
         self.shared.counters.fsync_us_max.fetch_max(us, Ordering::Relaxed);

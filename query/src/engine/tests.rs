@@ -1,0 +1,106 @@
+//! The budget: what runs, what waits, what is refused, what is given back.
+
+use ethogram_timeline::store::TableView;
+use futures::future::join_all;
+
+use super::*;
+use crate::error::Kind;
+
+fn engine(adjust: impl FnOnce(&mut SqlConfig)) -> (tempfile::TempDir, Arc<Engine>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut limits = SqlConfig::default();
+    adjust(&mut limits);
+    let engine = Engine::open(&limits, directory.path()).expect("an engine");
+    (directory, Arc::new(engine))
+}
+
+fn snapshot() -> Arc<Snapshot> {
+    Arc::new(Snapshot::of(1, 5, std::array::from_fn(|_| TableView::default())))
+}
+
+async fn ask(engine: &Engine, sql: &str) -> Result<Answer, ApiError> {
+    engine.ask(snapshot(), Question::Statement(String::from(sql))).await
+}
+
+/// A statement of 64^`factors` rows of work and one row of answer.
+fn product(factors: usize) -> String {
+    let values = vec!["(1)"; 64].join(", ");
+    let tables: Vec<String> =
+        (0..factors).map(|factor| format!("(VALUES {values}) AS t{factor}(a)")).collect();
+    format!("SELECT sum(t0.a) FROM {}", tables.join(" CROSS JOIN "))
+}
+
+#[tokio::test]
+async fn answers_and_gives_its_memory_back() {
+    let (_directory, engine) = engine(|_limits| {});
+    let answer = ask(&engine, &product(2)).await.expect("an answer");
+    assert_eq!((answer.rows, answer.complete_until_ns), (1, 5));
+    assert!(engine.memory_bytes() > 0, "an answer is in the budget until it is sent");
+    drop(answer);
+    assert_eq!(engine.memory_bytes(), 0);
+    assert_eq!(engine.running(), 0);
+}
+
+#[tokio::test]
+async fn time_is_limited_and_the_next_statement_is_fine() {
+    let (_directory, engine) = engine(|limits| limits.wall_seconds = 1);
+    let error = ask(&engine, &product(8)).await.expect_err("it would take days");
+    assert_eq!(error.kind, Kind::Limit, "{error}");
+    assert!(error.message.contains("longer than 1 s"), "{error}");
+    ask(&engine, "SELECT 1").await.expect("an answer");
+}
+
+#[tokio::test]
+async fn answers_are_limited() {
+    let (_directory, engine) = engine(|limits| limits.result_bytes_max = 1 << 10);
+    let error = ask(&engine, &product(2).replace("sum(t0.a)", "*")).await.expect_err("too large");
+    assert_eq!(error.kind, Kind::Limit, "{error}");
+}
+
+#[tokio::test]
+async fn who_is_one_too_many_is_told_at_once() {
+    let (_directory, engine) = engine(|limits| {
+        limits.running_max = 1;
+        limits.queued_max = 1;
+        limits.wall_seconds = 1;
+    });
+    let statement = product(8);
+    let answers = join_all((0..4).map(|_| ask(&engine, &statement))).await;
+    let refused = answers.iter().filter(|answer| {
+        answer.as_ref().is_err_and(|error| error.status == StatusCode::SERVICE_UNAVAILABLE)
+    });
+    assert_eq!(refused.count(), 2, "one runs, one waits");
+}
+
+#[tokio::test]
+async fn going_away_stops_the_work() {
+    let (_directory, engine) = engine(|_limits| {});
+    let asked = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { ask(&engine, &product(8)).await.map(drop) }
+    });
+    let until = |wanted: usize| {
+        let engine = Arc::clone(&engine);
+        async move {
+            while engine.running() != wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, until(1)).await.expect("it begins");
+    asked.abort();
+    tokio::time::timeout(patience, until(0)).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn parameters_are_values() {
+    let (_directory, engine) = engine(|_limits| {});
+    let hostile = "x' OR '1'='1";
+    let question = Question::Prepared(
+        String::from("SELECT $1 AS a, count(*) FROM spans WHERE session_id = $1"),
+        vec![ScalarValue::Utf8(Some(String::from(hostile)))],
+    );
+    let answer = engine.ask(snapshot(), question).await.expect("an answer");
+    assert_eq!(answer.rows, 1);
+}

@@ -1,0 +1,237 @@
+//! `/metrics`: what alerting systems poll.
+//!
+//! Counters take settled facts only and never fall, across restarts too; the one windowed gauge
+//! takes what is known now and says its window. Everything comes from one published moment, so two
+//! pollers that ask together are told the same.
+//!
+//! It is not where facts are counted: that is [`ethogram_timeline::rollup`]. [`exposition`] knows
+//! the text formats and no metric.
+
+mod exposition;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use ethogram_timeline::rollup::{Hop, HopCounts, Place, RequestCounts, RollupView};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use parking_lot::Mutex;
+
+use crate::follow::{FollowerStatus, Published};
+use crate::http::Surface;
+use crate::status;
+use exposition::{Exposition, Kind, Syntax};
+
+/// What a label says where there was no room for its value.
+const OVERFLOW: &str = "overflow";
+
+/// Upper bounds of the duration histogram, in microseconds: from a cache hit to the minute after
+/// which nobody waits, a factor of about two apart. Fixed, since a bound that moves breaks rates.
+const BOUNDS_US: [u64; 14] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 30_000_000, 60_000_000, 120_000_000,
+];
+
+/// Label sets that have been shown, first come, first kept: which series exist must not depend on
+/// the order of their names, or a new one would push an old one out.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    series_max: usize,
+    hops: Mutex<BTreeSet<Hop>>,
+    places: Mutex<BTreeSet<Place>>,
+}
+
+impl Kept {
+    pub(crate) fn new(series_max: usize) -> Self {
+        Self { series_max, hops: Mutex::default(), places: Mutex::default() }
+    }
+
+    /// `counts` with the hops that there is no room for summed as one per layer.
+    fn hops(&self, counts: &BTreeMap<Hop, HopCounts>) -> BTreeMap<Hop, HopCounts> {
+        let mut kept = self.hops.lock();
+        let mut bounded: BTreeMap<Hop, HopCounts> = BTreeMap::new();
+        for (hop, counts) in counts {
+            // Two layers of overflow fit beside what is kept.
+            let hop = if keep(&mut kept, hop, self.series_max.saturating_sub(2)) {
+                hop.clone()
+            } else {
+                let overflow = || String::from(OVERFLOW);
+                Hop { service: overflow(), route: overflow(), layer: hop.layer.clone() }
+            };
+            let sum = bounded.entry(hop).or_default();
+            sum.sends += counts.sends;
+            sum.first_attempts += counts.first_attempts;
+            sum.logical_calls += counts.logical_calls;
+            sum.hedges += counts.hedges;
+            sum.implied += counts.implied;
+            sum.inferred += counts.inferred;
+        }
+        bounded
+    }
+
+    /// The same for places, of which each is a histogram of many series.
+    fn places(&self, counts: &BTreeMap<Place, RequestCounts>) -> BTreeMap<Place, RequestCounts> {
+        let series_of_one = BOUNDS_US.len() + 3;
+        let places_max = (self.series_max / series_of_one).saturating_sub(2);
+        let mut kept = self.places.lock();
+        let mut bounded: BTreeMap<Place, RequestCounts> = BTreeMap::new();
+        for (place, counts) in counts {
+            let place = if keep(&mut kept, place, places_max) {
+                place.clone()
+            } else {
+                Place { region: String::from(OVERFLOW), layer: place.layer.clone() }
+            };
+            let sum = bounded.entry(place).or_default();
+            sum.ok += counts.ok;
+            sum.failed += counts.failed;
+            sum.abandoned += counts.abandoned;
+            sum.cancelled += counts.cancelled;
+            sum.sum_us += counts.sum_us;
+            sum.h.merge(&counts.h);
+        }
+        bounded
+    }
+}
+
+/// True where `key` is one of the first `max` ever seen.
+fn keep<K: Ord + Clone>(kept: &mut BTreeSet<K>, key: &K, max: usize) -> bool {
+    if kept.contains(key) {
+        return true;
+    }
+    kept.len() < max && kept.insert(key.clone())
+}
+
+/// Answers in the syntax that was asked for.
+pub(crate) async fn get(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Response {
+    let syntax = Syntax::negotiate(&headers);
+    let published = surface.published();
+    let mut text = Exposition::new(syntax);
+    rollup(&mut text, &published.rollup, &surface.series);
+    freshness(&mut text, &published, surface.clock.now_ns());
+    follower(&mut text, &published.follower, &published.rollup);
+    text.gauge("ethogram_statements_running", "SQL statements running now.");
+    text.sample(&[], surface.engine.running() as f64);
+    text.gauge("ethogram_statements_memory_bytes", "Memory that SQL statements hold now.");
+    text.sample(&[], surface.engine.memory_bytes() as f64);
+    ([(CONTENT_TYPE, syntax.media_type())], text.finish()).into_response()
+}
+
+fn rollup(text: &mut Exposition, view: &RollupView, kept: &Kept) {
+    let hops = kept.hops(&view.totals.hops);
+    let counters: [(&str, &str, fn(&HopCounts) -> i64); 4] = [
+        ("ethogram_sends", "Settled sends.", |counts| counts.sends),
+        ("ethogram_first_attempts", "Settled sends that begin a call, implied ones included.", |counts| counts.first_attempts),
+        ("ethogram_logical_calls", "Settled logical calls, by their original send.", |counts| counts.logical_calls),
+        ("ethogram_hedges", "Settled sends while an earlier one was awaited.", |counts| counts.hedges),
+    ];
+    for (name, help, of) in counters {
+        text.counter(name, help);
+        for (hop, counts) in &hops {
+            text.sample(&hop_labels(hop), of(counts).max(0) as f64);
+        }
+    }
+    let window = format!("{}m", view.window.seconds / 60);
+    text.gauge(
+        "ethogram_amplification_ratio",
+        "Sends per logical call within the window, provisional facts included.",
+    );
+    for (hop, counts) in kept.hops(&view.window.hops) {
+        // Without a call there is nothing to divide by, and no send to speak of.
+        if counts.logical_calls > 0 {
+            let [service, route, layer] = hop_labels(&hop);
+            let ratio = counts.sends as f64 / counts.logical_calls as f64;
+            text.sample(&[service, route, layer, ("window", &window)], ratio);
+        }
+    }
+    requests(text, &kept.places(&view.totals.requests));
+    text.counter("ethogram_refreshes", "Reloads of a page.");
+    text.sample(&[], view.totals.refreshes.max(0) as f64);
+}
+
+fn hop_labels(hop: &Hop) -> [(&'static str, &str); 3] {
+    [("service", &hop.service), ("route", &hop.route), ("layer", &hop.layer)]
+}
+
+fn requests(text: &mut Exposition, places: &BTreeMap<Place, RequestCounts>) {
+    text.counter("ethogram_requests", "Settled logical requests by outcome.");
+    for (place, counts) in places {
+        for (outcome, count) in [
+            ("ok", counts.ok),
+            ("failed", counts.failed),
+            ("abandoned", counts.abandoned),
+            ("cancelled", counts.cancelled),
+        ] {
+            text.sample(
+                &[("region", &place.region), ("layer", &place.layer), ("outcome", outcome)],
+                count.max(0) as f64,
+            );
+        }
+    }
+    text.family(
+        "ethogram_request_duration_seconds",
+        Kind::Histogram,
+        "Settled requests that finished: first send to final outcome, back-off included.",
+    );
+    for (place, counts) in places {
+        let labels = [("region", place.region.as_str()), ("layer", place.layer.as_str())];
+        text.histogram(&labels, &cumulative(counts), counts.sum_us.max(0) as f64 / 1e6);
+    }
+}
+
+/// Counts up to each bound, then all of them. A bucket counts where its midpoint lies, so a value
+/// within 0.4 % of a bound may count on its other side.
+fn cumulative(counts: &RequestCounts) -> Vec<(f64, u64)> {
+    use ethogram_timeline::rollup::buckets::midpoint_2;
+    let mut buckets = counts.h.iter().peekable();
+    let mut below = 0_i64;
+    let mut answer: Vec<(f64, u64)> = Vec::with_capacity(BOUNDS_US.len() + 1);
+    for bound_us in BOUNDS_US {
+        while let Some((_bucket, count)) =
+            buckets.next_if(|(bucket, _count)| midpoint_2(*bucket) <= bound_us)
+        {
+            below += count;
+        }
+        answer.push((bound_us as f64 / 1e6, u64::try_from(below).unwrap_or(0)));
+    }
+    below += buckets.map(|(_bucket, count)| count).sum::<i64>();
+    answer.push((f64::INFINITY, u64::try_from(below).unwrap_or(0)));
+    answer
+}
+
+fn freshness(text: &mut Exposition, published: &Published, now_ns: i64) {
+    text.gauge(
+        "ethogram_complete_until_seconds",
+        "Unix time up to which every acknowledged record is visible.",
+    );
+    text.sample(&[], published.snapshot.complete_until_ns as f64 / 1e9);
+    text.gauge("ethogram_follower_lag_seconds", "How far answers are behind now.");
+    text.sample(&[], status::lag_seconds(&published.snapshot, now_ns));
+}
+
+fn follower(text: &mut Exposition, follower: &FollowerStatus, view: &RollupView) {
+    text.gauge("ethogram_follower_lag_bytes", "Committed bytes not yet read, within a segment.");
+    text.sample(&[], status::lag_bytes(follower).map_or(f64::NAN, |bytes| bytes as f64));
+    for (name, help, count) in [
+        ("ethogram_follower_records", "Records read since the process began.", follower.records),
+        (
+            "ethogram_follower_undecodable_records",
+            "Records that could not be decoded and were passed over.",
+            follower.undecodable_records,
+        ),
+        ("ethogram_follower_seals", "Seals completed since the process began.", follower.seals),
+    ] {
+        text.counter(name, help);
+        text.sample(&[], count as f64);
+    }
+    text.gauge("ethogram_follower_head_bytes", "Rows in memory, about, in bytes.");
+    text.sample(&[], follower.head_bytes as f64);
+    text.counter("ethogram_follower_rows_dropped", "Rows dropped or set apart, by reason.");
+    for (reason, count) in &view.totals.dropped {
+        text.sample(&[("reason", reason)], *count as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+// Which sends belong together, as stories in a tiny text form: one line per thing that happens.
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { load } from "./source.mjs";
+
+const { createAttempts } = await load("attempts");
+
+/**
+ * Plays a story: "AT send NAME", "AT fail NAME [RETRY_AFTER]", "AT ok NAME", "AT abort NAME" and
+ * "AT touch", AT in seconds. All sends are of one key. Tells of each send: kind, attempt, trace,
+ * intent, repeat, cause; traces are numbered.
+ */
+function check(what, story, expected, carried = []) {
+  test(what, () => {
+    let traces = 0;
+    let touched = 0;
+    const attempts = createAttempts(() => `t${++traces}`, carried, 0);
+    const sends = new Map();
+    const told = [];
+    for (const line of story) {
+      const [at, verb, name, retryAfter] = line.split(" ");
+      const atMs = +at * 1000;
+      if (verb == "touch") touched = atMs;
+      else if (verb == "send") {
+        const [request, kind] = attempts.begin("key", "GET /", atMs, touched);
+        sends.set(name, request);
+        told.push([kind, request.attempts, request.trace, request.intent, request.repeat, request.cause].filter((x) => x !== undefined).join(" "));
+      } else {
+        const verdict = { fail: "failed", ok: "ok", abort: "aborted" }[verb];
+        attempts.end(sends.get(name), verdict, atMs, (retryAfter || 0) * 1000);
+      }
+    }
+    assert.deepEqual(told, expected);
+  });
+}
+
+check("a retry loop", ["1 send a", "2 fail a", "3 send b", "4 fail b", "5 send c", "6 ok c"], [
+  "first 1 t1 t1 0", "retry 2 t1 t1 0", "retry 3 t1 t1 0",
+]);
+check("polling", ["1 send a", "2 ok a", "3 send b", "4 ok b"], ["first 1 t1 t1 0", "first 1 t2 t2 0"]);
+check("the user asks again after a failure", ["1 send a", "2 fail a", "3 touch", "3 send b"], ["first 1 t1 t1 0", "first 1 t2 t1 1 user"]);
+check("the user asks again while waiting", ["1 send a", "3 touch", "3.1 send b"], ["first 1 t1 t1 0", "first 1 t2 t1 1 user"]);
+check("a touch during the first attempt does not make its retry the user's", ["1 send a", "1.5 touch", "2 fail a", "3 send b"], [
+  "first 1 t1 t1 0", "retry 2 t1 t1 0",
+]);
+check("a hedge", ["1 send a", "2 send b", "3 ok b", "4 abort a", "5 send c"], ["first 1 t1 t1 0", "hedge 2 t1 t1 0", "first 1 t2 t2 0"]);
+check("a hedge that won, while the other still waits", ["1 send a", "2 send b", "3 ok b", "4 send c"], [
+  "first 1 t1 t1 0", "hedge 2 t1 t1 0", "first 1 t2 t2 0",
+]);
+check("too late for a retry", ["1 send a", "2 fail a", "63 send b"], ["first 1 t1 t1 0", "first 1 t2 t2 0"]);
+check("not too late when the server asked for patience", ["1 send a", "2 fail a 120", "121 send b"], ["first 1 t1 t1 0", "retry 2 t1 t1 0"]);
+check("effect clean-up: aborted by the page, sent anew", ["1 send a", "1.1 abort a", "1.2 send b"], ["first 1 t1 t1 0", "first 1 t2 t2 0"]);
+check("aborted by the user, who then asks again", ["1 send a", "3 touch", "3 abort a", "5 touch", "5 send b"], [
+  "first 1 t1 t1 0", "first 1 t2 t1 1 user",
+]);
+check("repeats count on", ["1 send a", "2 fail a", "3 touch", "3 send b", "4 fail b", "5 touch", "5 send c", "6 fail c", "7 send d"], [
+  "first 1 t1 t1 0", "first 1 t2 t1 1 user", "first 1 t3 t1 2 user", "retry 2 t3 t1 2 user",
+]);
+check("re-sent after a reload", ["1 send a", "2 fail a", "3 send b"], ["first 1 t1 before 2 refresh", "retry 2 t1 before 2 refresh"], [["key", "before", 1]]);
+check("re-sent after a reload is asked once", ["1 send a", "2 ok a", "3 send b"], ["first 1 t1 before 1 refresh", "first 1 t2 t2 0"], [["key", "before", 0]]);
+check("long after a reload", ["61 send a"], ["first 1 t1 t1 0"], [["key", "before", 0]]);
+
+test("what the next document must know", () => {
+  const attempts = createAttempts(() => "t");
+  const send = (key, verdict) => {
+    const [request] = attempts.begin(key, key, 1000, 0);
+    if (verdict) attempts.end(request, verdict, 2000);
+  };
+  send("waiting");
+  send("failed", "failed");
+  send("done", "ok");
+  send("aborted", "aborted");
+  assert.deepEqual(attempts.carry(3000), [["waiting", "t", 0], ["failed", "t", 0]]);
+  assert.deepEqual(attempts.carry(90_000), [["waiting", "t", 0]]);
+  assert.ok(attempts.startedSince("done", 1000));
+  assert.ok(!attempts.startedSince("done", 1001));
+});
+
+test("the table is bounded", () => {
+  const attempts = createAttempts(() => "t");
+  for (let n = 0; n < 1000; n++) attempts.begin("key" + n, "GET /", n, 0);
+  assert.equal(attempts.carry(1000).length, 50);
+  assert.ok(!attempts.startedSince("GET /", 1001));
+});

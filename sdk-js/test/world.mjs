@@ -1,0 +1,107 @@
+// A page, its API and a collector in one small server, and Chromium to visit it.
+import { createServer } from "node:http";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { chromium } from "playwright-core";
+
+const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
+/** No condition of these tests takes longer, on a machine that does other things as well. */
+const PATIENCE_MS = 20_000;
+
+/** Waits until `condition` gives something true, and gives that. */
+export async function until(what, condition) {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const found = await condition();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const plain = (value) =>
+  value.stringValue ?? value.boolValue ?? (value.intValue === undefined ? undefined : Number(value.intValue));
+const flat = (attributes) => Object.fromEntries(attributes.map(({ key, value }) => [key, plain(value)]));
+
+/** The records of one body, flattened: attributes beside the fields, the resource's as `resource`. */
+export function records(text) {
+  const parsed = JSON.parse(text);
+  const list = [];
+  for (const { resource, scopeSpans } of parsed.resourceSpans || []) {
+    for (const span of scopeSpans.flatMap((scope) => scope.spans)) {
+      list.push({ ...span, ...flat(span.attributes), resource: flat(resource.attributes) });
+    }
+  }
+  for (const { resource, scopeLogs } of parsed.resourceLogs || []) {
+    for (const log of scopeLogs.flatMap((scope) => scope.logRecords)) {
+      list.push({ ...log, ...flat(log.attributes), resource: flat(resource.attributes) });
+    }
+  }
+  return list;
+}
+
+/** Starts server and browser. `tag` are the script tag's attributes. */
+export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false } = {}) {
+  const received = [];
+  const requests = [];
+  const world = { received, requests, collectorStatus: 204, collectorHeaders: {}, bodies: [] };
+  const failures = new Map();
+  const held = [];
+  const server = createServer(async (request, response) => {
+    const url = new URL(request.url, "http://page");
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const answer = (status, text = "", headers = {}) => response.writeHead(status, headers).end(text);
+    if (url.pathname == "/v1/beacon") {
+      world.bodies.push({ body, type: request.headers["content-type"], key: url.searchParams.get("key"), headers: request.headers });
+      if (world.collectorStatus == 204) received.push(...records(body));
+      return answer(world.collectorStatus, "", world.collectorHeaders);
+    }
+    if (url.pathname == "/beacon.js") {
+      return answer(200, await readFile(new URL("../dist/beacon.js", import.meta.url)), { "content-type": "text/javascript" });
+    }
+    if (url.pathname.startsWith("/page")) {
+      const html = `<!doctype html><link rel=icon href="data:,"><script src="/beacon.js" ${world.tag ?? tag}></script><button id=buy>buy</button><a href="/page/next">next</a>`;
+      return answer(200, html, { "content-type": "text/html" });
+    }
+    requests.push({ path: url.pathname, method: request.method, body, headers: request.headers });
+    // /fail/N answers 503 N times, then 200; /held answers when told; the rest answers at once.
+    const fail = /^\/fail\/(\d+)/.exec(url.pathname);
+    if (fail) {
+      const count = (failures.get(request.url) || 0) + 1;
+      failures.set(request.url, count);
+      return answer(count > +fail[1] ? 200 : 503);
+    }
+    if (url.pathname == "/held") {
+      held.push(() => answer(200, "at last"));
+      return;
+    }
+    answer(url.pathname == "/teapot" ? 418 : 200, "{}");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    headless: true,
+    ignoreDefaultArgs: bfcache ? ["--disable-back-forward-cache"] : [],
+  });
+  const context = await browser.newContext();
+  return Object.assign(world, {
+    context,
+    origin: `http://127.0.0.1:${server.address().port}`,
+    spans: (path) => received.filter((record) => record.kind == 3 && record["url.full"].endsWith(path)),
+    events: (name) => received.filter((record) => record.eventName == name),
+    release: () => held.splice(0).forEach((end) => end()),
+    async visit(path = "/page") {
+      const page = await context.newPage();
+      await page.goto(world.origin + path);
+      return page;
+    },
+    async close() {
+      world.release();
+      await browser.close();
+      server.closeAllConnections();
+      server.close();
+    },
+  });
+}

@@ -1,0 +1,129 @@
+// The questions: does the timeline tell what happened?
+// By itself: node ask.mjs QUERY_ADDRESS SUMMARY_FILE
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { until } from "./until.mjs";
+
+/** How far the beacon's figure may be from the driver's, whose own steps take time as well. */
+const WAITED_MS_OFF_MAX = 400;
+/** Least share of browser requests whose server span is found. */
+const MATCHED_SHARE_MIN = 0.95;
+
+const quote = (text) => `'${String(text).replaceAll("'", "''")}'`;
+
+export async function askStory(query, summary) {
+  const sql = async (text) => {
+    const response = await fetch(`${query}/api/v1/sql`, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept: "application/json" },
+      body: JSON.stringify({ sql: text }),
+    });
+    const answer = await response.text();
+    assert.equal(response.status, 200, `${text}\n${answer}`);
+    return JSON.parse(answer).rows;
+  };
+  /** The rows of a question, once they are what `check` asserts; else why they are not. */
+  const rows = (what, text, check) =>
+    until(what, async (see) => {
+      const found = await sql(text);
+      see(found);
+      check(found);
+      return found;
+    });
+  const one = async (what, text, check) =>
+    (await rows(what, text, (found) => {
+      assert.equal(found.length, 1, `${what}: ${JSON.stringify(found)}`);
+      check(found[0]);
+    }))[0];
+
+  assert.match(summary.session_id ?? "", /^[0-9a-f]{32}$/, "no request carried a session: is the beacon in the page?");
+  const session = quote(summary.session_id);
+  await buying(summary, rows, one);
+  await reloading(summary, one);
+  await leaving(summary, one);
+
+  await rows(
+    "the country of every request",
+    `SELECT country, count(*) AS n FROM requests WHERE session_id = ${session} AND layer = 'browser' GROUP BY country`,
+    (found) => assert.deepEqual(found.map((row) => row.country), ["GB"]),
+  );
+  const coverage = await rows(
+    "the server's side of the browser's requests",
+    `SELECT coverage, count(*) AS n FROM requests WHERE session_id = ${session} AND layer = 'browser' AND outcome <> 'pending' GROUP BY coverage ORDER BY n DESC`,
+    (found) => {
+      const total = found.reduce((sum, row) => sum + row.n, 0);
+      const matched = found.find((row) => row.coverage == "matched")?.n ?? 0;
+      // Every send the driver saw is an attempt; two retries belong to one request.
+      assert.equal(total, summary.requests - (summary.buy.attempts - 1), "each request of the browser is one row");
+      assert.ok(matched / total >= MATCHED_SHARE_MIN, `${matched} of ${total} matched`);
+    },
+  );
+  return { coverage };
+}
+
+/** One request of three attempts, each with its server span; the database was called once. */
+async function buying({ buy }, rows, one) {
+  const trace = quote(buy.trace_id);
+  await one("the purchase", `SELECT attempts, outcome, first_status, final_status, repeat FROM requests WHERE request_id = ${trace}`, (row) =>
+    assert.deepEqual(row, { attempts: 3, outcome: "ok", first_status: 503, final_status: 200, repeat: 0 }),
+  );
+  const attempts = await rows(
+    "its attempts",
+    `SELECT span_id, attempt, attempt_kind FROM spans WHERE trace_id = ${trace} AND layer = 'browser' ORDER BY attempt`,
+    (found) => assert.deepEqual(found.map((row) => [row.attempt, row.attempt_kind]), [[1, "first"], [2, "retry"], [3, "retry"]]),
+  );
+  assert.deepEqual(attempts.map((row) => row.span_id), buy.span_ids);
+  await rows(
+    "a server span under each attempt",
+    `SELECT parent_span_id, count(*) AS n FROM spans WHERE trace_id = ${trace} AND kind = 'server' AND service = 'shop' GROUP BY parent_span_id`,
+    (found) => {
+      assert.deepEqual(found.map((row) => row.parent_span_id).sort(), [...buy.span_ids].sort());
+      assert.ok(found.every((row) => row.n == 1));
+    },
+  );
+  const database = await one(
+    "the one call to the database",
+    `SELECT callee, route FROM spans WHERE trace_id = ${trace} AND attributes['db.system.name'] = 'postgresql'`,
+    (row) => assert.notEqual(row.callee, "unknown"),
+  );
+  const factor = (service, route) =>
+    `SELECT sum(sends) AS sends, sum(logical_calls) AS logical_calls FROM amplification WHERE service = ${quote(service)} AND route = ${quote(route)}`;
+  await one("amplification at the database", factor(database.callee, database.route), (row) =>
+    assert.deepEqual([row.sends, row.logical_calls, row.sends / row.logical_calls], [1, 1, 1.0]),
+  );
+  await one("amplification at the shop", factor("shop", "/api/buy"), (row) =>
+    assert.deepEqual([row.sends, row.logical_calls, row.sends / row.logical_calls], [3, 1, 3.0]),
+  );
+}
+
+/** Pending at reload is abandoned, and its re-send is the same intent once more. */
+async function reloading({ reload }, one) {
+  await one(
+    "the request that was pending at reload",
+    `SELECT outcome, abandon_trigger, intent_id FROM requests WHERE request_id = ${quote(reload.trace_id)}`,
+    (row) => assert.deepEqual(row, { outcome: "abandoned", abandon_trigger: "reload", intent_id: reload.trace_id }),
+  );
+  await one(
+    "its re-send",
+    `SELECT outcome, repeat, repeat_cause, intent_id FROM requests WHERE request_id = ${quote(reload.resent_trace_id)}`,
+    (row) => assert.deepEqual(row, { outcome: "ok", repeat: 1, repeat_cause: "refresh", intent_id: reload.trace_id }),
+  );
+}
+
+/** Pending when the user left: how long they had waited is what the driver measured. */
+async function leaving({ leave }, one) {
+  await one(
+    "the request the user left",
+    `SELECT outcome, abandon_trigger, waited_us FROM requests WHERE request_id = ${quote(leave.trace_id)}`,
+    (row) => {
+      assert.equal(row.outcome, "abandoned");
+      assert.equal(row.abandon_trigger, "leave");
+      const off = Math.abs(row.waited_us / 1000 - leave.waited_ms);
+      assert.ok(off <= WAITED_MS_OFF_MAX, `waited ${row.waited_us} us, by the driver's clock ${leave.waited_ms} ms`);
+    },
+  );
+}
+
+if (process.argv[1] == new URL(import.meta.url).pathname) {
+  console.log(JSON.stringify(await askStory(process.argv[2], JSON.parse(await readFile(process.argv[3], "utf8")))));
+}

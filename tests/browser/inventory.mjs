@@ -1,0 +1,11 @@
+// The service behind the shop: one more hop.
+import { announce, nameRoute, startTracing } from "./telemetry.mjs";
+
+const { http } = startTracing("inventory");
+
+announce(
+  http.createServer((request, response) => {
+    nameRoute(request.method, "/stock");
+    response.writeHead(200, { "content-type": "application/json" }).end('{"stock":7}');
+  }),
+);

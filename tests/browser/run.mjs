@@ -1,0 +1,75 @@
+// The whole story against a running Ethogram: services, a user in Chromium, questions in SQL.
+//
+//   node run.mjs --collector-beacon HOST:PORT --otlp-http HOST:PORT --query HOST:PORT [--no-beacon]
+//
+// Exit code 0: the timeline told what happened. --no-beacon leaves the beacon out of the page, to
+// show that the test fails without it.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { askStory } from "./ask.mjs";
+import { playStory } from "./story.mjs";
+
+const { values } = parseArgs({
+  options: {
+    "collector-beacon": { type: "string" },
+    "otlp-http": { type: "string" },
+    query: { type: "string" },
+    "no-beacon": { type: "boolean", default: false },
+  },
+});
+const address = (name) => {
+  if (!values[name]) throw new Error(`--${name} is missing`);
+  return values[name].startsWith("http") ? values[name] : `http://${values[name]}`;
+};
+
+const children = [];
+
+/** Starts a service of this directory, and waits until it says where it listens. */
+async function serve(file, environment) {
+  const child = spawn(process.execPath, [new URL(file, import.meta.url).pathname], {
+    env: { ...process.env, ...environment },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  children.push(child);
+  const [line] = await Promise.race([
+    once(createInterface({ input: child.stdout }), "line"),
+    once(child, "exit").then(([code]) => Promise.reject(new Error(`${file} ended with ${code}`))),
+  ]);
+  return JSON.parse(line).address;
+}
+
+/** Ends the services, which export what they still hold. */
+async function endAll() {
+  await Promise.all(
+    children.splice(0).map((child) => {
+      if (child.exitCode !== null) return undefined;
+      child.kill("SIGTERM");
+      return once(child, "exit");
+    }),
+  );
+}
+
+try {
+  const otlp = { OTEL_EXPORTER_OTLP_ENDPOINT: address("otlp-http") };
+  const query = address("query");
+  const withBeacon = !values["no-beacon"];
+  const inventory = await serve("inventory.mjs", otlp);
+  const shop = await serve("shop.mjs", {
+    ...otlp,
+    INVENTORY: inventory,
+    COLLECTOR_BEACON: withBeacon ? address("collector-beacon") : "",
+  });
+  const summary = await playStory(shop, { withBeacon });
+  console.log(JSON.stringify(summary, null, 2));
+  await endAll();
+  const { coverage } = await askStory(query, summary);
+  console.log("browser requests by coverage:", coverage.map((row) => `${row.coverage} ${row.n}`).join(", "));
+  console.log("the timeline tells what happened");
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
+} finally {
+  await endAll();
+}

@@ -1,0 +1,202 @@
+//! Starts the real binary, talks to it as a stranger would, and waits for conditions.
+//!
+//! It is not a client library: requests are written by hand, so that a test can send what no
+//! library would.
+
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
+mod http;
+pub mod otlp;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub use http::{Answer, Request};
+
+/// A condition that does not come true within this time will not: builds without optimisation on a
+/// busy machine of two cores stay far below.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until `condition` gives a value; panics with `what` when it never does.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// The addresses that a running program wrote to its ready file.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub admin: String,
+    pub beacon: String,
+    pub otlp_grpc: String,
+    pub otlp_http: String,
+    pub query: String,
+}
+
+/// A running program with a data directory of its own; both end with it.
+pub struct Ethogram {
+    pub directory: tempfile::TempDir,
+    pub at: Addresses,
+    arguments: Vec<String>,
+    process: Child,
+}
+
+impl Ethogram {
+    /// Starts both roles with these further arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the data");
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let (process, at) = launch(directory.path(), &arguments);
+        Self { directory, at, arguments, process }
+    }
+
+    /// Kills everything at once, as a power cut would, and starts it again on the same data.
+    pub fn kill_and_restart(&mut self) {
+        for role in self.roles() {
+            kill(role);
+        }
+        self.process.kill().expect("the supervisor runs");
+        self.process.wait().expect("it can be waited for");
+        (self.process, self.at) = launch(self.directory.path(), &self.arguments);
+    }
+
+    /// The process ids of the supervisor's children.
+    pub fn roles(&self) -> Vec<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
+        let direct = std::fs::read_to_string(children).unwrap_or_default();
+        direct.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+    }
+
+    /// The process id of the role of that name.
+    pub fn role(&self, name: &str) -> Option<u32> {
+        self.roles().into_iter().find(|id| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == name.as_bytes())
+        })
+    }
+
+    /// Kills the role of that name with SIGKILL and waits until another process has its place.
+    pub fn kill_role(&self, name: &str) {
+        let old = wait_for("the role", || self.role(name));
+        kill(old);
+        wait_for("the role's successor", || self.role(name).filter(|id| *id != old));
+    }
+
+    /// The rows of a SQL question.
+    pub fn sql(&self, sql: &str) -> Vec<Value> {
+        self.try_sql(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    /// The rows of a SQL question, or what was answered instead.
+    pub fn try_sql(&self, sql: &str) -> Result<Vec<Value>, String> {
+        let body = serde_json::json!({ "sql": sql }).to_string();
+        let request = Request::post("/api/v1/sql").header("Content-Type", "application/json").body(body);
+        let answer = request.try_send(&self.at.query).map_err(|error| error.to_string())?;
+        let value: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
+        match value.get("rows").and_then(Value::as_array) {
+            Some(rows) if answer.status == 200 => Ok(rows.clone()),
+            _ => Err(format!("{} {value}", answer.status)),
+        }
+    }
+
+    /// Waits until the question's one value is `expected`.
+    pub fn wait_for_value(&self, sql: &str, expected: impl Into<Value>) {
+        let expected = expected.into();
+        let mut latest = None;
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            latest = self.try_sql(sql).ok().and_then(|rows| {
+                rows.first()?.as_object()?.values().next().cloned()
+            });
+            if latest.as_ref() == Some(&expected) {
+                return;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        panic!("{sql}\nexpected {expected}, has {latest:?}");
+    }
+
+    /// The answer of a role's endpoint.
+    pub fn get(&self, address: &str, path: &str) -> Answer {
+        Request::get(path).send(address)
+    }
+}
+
+impl Drop for Ethogram {
+    fn drop(&mut self) {
+        for role in self.roles() {
+            kill(role);
+        }
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_ethogram")
+}
+
+/// A file of the tree.
+pub fn tree(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn launch(directory: &Path, arguments: &[String]) -> (Child, Addresses) {
+    let ready = directory.join("ready.json");
+    drop(std::fs::remove_file(&ready));
+    let mut process = Command::new(binary())
+        .current_dir(directory)
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(directory.join("data"))
+        .arg("--ready-file")
+        .arg(&ready)
+        .args(["admin", "beacon", "otlp-grpc", "otlp-http", "query"].map(|listener| {
+            format!("--{listener}-listen=127.0.0.1:0")
+        }))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log_file(directory))
+        .spawn()
+        .expect("the binary starts");
+    let addresses = wait_for("the ready file", || {
+        if let Some(status) = process.try_wait().expect("it can be asked") {
+            let log = std::fs::read_to_string(directory.join("stderr.log")).unwrap_or_default();
+            panic!("it ended with {status}\n{log}");
+        }
+        let text = std::fs::read_to_string(&ready).ok()?;
+        let at: Value = serde_json::from_str(&text).ok()?;
+        let address = |name: &str| at[name].as_str().expect("an address").to_string();
+        Some(Addresses {
+            admin: address("admin"),
+            beacon: address("beacon"),
+            otlp_grpc: address("otlp_grpc"),
+            otlp_http: address("otlp_http"),
+            query: address("query"),
+        })
+    });
+    (process, addresses)
+}
+
+fn log_file(directory: &Path) -> std::fs::File {
+    let path = directory.join("stderr.log");
+    std::fs::File::options().create(true).append(true).open(path).expect("a file for the log")
+}
+
+fn kill(process: u32) {
+    let status = Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status();
+    drop(status);
+}
