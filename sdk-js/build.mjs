@@ -19,9 +19,9 @@ const BEACON_GZIP_BYTES_MAX = 6 * 1024;
  */
 const INTERNAL_PROPERTIES = [
   "atMs", "attempt", "attempts", "before", "begin", "carry", "cause", "dropped", "endMs", "erase", "failure",
-  "firstMs", "intent", "isSpan", "left", "lose", "navigatedMs", "note", "nudge", "number", "opened", "previous",
-  "putBack", "repeat", "request", "resource", "restore", "sequence", "session", "sighted", "span", "startMs",
-  "startedSince", "take", "touch", "trace", "untilMs", "verdict", "waiting",
+  "firstMs", "flush", "intent", "isSpan", "leave", "left", "lose", "navigatedMs", "note", "nudge", "number",
+  "opened", "previous", "putBack", "repeat", "request", "resource", "restore", "sequence", "session", "sighted",
+  "span", "startMs", "startedSince", "take", "touch", "trace", "untilMs", "verdict", "waiting",
 ];
 
 const outputs = [

@@ -54,7 +54,8 @@ fn world(options: &Options, key: String) -> Guest {
     Guest {
         name: "simulate",
         arguments: Box::new(move |ready, start| {
-            let mut arguments = vec!["simulate".to_owned(), "demo".to_owned(), "--supervised".to_owned()];
+            let mut arguments =
+                vec!["simulate".to_owned(), "demo".to_owned(), "--supervised".to_owned()];
             let seed = seed.wrapping_add(start);
             arguments.push(format!("--seed={seed}"));
             arguments.push(format!("--rate={rate}"));
@@ -80,17 +81,26 @@ fn url(ready: &Ready, listener: &str) -> String {
 /// What a newcomer needs, on one screen.
 fn welcome(ready: &Ready, program: &str, key: &str, data_dir: &str) -> String {
     let query = url(ready, "query");
-    let elsewhere = if query == crate::sql::DEFAULT_URL { String::new() } else { format!("--query-url {query} ") };
+    let elsewhere = if query == crate::sql::DEFAULT_URL {
+        String::new()
+    } else {
+        format!("--query-url {query} ")
+    };
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         writeln!(text, "  {name:<8}{value}").expect("writing to a string cannot fail");
     };
     line("page", &format!("{query}/"));
-    line("beacon", &format!("<script src=\"{}/beacon.js\" data-key=\"{key}\"></script>", url(ready, "beacon")));
+    line(
+        "beacon",
+        &format!("<script src=\"{}/beacon.js\" data-key=\"{key}\"></script>", url(ready, "beacon")),
+    );
     line("OTLP", &format!("gRPC {}   HTTP {}", url(ready, "otlp_grpc"), url(ready, "otlp_http")));
     line("SQL", &format!("{program} sql {elsewhere}\"{EXAMPLE}\""));
     line("data", &format!("{data_dir} (delete it to begin anew)"));
-    format!("\nEthogram is running, with a simulated world of users and services.\n\n{text}\nStop it with Ctrl-C.\n\n")
+    format!(
+        "\nEthogram is running, with a simulated world of users and services.\n\n{text}\nStop it with Ctrl-C.\n\n"
+    )
 }
 
 /// The question of the front page: whose tail is long, and how often did they try.
@@ -109,7 +119,9 @@ mod tests {
 
     fn ready() -> Ready {
         let mut ready = Ready::default();
-        for (name, port) in [("admin", 4315), ("beacon", 4316), ("otlp_grpc", 4317), ("otlp_http", 4318)] {
+        for (name, port) in
+            [("admin", 4315), ("beacon", 4316), ("otlp_grpc", 4317), ("otlp_http", 4318)]
+        {
             ready.insert(name, SocketAddr::from(([127, 0, 0, 1], port)));
         }
         ready.insert("query", SocketAddr::from(([0, 0, 0, 0], 4319)));
@@ -131,13 +143,17 @@ mod tests {
         }
         let mut moved = ready();
         moved.insert("query", SocketAddr::from(([127, 0, 0, 1], 5000)));
-        assert!(welcome(&moved, "ethogram", "local", "x").contains("ethogram sql --query-url http://127.0.0.1:5000 \"SELECT"));
+        assert!(
+            welcome(&moved, "ethogram", "local", "x")
+                .contains("ethogram sql --query-url http://127.0.0.1:5000 \"SELECT")
+        );
     }
 
     #[test]
     fn demo_data_stays_apart_unless_the_flag_says_otherwise() {
         let check = |flags: &[(&str, &str)], expected: &str| {
-            let flags = flags.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+            let flags =
+                flags.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
             let written = separate(Written { flags, ..Written::default() });
             let environment = [("ETHOGRAM_DATA_DIR".to_owned(), "data".to_owned())];
             let config = written.load(environment).expect("it is a good configuration");
@@ -151,8 +167,13 @@ mod tests {
     fn every_start_of_the_world_has_its_own_seed() {
         let guest = world(&Options { seed: Some(7), rate: 2.0 }, "local".to_owned());
         let arguments = (guest.arguments)(&ready(), 1);
-        for argument in ["demo", "--supervised", "--seed=8", "--rate=2", "--beacon=http://127.0.0.1:4316"] {
-            assert!(arguments.iter().any(|given| given == argument), "{argument} is missing in {arguments:?}");
+        for argument in
+            ["demo", "--supervised", "--seed=8", "--rate=2", "--beacon=http://127.0.0.1:4316"]
+        {
+            assert!(
+                arguments.iter().any(|given| given == argument),
+                "{argument} is missing in {arguments:?}"
+            );
         }
     }
 }

@@ -27,7 +27,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use ethogram_collector::CollectorError;
 
 use config::{Config, ConfigError, Written, with_arguments};
-use serve::{EXIT_CONFIGURATION, EXIT_TAKEN, InUse, Launch, ListenError, Refused, Role, Stop, Supervised};
+use serve::{
+    EXIT_CONFIGURATION, EXIT_TAKEN, InUse, Launch, ListenError, Refused, Role, Stop, Supervised,
+};
 
 /// What the help says below the flags.
 const AFTER_HELP: &str = "Every flag of the configuration is a key in ethogram.toml and a variable ETHOGRAM_*; \
@@ -77,14 +79,17 @@ fn main() -> ExitCode {
 }
 
 fn command() -> Command {
-    let supervised = Arg::new("supervised").long("supervised").action(ArgAction::SetTrue).hide(true);
+    let supervised =
+        Arg::new("supervised").long("supervised").action(ArgAction::SetTrue).hide(true);
     let role = |name: &'static str, about: &'static str| {
         with_arguments(Command::new(name).about(about)).arg(supervised.clone())
     };
     let demo = Command::new("demo").about("Both roles and a simulated world of users and services");
     let sql = Command::new("sql").about("Ask a running query role");
-    let simulate = Command::new("simulate").about("Send the traffic of a simulated world to a running collector");
-    let check = Command::new("check").about("Check a file before it is loaded").subcommand_required(true);
+    let simulate = Command::new("simulate")
+        .about("Send the traffic of a simulated world to a running collector");
+    let check =
+        Command::new("check").about("Check a file before it is loaded").subcommand_required(true);
     with_arguments(Command::new("ethogram"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Behavioural observability: what users did and what servers did, on one timeline, in SQL.\n\
@@ -105,7 +110,11 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("demo", inner)) => {
             let written = demo::separate(Written::from_matches([matches, inner]));
             let config = load_and_log(&written)?;
-            serve::supervise(demo::launch(config, written, &demo::Options::from_arg_matches(inner)?))
+            serve::supervise(demo::launch(
+                config,
+                written,
+                &demo::Options::from_arg_matches(inner)?,
+            ))
         }
         Some(("collector", inner)) => run_role(Role::Collector, matches, inner),
         Some(("query", inner)) => run_role(Role::Query, matches, inner),
@@ -168,7 +177,11 @@ fn verify(config: &Config) -> anyhow::Result<()> {
     let path = config.data_dir.join("log");
     let report = ethogram_timeline::log::verify(&path)?;
     println!("{}", serde_json::to_string_pretty(&report)?);
-    if report.is_sound() { Ok(()) } else { Err(anyhow!("the log in {} is damaged, as reported", path.display())) }
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(anyhow!("the log in {} is damaged, as reported", path.display()))
+    }
 }
 
 fn supervised(matches: &ArgMatches) -> Supervised {
@@ -180,7 +193,12 @@ fn supervised(matches: &ArgMatches) -> Supervised {
 fn refuse_configuration(outer: &ArgMatches, name: &str) {
     if let Some((key, _)) = Written::from_matches([outer]).flags.first() {
         let flag = key.replace(['.', '_'], "-");
-        command().error(ErrorKind::ArgumentConflict, format!("--{flag} has no meaning for `ethogram {name}`")).exit();
+        command()
+            .error(
+                ErrorKind::ArgumentConflict,
+                format!("--{flag} has no meaning for `ethogram {name}`"),
+            )
+            .exit();
     }
 }
 
@@ -277,14 +295,17 @@ mod tests {
 
     #[test]
     fn causes_are_told_once() {
-        let error = anyhow!("no such file").context("x.toml cannot be read").context("x.toml cannot be read: no such file");
+        let error = anyhow!("no such file")
+            .context("x.toml cannot be read")
+            .context("x.toml cannot be read: no such file");
         assert_eq!(message(&error), "x.toml cannot be read: no such file");
         assert_eq!(message(&anyhow!("b").context("a")), "a: b");
     }
 
     #[test]
     fn exit_codes_tell_whose_move_it_is() {
-        let check = |error: anyhow::Error, expected| assert_eq!(exit_code(&error), expected, "{error}");
+        let check =
+            |error: anyhow::Error, expected| assert_eq!(exit_code(&error), expected, "{error}");
         check(ConfigError::Together("x".to_owned()).into(), 2);
         check(anyhow::Error::from(ConfigError::Together("x".to_owned())).context("outer"), 2);
         check(anyhow!("x"), 1);

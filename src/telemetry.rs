@@ -60,7 +60,10 @@ impl Telemetry {
         let metrics = metrics(config, resource).context("telemetry.otlp_endpoint: metrics")?;
         let meter = metrics.meter("ethogram");
         observe_process(&meter);
-        let up = meter.u64_gauge("ethogram.role.up").with_description("1 while a role serves, else 0").build();
+        let up = meter
+            .u64_gauge("ethogram.role.up")
+            .with_description("1 while a role serves, else 0")
+            .build();
         let restarts = meter
             .u64_counter("ethogram.role.restarts")
             .with_description("starts of a role after its first one")
@@ -121,15 +124,23 @@ impl Telemetry {
 }
 
 fn traces(config: &TelemetryConfig, resource: Resource) -> anyhow::Result<SdkTracerProvider> {
-    let exporter =
-        SpanExporter::builder().with_tonic().with_endpoint(&config.otlp_endpoint).with_timeout(EXPORT).build()?;
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(&config.otlp_endpoint)
+        .with_timeout(EXPORT)
+        .build()?;
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
 fn metrics(config: &TelemetryConfig, resource: Resource) -> anyhow::Result<SdkMeterProvider> {
-    let exporter =
-        MetricExporter::builder().with_tonic().with_endpoint(&config.otlp_endpoint).with_timeout(EXPORT).build()?;
-    let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(config.interval_s)).build();
+    let exporter = MetricExporter::builder()
+        .with_tonic()
+        .with_endpoint(&config.otlp_endpoint)
+        .with_timeout(EXPORT)
+        .build()?;
+    let reader = PeriodicReader::builder(exporter)
+        .with_interval(Duration::from_secs(config.interval_s))
+        .build();
     Ok(SdkMeterProvider::builder().with_reader(reader).with_resource(resource).build())
 }
 
@@ -206,7 +217,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn an_endpoint_that_is_away_delays_the_end_by_a_bounded_time() {
         // Port 1 of loopback refuses at once.
-        let config = TelemetryConfig { otlp_endpoint: "http://127.0.0.1:1".to_owned(), interval_s: 1 };
+        let config =
+            TelemetryConfig { otlp_endpoint: "http://127.0.0.1:1".to_owned(), interval_s: 1 };
         let telemetry = Telemetry::start(&config, "query").expect("it connects lazily");
         telemetry.role_started("query");
         tokio::time::timeout(EXPORT * 3, telemetry.stop()).await.expect("it is bounded");

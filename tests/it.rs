@@ -2,17 +2,17 @@
 //!
 //! What needs a browser, Python or Prometheus stands in `real.rs`.
 
-mod harness;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/demo.rs"]
+mod demo;
 #[path = "it/examples.rs"]
 mod examples;
 #[path = "it/formats.rs"]
 mod formats;
-#[path = "it/demo.rs"]
-mod demo;
+mod harness;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/tidy.rs"]

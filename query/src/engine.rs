@@ -140,7 +140,8 @@ impl Engine {
         let permit = Arc::new(self.permit().await?);
         let complete_until_ns = snapshot.complete_until_ns;
         let planned = self.plan(snapshot, question, Arc::clone(&permit)).await?;
-        let limits = Limits { rows: self.limits.result_rows_max, bytes: self.limits.result_bytes_max };
+        let limits =
+            Limits { rows: self.limits.result_rows_max, bytes: self.limits.result_bytes_max };
         let handle = self.handle()?;
         let work = Work(handle.spawn(async move {
             let collected = collect(planned, limits).await;

@@ -74,7 +74,11 @@ impl ApiError {
 
     /// The statement asks for too much: 422.
     pub fn limit(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, kind: Kind::Limit, message: message.into() }
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            kind: Kind::Limit,
+            message: message.into(),
+        }
     }
 
     /// Ours: 500. `cause` goes to the log and not to the client.
@@ -96,19 +100,20 @@ impl ApiError {
 
 impl From<DataFusionError> for ApiError {
     fn from(error: DataFusionError) -> Self {
-        match error.find_root() {
-            DataFusionError::SQL(..)
-            | DataFusionError::Plan(_)
+        let root = error.find_root();
+        match root {
+            DataFusionError::SQL(parser, _) => Self::plan(parser.to_string()),
+            DataFusionError::Plan(_)
             | DataFusionError::SchemaError(..)
             | DataFusionError::NotImplemented(_)
             | DataFusionError::Configuration(_)
             | DataFusionError::Execution(_)
-            | DataFusionError::ArrowError(..) => Self::plan(readable(&error)),
+            | DataFusionError::ArrowError(..) => Self::plan(readable(root)),
             DataFusionError::ResourcesExhausted(_) => Self::limit(
                 "the statement needs more memory than it may use; aggregate or filter more",
             ),
             DataFusionError::Collection(errors) => match errors.first() {
-                Some(first) => Self::plan(readable(first)),
+                Some(first) => Self::plan(readable(first.find_root())),
                 None => Self::internal(&error),
             },
             DataFusionError::External(inner) => match inner.downcast_ref::<ApiError>() {
@@ -120,13 +125,10 @@ impl From<DataFusionError> for ApiError {
     }
 }
 
-/// The engine's message without its back trace and without the words it puts before each layer.
-fn readable(error: &DataFusionError) -> String {
-    let mut message = error.strip_backtrace();
-    for prefix in ["Error during planning: ", "SQL error: ", "Execution error: ", "Schema error: "] {
-        message = message.replace(prefix, "");
-    }
-    message
+/// The engine's words without the layers they passed and without a back trace.
+fn readable(root: &DataFusionError) -> String {
+    let message = root.message();
+    message.split(DataFusionError::BACK_TRACE_SEP).next().map(String::from).unwrap_or_default()
 }
 
 impl IntoResponse for ApiError {
@@ -150,11 +152,7 @@ mod tests {
             (DataFusionError::Internal(String::from(path)), Kind::Internal, 500),
             (DataFusionError::IoError(io::Error::other(path)), Kind::Internal, 500),
             (DataFusionError::External(Box::new(ApiError::limit("rows"))), Kind::Limit, 422),
-            (
-                DataFusionError::Plan(String::from("p")).context("while planning"),
-                Kind::Plan,
-                400,
-            ),
+            (DataFusionError::Plan(String::from("p")).context("while planning"), Kind::Plan, 400),
         ] {
             let answer = ApiError::from(error);
             assert_eq!((answer.kind, answer.status.as_u16()), (kind, status), "{answer}");

@@ -22,7 +22,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ethogram_timeline::clock::Clock;
 use ethogram_timeline::log::link::LinkClient;
-use ethogram_timeline::log::{LogReader, Position};
+use ethogram_timeline::log::{Damage, LogReader, Position, ReadError};
 use ethogram_timeline::record::Envelope;
 use ethogram_timeline::rollup::{Rollup, RollupView};
 use ethogram_timeline::store::{Sealed, Snapshot, Store, StoreError};
@@ -86,6 +86,10 @@ pub struct FollowerStatus {
     pub bytes: u64,
     /// Records that could not be decoded; each was passed over and counted.
     pub undecodable_records: u64,
+    /// Ranges of the log that were committed and cannot be read, oldest first.
+    pub damages: Vec<Damage>,
+    /// How often it had to go on behind a range that the collector had removed.
+    pub removed_ranges: u64,
     /// Seals completed since this process began.
     pub seals: u64,
     /// Open traces, and spans and sessions held for joining.
@@ -155,9 +159,8 @@ pub fn start(
         config: config.clone(),
         log: data_dir.join("log"),
         clock,
-        status: FollowerStatus { position: position.clone(), ..FollowerStatus::default() },
+        status: FollowerStatus { position, ..FollowerStatus::default() },
         reader: None,
-        from: position,
         sealing: None,
         sealed_ns: join.now().0,
         unpublished: false,
@@ -186,8 +189,6 @@ struct Follower {
     store: Store,
     status: FollowerStatus,
     reader: Option<LogReader>,
-    /// Where the reader is to be opened.
-    from: Option<Position>,
     sealing: Option<(Position, Receiver<Result<Sealed, StoreError>>)>,
     /// Log time of the last seal begun.
     sealed_ns: i64,
@@ -200,10 +201,16 @@ impl Follower {
     fn run(mut self, stop: &AtomicBool) {
         let mut link = LinkClient::new(&self.log, FOLLOWER);
         if let Some(sealed) = self.store.sealed_position() {
-            link.acknowledge(sealed.clone());
+            link.acknowledge(*sealed);
         }
         while !stop.load(Ordering::Acquire) {
-            self.status.committed = link.wait(self.status.position.clone(), self.patience());
+            // While it cannot go on, only a further commit (or a second) is worth another try.
+            let seen = if self.status.error.is_some() {
+                self.status.committed
+            } else {
+                self.status.position
+            };
+            self.status.committed = link.wait(seen, self.patience());
             let outcome = self.read();
             self.note(outcome);
             self.publish_when_due();
@@ -226,14 +233,13 @@ impl Follower {
     }
 
     /// Reads what is committed, a bounded piece at a time, and joins it.
-    fn read(&mut self) -> Result<(), String> {
-        let Some(committed) = self.status.committed.clone() else { return Ok(()) };
+    fn read(&mut self) -> Result<(), ReadError> {
+        let Some(committed) = self.status.committed else { return Ok(()) };
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => LogReader::open(&self.log, self.from.clone()).map_err(|error| error.to_string())?,
+            None => LogReader::open(&self.log, self.status.position)?,
         };
-        let result = reader.read(committed, self.config.read_bytes_max).map_err(|error| error.to_string());
-        self.from = Some(reader.position());
+        let result = reader.read(committed, self.config.read_bytes_max);
         self.reader = Some(reader);
         for record in result? {
             self.status.records += 1;
@@ -245,9 +251,41 @@ impl Follower {
         Ok(())
     }
 
+    /// What cannot be read is passed over and remembered; what cannot go on says why.
+    fn note(&mut self, outcome: Result<(), ReadError>) {
+        let error = match outcome {
+            Ok(()) => None,
+            Err(ReadError::Corrupt(damage)) => {
+                tracing::error!(%damage, "the log was set aside and passed over");
+                self.status.position = Some(damage.to);
+                self.status.damages.push(*damage);
+                self.unpublished = true;
+                None
+            }
+            Err(error @ ReadError::Removed { .. }) => {
+                tracing::error!(%error, "going on with the oldest record that is kept");
+                self.status.removed_ranges += 1;
+                (self.reader, self.status.position) = (None, None);
+                None
+            }
+            Err(error) => {
+                self.reader = None;
+                Some(error.to_string())
+            }
+        };
+        if let Some(error) =
+            error.as_ref().filter(|error| self.status.error.as_ref() != Some(error))
+        {
+            tracing::error!(error, "cannot follow the log");
+        }
+        self.unpublished |= error != self.status.error;
+        self.status.error = error;
+    }
+
     fn take(&mut self, payload: &[u8]) {
         let envelope = Envelope::decode(payload).map_err(|error| error.to_string());
-        let rows = envelope.and_then(|envelope| decode::rows(&envelope).map_err(|error| error.to_string()));
+        let rows = envelope
+            .and_then(|envelope| decode::rows(&envelope).map_err(|error| error.to_string()));
         match rows {
             Ok(rows) => self.join.push(rows),
             Err(error) => {
@@ -255,19 +293,6 @@ impl Follower {
                 tracing::error!(%error, position = ?self.status.position, "passed over a record that cannot be decoded");
             }
         }
-    }
-
-    /// Remembers why it does not go on, and lets the reader be opened anew.
-    fn note(&mut self, outcome: Result<(), String>) {
-        let error = outcome.err();
-        if let Some(error) = error.as_ref().filter(|error| self.status.error.as_ref() != Some(error)) {
-            tracing::error!(error, "cannot read the log");
-        }
-        if error.is_some() {
-            self.reader = None;
-        }
-        self.unpublished |= error != self.status.error;
-        self.status.error = error;
     }
 
     fn publish_when_due(&mut self) {
@@ -290,9 +315,10 @@ impl Follower {
         self.status.open_spans = open_spans;
         self.status.open_sessions = open_sessions;
         self.status.head_bytes = self.store.head_bytes();
-        self.status.sealed = self.store.sealed_position().cloned();
+        self.status.sealed = self.store.sealed_position().copied();
         let sealed = self.store.sealed().into_iter();
-        self.status.sealed_tables = sealed.map(|(table, parts, rows)| (table.name(), parts, rows)).collect();
+        self.status.sealed_tables =
+            sealed.map(|(table, parts, rows)| (table.name(), parts, rows)).collect();
         let log_ns = self.join.now().0;
         let published = Arc::new(Published {
             snapshot: Arc::new(self.store.snapshot(log_ns)),
@@ -311,7 +337,7 @@ impl Follower {
     }
 
     fn begin_seal_when_due(&mut self) {
-        let Some(position) = self.status.position.clone() else { return };
+        let Some(position) = self.status.position else { return };
         if self.sealing.is_some() || self.store.sealed_position() == Some(&position) {
             return;
         }
@@ -325,7 +351,7 @@ impl Follower {
         }
         // The frozen head and the state must be of one position: nothing read may be unsaid.
         self.publish();
-        let sealing = self.store.begin_seal(&self.join, &self.rollup, position.clone());
+        let sealing = self.store.begin_seal(&self.join, &self.rollup, position);
         self.sealed_ns = self.join.now().0;
         let (send, receive) = sync_channel(1);
         let writer = std::thread::Builder::new().name(String::from("seal"));

@@ -11,6 +11,8 @@
 //! Invariant: only what is listed passes. A kind of statement, plan or table that a later engine
 //! adds is refused until somebody lists it.
 
+mod shape;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -25,13 +27,13 @@ use datafusion::sql::sqlparser::ast::{
     self, Query, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 
 use crate::config::SqlConfig;
 use crate::error::ApiError;
 use crate::functions::{self, digits::Digits, list};
 use crate::tables::TimelineTable;
+use shape::Shape;
 
 /// What the parser counts as recursion: a parenthesis costs it up to three levels, so this is
 /// beyond what [`SqlConfig::nesting_max`] lets through and only catches what is not parenthesised,
@@ -74,116 +76,6 @@ fn single(mut statements: VecDeque<Statement>) -> Result<Statement, ApiError> {
             Err(ApiError::plan(format!("one statement at a time; here are {}", more + 1)))
         }
     }
-}
-
-/// How a text is made, found without parsing it.
-#[derive(Debug, Default)]
-struct Shape {
-    tokens: usize,
-    nesting_max: usize,
-    operators_max: usize,
-    sets: usize,
-}
-
-impl Shape {
-    fn of(tokens: &[TokenWithSpan]) -> Self {
-        let mut shape = Self::default();
-        // Operators in the chain at hand, one count per open parenthesis.
-        let mut chains = vec![0_usize];
-        for token in tokens.iter().map(|token| &token.token) {
-            if matches!(token, Token::Whitespace(_)) {
-                continue;
-            }
-            shape.tokens += 1;
-            match token {
-                // A subscript is a link of a chain and opens a chain of its own.
-                Token::LBracket => {
-                    if let Some(chain) = chains.last_mut() {
-                        *chain += 1;
-                    }
-                    chains.push(0);
-                }
-                Token::LParen | Token::LBrace => chains.push(0),
-                Token::RParen | Token::RBracket | Token::RBrace if chains.len() > 1 => {
-                    shape.operators_max = shape.operators_max.max(chains.pop().unwrap_or(0));
-                }
-                Token::Comma => {
-                    let ended = chains.last_mut().map(std::mem::take).unwrap_or(0);
-                    shape.operators_max = shape.operators_max.max(ended);
-                }
-                Token::Word(word) => {
-                    if is_set_operation(word.keyword) {
-                        shape.sets += 1;
-                    }
-                    if let Some(chain) = chains.last_mut() {
-                        *chain += usize::from(is_operator_word(word.keyword));
-                    }
-                }
-                other => {
-                    if let Some(chain) = chains.last_mut() {
-                        *chain += usize::from(is_operator_sign(other));
-                    }
-                }
-            }
-            shape.nesting_max = shape.nesting_max.max(chains.len() - 1);
-        }
-        let open = chains.into_iter().max().unwrap_or(0);
-        shape.operators_max = shape.operators_max.max(open);
-        shape
-    }
-
-    fn check(&self, limits: &SqlConfig) -> Result<(), ApiError> {
-        for (what, found, max) in [
-            ("words and signs", self.tokens, limits.tokens_max),
-            ("levels of parentheses", self.nesting_max, limits.nesting_max),
-            ("operators in one expression", self.operators_max, limits.operators_max),
-            ("set operations", self.sets, limits.tables_max),
-        ] {
-            if found > max {
-                return Err(ApiError::limit(format!(
-                    "the statement has {found} {what}; at most {max} are planned"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_set_operation(keyword: Keyword) -> bool {
-    matches!(keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS)
-}
-
-/// Words that make an expression one level deeper.
-fn is_operator_word(keyword: Keyword) -> bool {
-    use Keyword as K;
-    matches!(
-        keyword,
-        K::AND | K::OR | K::XOR | K::NOT | K::IS | K::IN | K::LIKE | K::ILIKE | K::BETWEEN
-            | K::SIMILAR | K::RLIKE | K::REGEXP | K::DIV | K::AT | K::COLLATE | K::CASE | K::WHEN
-            | K::OVERLAPS
-    )
-}
-
-/// Signs that make an expression one level deeper: whatever is neither a value nor punctuation,
-/// so that an operator nobody thought of counts.
-fn is_operator_sign(token: &Token) -> bool {
-    !matches!(
-        token,
-        Token::EOF
-            | Token::Number(..)
-            | Token::Char(_)
-            | Token::SingleQuotedString(_)
-            | Token::DoubleQuotedString(_)
-            | Token::EscapedStringLiteral(_)
-            | Token::NationalStringLiteral(_)
-            | Token::HexStringLiteral(_)
-            | Token::Period
-            | Token::SemiColon
-            | Token::Placeholder(_)
-            | Token::RParen
-            | Token::RBracket
-            | Token::RBrace
-    )
 }
 
 /// Only questions are answered.
@@ -260,7 +152,10 @@ impl Visitor for Names {
 
     fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<ApiError> {
         match expression {
-            ast::Expr::Function(function) => refuse(&function.name),
+            ast::Expr::Function(function) => {
+                refuse(&function.name)?;
+                refuse_distinct(function)
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -286,13 +181,34 @@ fn check_body(body: &SetExpr) -> ControlFlow<ApiError> {
 }
 
 fn refuse(name: &ast::ObjectName) -> ControlFlow<ApiError> {
-    let last = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
-    match last.and_then(|name| Some((name, functions::refusal(name)?))) {
+    match last_name(name).and_then(|name| Some((name, functions::refusal(name)?))) {
         Some((name, reason)) => {
             ControlFlow::Break(ApiError::plan(format!("{name} is refused: {reason}")))
         }
         None => ControlFlow::Continue(()),
     }
+}
+
+/// The engine would answer `hdr(DISTINCT x)` by leaving equal durations out: a plausible number
+/// that is no tail.
+fn refuse_distinct(function: &ast::Function) -> ControlFlow<ApiError> {
+    let is_ours = last_name(&function.name).is_some_and(|name| {
+        ["hdr", "hdr_merge"].iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    });
+    let is_distinct = matches!(
+        &function.args,
+        ast::FunctionArguments::List(list)
+            if list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct)
+    );
+    if is_ours && is_distinct {
+        let message = "hdr(DISTINCT …) is refused: a tail counts every request";
+        return ControlFlow::Break(ApiError::plan(message));
+    }
+    ControlFlow::Continue(())
+}
+
+fn last_name(name: &ast::ObjectName) -> Option<&str> {
+    name.0.last()?.as_ident().map(|ident| ident.value.as_str())
 }
 
 /// Judges a plan: it reads, and it reads our tables.

@@ -46,8 +46,8 @@ use tokio::net::TcpListener;
 pub use config::Config;
 pub use error::QueryError;
 
-use engine::Engine;
 use self::http::Surface;
+use engine::Engine;
 
 /// How often is looked whether the follower still runs. A dead one is replaced with its process,
 /// and the answers are a second old at most anyway.

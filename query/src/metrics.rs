@@ -30,8 +30,20 @@ const OVERFLOW: &str = "overflow";
 /// Upper bounds of the duration histogram, in microseconds: from a cache hit to the minute after
 /// which nobody waits, a factor of about two apart. Fixed, since a bound that moves breaks rates.
 const BOUNDS_US: [u64; 14] = [
-    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000, 60_000_000, 120_000_000,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
 ];
 
 /// Label sets that have been shown, first come, first kept: which series exist must not depend on
@@ -118,13 +130,24 @@ pub(crate) async fn get(State(surface): State<Arc<Surface>>, headers: HeaderMap)
     ([(CONTENT_TYPE, syntax.media_type())], text.finish()).into_response()
 }
 
+/// A counter of hops: its name, its help, and what it reads.
+type HopCounter = (&'static str, &'static str, fn(&HopCounts) -> i64);
+
 fn rollup(text: &mut Exposition, view: &RollupView, kept: &Kept) {
     let hops = kept.hops(&view.totals.hops);
-    let counters: [(&str, &str, fn(&HopCounts) -> i64); 4] = [
+    let counters: [HopCounter; 4] = [
         ("ethogram_sends", "Settled sends.", |counts| counts.sends),
-        ("ethogram_first_attempts", "Settled sends that begin a call, implied ones included.", |counts| counts.first_attempts),
-        ("ethogram_logical_calls", "Settled logical calls, by their original send.", |counts| counts.logical_calls),
-        ("ethogram_hedges", "Settled sends while an earlier one was awaited.", |counts| counts.hedges),
+        (
+            "ethogram_first_attempts",
+            "Settled sends that begin a call, implied ones included.",
+            |counts| counts.first_attempts,
+        ),
+        ("ethogram_logical_calls", "Settled logical calls, by their original send.", |counts| {
+            counts.logical_calls
+        }),
+        ("ethogram_hedges", "Settled sends while an earlier one was awaited.", |counts| {
+            counts.hedges
+        }),
     ];
     for (name, help, of) in counters {
         text.counter(name, help);

@@ -52,10 +52,7 @@ const FILES: &[File] = files! {
 pub(crate) async fn get(uri: Uri) -> Response {
     match FILES.iter().find(|file| file.path == uri.path()) {
         // The files change with the binary and are small: asking again is cheaper than a stale page.
-        Some(file) => (
-            [(CONTENT_TYPE, file.media_type), (CACHE_CONTROL, "no-cache")],
-            file.bytes,
-        )
+        Some(file) => ([(CONTENT_TYPE, file.media_type), (CACHE_CONTROL, "no-cache")], file.bytes)
             .into_response(),
         None => (StatusCode::NOT_FOUND, "not found\n").into_response(),
     }

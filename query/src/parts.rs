@@ -37,10 +37,7 @@ impl PartFiles {
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let canonical = directory.canonicalize()?;
         let objects = LocalFileSystem::new_with_prefix(&canonical).map_err(io::Error::other)?;
-        Ok(Self {
-            roots: [std::path::absolute(directory)?, canonical],
-            objects: Arc::new(objects),
-        })
+        Ok(Self { roots: [std::path::absolute(directory)?, canonical], objects: Arc::new(objects) })
     }
 
     /// The URL of the directory.
@@ -74,7 +71,7 @@ impl PartFiles {
             })?;
         let file = PartitionedFile::new(below, part.bytes);
         Ok(match &view.deleted {
-            Some(deleted) if deleted.len() > 0 => {
+            Some(deleted) if !deleted.is_empty() => {
                 file.with_extension(access_plan(&part.row_group_rows, deleted))
             }
             _ => file,

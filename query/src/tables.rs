@@ -115,7 +115,8 @@ impl TimelineTable {
             return Ok(None);
         }
         let schema = batches[0].schema();
-        let mut spread: Vec<Vec<RecordBatch>> = vec![Vec::new(); partitions.clamp(1, batches.len())];
+        let mut spread: Vec<Vec<RecordBatch>> =
+            vec![Vec::new(); partitions.clamp(1, batches.len())];
         let count = spread.len();
         for (index, batch) in batches.into_iter().enumerate() {
             spread[index % count].push(batch);
@@ -178,7 +179,7 @@ fn alive(head: &HeadBatch, projection: Option<&Vec<usize>>) -> Result<RecordBatc
         None => head.batch.clone(),
     };
     match &head.deleted {
-        Some(deleted) if deleted.len() > 0 => {
+        Some(deleted) if !deleted.is_empty() => {
             let mask = BooleanArray::new(deleted.kept_mask(batch.num_rows()), None);
             Ok(filter_record_batch(&batch, &mask)?)
         }

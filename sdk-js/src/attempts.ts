@@ -22,7 +22,7 @@ export interface Logical {
   readonly cause: "user" | "refresh" | undefined;
   readonly firstMs: number;
   /** Method and URL without query: the granularity at which an aborted request is replaced. */
-  readonly endpoint: string;
+  readonly place: string;
   attempts: number;
   waiting: number;
   /** Start of the newest attempt. */
@@ -82,11 +82,11 @@ export interface Attempts {
    * Places a new send of `key`. `touchedMs` is when the user last acted or the page last navigated.
    * A trace the page has chosen by itself (`adopted`) becomes the trace of a new request.
    */
-  begin(key: string, endpoint: string, atMs: number, touchedMs: number, adopted?: string): [Logical, Attempt["kind"]];
+  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string): [Logical, Attempt["kind"]];
   /** Ends one attempt of `request`. A hedge that lost does not undo the success of the one that won. */
   end(request: Logical, verdict: Verdict, atMs: number, retryAfterMs?: number): void;
-  /** Whether a request to the endpoint has started since `sinceMs`. */
-  startedSince(endpoint: string, sinceMs: number): boolean;
+  /** Whether a request to the place has started since `sinceMs`. */
+  startedSince(place: string, sinceMs: number): boolean;
   /** What the next document must know: the keys still waiting, and those that failed a moment ago. */
   carry(atMs: number): Carried[];
 }
@@ -96,7 +96,7 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
   const newest = new Map<string, Logical>();
   const before = new Map(carried.map((entry) => [entry[0], entry]));
 
-  const open = (key: string, endpoint: string, startMs: number, again: Logical | undefined, trace: string): Logical => {
+  const open = (key: string, place: string, startMs: number, again: Logical | undefined, trace: string): Logical => {
     const recalled = startMs <= atMs + ANSWER_MS_MAX ? before.get(key) : undefined;
     return {
       trace,
@@ -104,7 +104,7 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
       repeat: again ? again.repeat + 1 : recalled ? recalled[2] + 1 : 0,
       cause: again ? "user" : recalled && "refresh",
       firstMs: startMs,
-      endpoint,
+      place,
       attempts: 0,
       waiting: 0,
       startMs,
@@ -112,7 +112,7 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
   };
 
   return {
-    begin(key, endpoint, startMs, touchedMs, adopted) {
+    begin(key, place, startMs, touchedMs, adopted) {
       const last = newest.get(key);
       let kind: Attempt["kind"] = "first";
       let request: Logical | undefined;
@@ -125,7 +125,7 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
           kind = isFailed ? "retry" : "hedge";
         }
       }
-      request ||= open(key, endpoint, startMs, again, adopted || newTrace());
+      request ||= open(key, place, startMs, again, adopted || newTrace());
       before.delete(key);
       newest.delete(key);
       newest.set(key, request);
@@ -144,8 +144,8 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
       request.untilMs = endMs + Math.max(ANSWER_MS_MAX, retryAfterMs);
     },
 
-    startedSince: (endpoint, sinceMs) =>
-      [...newest.values()].some((request) => request.endpoint == endpoint && request.startMs >= sinceMs),
+    startedSince: (place, sinceMs) =>
+      [...newest.values()].some((request) => request.place == place && request.startMs >= sinceMs),
 
     carry: (nowMs) =>
       [...newest]

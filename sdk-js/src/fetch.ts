@@ -15,7 +15,8 @@ export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boole
     let attempt: Attempt | undefined;
     let aborting: AbortSignal | null | undefined;
     quietly(() => {
-      const [input, init = {}] = args;
+      const input = args[0];
+      const init = args[1] || {};
       const request = input instanceof Request ? input : undefined;
       const url = new URL(request ? request.url : "" + input, document.baseURI);
       const headers = new Headers(init.headers || request?.headers);

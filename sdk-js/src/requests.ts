@@ -132,7 +132,7 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
       if (error == "network") doubt(attempt, REJECTED_MS_MAX, tell);
       else if (error == "abort" && atMs - inputMs <= ABORT_MS_MAX) {
         doubt(attempt, ABORT_MS_MAX, () =>
-          attempts.startedSince(attempt.request.endpoint, inputMs) ? tell() : abandon(attempt, error, atMs),
+          attempts.startedSince(attempt.request.place, inputMs) ? tell() : abandon(attempt, error, atMs),
         );
       } else tell();
     },

@@ -6,12 +6,14 @@ import { isFailure } from "./attempts";
 import type { Queue } from "./queue";
 import { retryAfterMs } from "./retry-after";
 
-/** Largest body. Small enough that several fit into the browser's budget for requests at exit. */
-export const BODY_BYTES_MAX = 16_384;
+/**
+ * Records in one body, so that with its frame and resource (at most 2 KiB) it stays below 16 KiB:
+ * small enough that several fit into the browser's budget for requests at exit.
+ */
+const RECORDS_BYTES_MAX = 14_336;
 /** The browser's shared budget of keepalive bodies is 64 KiB; the page may need some of it. */
 const IN_FLIGHT_BYTES_MAX = 61_440;
-/** What the resource and the frame of a body take at most. */
-const FRAME_BYTES_MAX = 2_048;
+/** Pauses after failures: the first is up to 2 s, each next up to twice that, none above a minute. */
 const PAUSE_MS_FIRST = 1_000;
 const PAUSE_MS_MAX = 60_000;
 
@@ -59,7 +61,7 @@ export function createTransport(queue: Queue, post: Post): Transport {
       // Any other refusal is of these records; sending them again would not make them better.
       if (!response.ok) queue.lose(entries.length);
       failures = 0;
-      if (queue.bytes()) schedule(queue.bytes() < BODY_BYTES_MAX ? post.flushMs : 0);
+      if (queue.bytes()) schedule(post.flushMs);
     }
   };
 
@@ -100,13 +102,13 @@ export function createTransport(queue: Queue, post: Post): Transport {
     if (!leaving && pauseMs > 0) return schedule(pauseMs);
     while (queue.bytes() && (leaving || inFlight < IN_FLIGHT_BYTES_MAX)) {
       const before = failures;
-      deliver(queue.take(BODY_BYTES_MAX - FRAME_BYTES_MAX), leaving);
+      deliver(queue.take(RECORDS_BYTES_MAX), leaving);
       if (failures > before || (failures && !leaving)) break;
     }
   };
 
   return {
-    nudge: () => (queue.bytes() > BODY_BYTES_MAX - FRAME_BYTES_MAX && !failures ? flush(false) : schedule(post.flushMs)),
+    nudge: () => (queue.bytes() > RECORDS_BYTES_MAX && !failures ? flush(false) : schedule(post.flushMs)),
     flush,
     stop: () => clearTimeout(timer),
   };

@@ -198,6 +198,7 @@ scenario("the page's fetch keeps its meaning", async (world) => {
     await fetch("/echo", init);
     await fetch("/echo", new Request("/elsewhere", { method: "DELETE" }));
     await fetch("/echo", { headers: { traceparent: "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00" } });
+    await fetch("/echo", null);
     const unhandled = new Promise((resolve) => addEventListener("unhandledrejection", (event) => resolve(event.reason.name), { once: true }));
     void fetch("http://127.0.0.1:9/");
     return {
@@ -218,9 +219,10 @@ scenario("the page's fetch keeps its meaning", async (world) => {
     thrown: "TypeError",
   });
   const sent = world.requests.map((request) => [request.method, request.body, request.headers.mine]);
-  assert.deepEqual(sent, [["POST", "text", "1"], ["POST", "text", "3"], ["PUT", "init", "2"], ["DELETE", "", undefined], ["GET", "", undefined]]);
+  assert.deepEqual(sent, [["POST", "text", "1"], ["POST", "text", "3"], ["PUT", "init", "2"], ["DELETE", "", undefined], ["GET", "", undefined], ["GET", "", undefined]]);
   assert.equal(world.requests[0].headers.referer, world.origin + "/page/before");
   assert.equal(world.requests[4].headers.traceparent, "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00");
+  assert.ok(world.requests.every((request) => request.headers.traceparent));
   const adopted = await until("the adopted span", () => world.spans("/echo").find((span) => span.traceId.startsWith("0123")));
   assert.equal(adopted.traceId, "0123456789abcdef0123456789abcdef");
 });

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::Config;
 use super::error::ConfigError;
 use super::help;
 use super::layers::Layers;
 use super::shape::{self, Leaf};
-use super::Config;
 
 /// The file that is read when `--config` names none, if it exists.
 const DEFAULT_FILE: &str = "ethogram.toml";

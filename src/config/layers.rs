@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
+use super::Config;
 use super::error::{ConfigError, Origin};
 use super::shape::{self, Leaf};
-use super::Config;
 
 /// Variables that begin like ours and are not keys of the configuration.
 const OTHER_VARIABLES: [&str; 2] = ["ETHOGRAM_CONFIG", "ETHOGRAM_QUERY_URL"];
@@ -27,8 +27,10 @@ impl Layers {
 
     /// Puts a file's text on top.
     pub(crate) fn file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let table: toml::Table = toml::from_str(text)
-            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let table: toml::Table = toml::from_str(text).map_err(|source| ConfigError::Syntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
         self.section(&Origin::File(path.to_owned()), &mut Vec::new(), table)
     }
 
@@ -41,7 +43,8 @@ impl Layers {
             if !name.starts_with("ETHOGRAM_") || text.is_empty() || is_foreign(&name) {
                 continue;
             }
-            let Some(leaf) = self.leaves.iter().find(|leaf| leaf.variable() == name).cloned() else {
+            let Some(leaf) = self.leaves.iter().find(|leaf| leaf.variable() == name).cloned()
+            else {
                 let known: Vec<String> = self.leaves.iter().map(Leaf::variable).collect();
                 return Err(unknown(name.clone(), Origin::Variable(name), &known));
             };
@@ -51,7 +54,12 @@ impl Layers {
     }
 
     /// Puts a default that belongs to one command on top.
-    pub(crate) fn command(&mut self, command: &'static str, key: &str, text: &str) -> Result<(), ConfigError> {
+    pub(crate) fn command(
+        &mut self,
+        command: &'static str,
+        key: &str,
+        text: &str,
+    ) -> Result<(), ConfigError> {
         self.text(key, text, Origin::Command(command))
     }
 
@@ -80,23 +88,35 @@ impl Layers {
         self.put(&leaf, leaf.readings(text), origin)
     }
 
-    fn section(&mut self, origin: &Origin, path: &mut Vec<String>, table: toml::Table) -> Result<(), ConfigError> {
+    fn section(
+        &mut self,
+        origin: &Origin,
+        path: &mut Vec<String>,
+        table: toml::Table,
+    ) -> Result<(), ConfigError> {
         for (name, value) in table {
             path.push(name);
             let leaf = self.leaves.iter().find(|leaf| leaf.path() == path.as_slice()).cloned();
             let is_section = self.leaves.iter().any(|leaf| leaf.path().starts_with(path));
             match (leaf, value) {
                 (Some(leaf), value) => self.put(&leaf, vec![value], origin.clone())?,
-                (None, toml::Value::Table(table)) if is_section => self.section(origin, path, table)?,
+                (None, toml::Value::Table(table)) if is_section => {
+                    self.section(origin, path, table)?
+                }
                 (None, value) if is_section => {
                     return Err(ConfigError::Value {
                         key: path.join("."),
                         origin: origin.clone(),
-                        reason: format!("it is a section and cannot be set to a single {}", value.type_str()),
+                        reason: format!(
+                            "it is a section and cannot be set to a single {}",
+                            value.type_str()
+                        ),
                         allowed: format!("a table: [{}]", path.join(".")),
                     });
                 }
-                (None, _) => return Err(unknown(path.join("."), origin.clone(), &self.siblings(path))),
+                (None, _) => {
+                    return Err(unknown(path.join("."), origin.clone(), &self.siblings(path)));
+                }
             }
             path.pop();
         }
@@ -116,7 +136,12 @@ impl Layers {
         names
     }
 
-    fn put(&mut self, leaf: &Leaf, readings: Vec<toml::Value>, origin: Origin) -> Result<(), ConfigError> {
+    fn put(
+        &mut self,
+        leaf: &Leaf,
+        readings: Vec<toml::Value>,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
         let mut reason = None;
         for value in readings {
             let mut alone = toml::Table::new();
@@ -160,7 +185,9 @@ fn unknown(key: String, origin: Origin, known: &[String]) -> ConfigError {
     let closest = known.iter().max_by_key(|name| likeness(name, &key));
     let allowed = match closest {
         // Two thirds of the letters in place: a typing error, not another word.
-        Some(closest) if likeness(closest, &key) * 3 >= stem(&key).len() * 2 => format!("did you mean `{closest}`?"),
+        Some(closest) if likeness(closest, &key) * 3 >= stem(&key).len() * 2 => {
+            format!("did you mean `{closest}`?")
+        }
         _ if known.len() <= 40 => format!("allowed: {}", known.join(", ")),
         _ => "`ethogram --help` lists all keys".to_owned(),
     };

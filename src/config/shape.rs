@@ -93,7 +93,9 @@ impl Leaf {
     /// The name of the value in the help.
     pub(crate) fn value_name(&self) -> &'static str {
         match &self.default {
-            Value::String(_) if self.path.last().is_some_and(|name| name.ends_with("_listen")) => "HOST:PORT",
+            Value::String(_) if self.path.last().is_some_and(|name| name.ends_with("_listen")) => {
+                "HOST:PORT"
+            }
             Value::Bool(_) => "BOOL",
             Value::Number(_) => "NUMBER",
             Value::Array(_) => "LIST",
@@ -109,9 +111,9 @@ impl Leaf {
         let typed = parse_toml(text);
         match &self.default {
             Value::String(_) => vec![plain],
-            Value::Array(_) => typed
-                .filter(toml::Value::is_array)
-                .map_or_else(|| lists(text), |list| vec![list]),
+            Value::Array(_) => {
+                typed.filter(toml::Value::is_array).map_or_else(|| lists(text), |list| vec![list])
+            }
             Value::Null => {
                 let mut readings: Vec<toml::Value> = typed.into_iter().collect();
                 readings.push(plain);

@@ -1,3 +1,5 @@
+//! The layers of the configuration, and that every key has a flag and a variable.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -10,7 +12,11 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
 }
 
-fn layered(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
+fn layered(
+    file: &str,
+    variables: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Config, String> {
     let mut layers = Layers::new();
     // With the causes, as `main` prints it.
     let text = |error: ConfigError| format!("{:#}", anyhow::Error::from(error));
@@ -70,17 +76,36 @@ fn errors_name_key_origin_and_what_is_allowed() {
             assert!(error.contains(part), "{error:?} does not say {part:?}");
         }
     };
-    check("query_listn = 'x'", &[], &[], &["`query_listn`", "ethogram.toml", "did you mean `query_listen`?"]);
-    check("[collector]\nbogus = 1", &[], &[], &["`collector.bogus`", "allowed: ", "collector.keys"]);
+    check(
+        "query_listn = 'x'",
+        &[],
+        &[],
+        &["`query_listn`", "ethogram.toml", "did you mean `query_listen`?"],
+    );
+    check(
+        "[collector]\nbogus = 1",
+        &[],
+        &[],
+        &["`collector.bogus`", "allowed: ", "collector.keys"],
+    );
     check("query_listen = 4319", &[], &[], &["`query_listen`", "ethogram.toml", "127.0.0.1:4319"]);
     check("collector = 4319", &[], &[], &["`collector`", "section", "[collector]"]);
     check("query_listen = ", &[], &[], &["ethogram.toml", "line 1"]);
-    check("", &[("ETHOGRAM_QUERY_LISTN", "x")], &[], &["ETHOGRAM_QUERY_LISTN", "did you mean `ETHOGRAM_QUERY_LISTEN`?"]);
+    check(
+        "",
+        &[("ETHOGRAM_QUERY_LISTN", "x")],
+        &[],
+        &["ETHOGRAM_QUERY_LISTN", "did you mean `ETHOGRAM_QUERY_LISTEN`?"],
+    );
     check(
         "",
         &[("ETHOGRAM_COLLECTOR_LOG_SEGMENT_BYTES", "many")],
         &[],
-        &["`collector.log.segment_bytes`", "(ETHOGRAM_COLLECTOR_LOG_SEGMENT_BYTES)", "a whole number, by default 67108864"],
+        &[
+            "`collector.log.segment_bytes`",
+            "(ETHOGRAM_COLLECTOR_LOG_SEGMENT_BYTES)",
+            "a whole number, by default 67108864",
+        ],
     );
     check(
         "",
@@ -119,14 +144,17 @@ fn every_key_has_a_flag_and_a_variable_of_its_own() {
     command.clone().debug_assert();
     for leaf in &leaves {
         // The default itself, written through each layer, is accepted.
-        let Some(text) = leaf.default_text().filter(|text| !text.starts_with(['[', '{'])) else { continue };
+        let Some(text) = leaf.default_text().filter(|text| !text.starts_with(['[', '{'])) else {
+            continue;
+        };
         let matches = command
             .clone()
             .try_get_matches_from(["ethogram", &format!("--{}", leaf.flag()), &text])
             .expect("the flag exists");
         let written = Written::from_matches([&matches]);
         assert_eq!(written.flags, [(leaf.key(), text.clone())]);
-        layered("", &[(&leaf.variable(), &text)], &pairs_of(&written)).expect("the default is good");
+        layered("", &[(&leaf.variable(), &text)], &pairs_of(&written))
+            .expect("the default is good");
     }
 }
 
@@ -140,14 +168,21 @@ fn the_example_lists_every_key_with_its_default() {
     let known: Vec<String> = shape::leaves(&Config::default()).iter().map(Leaf::key).collect();
     for key in &known {
         let entry = documented.iter().find(|(name, _)| name == key);
-        assert!(entry.is_some_and(|(_, help)| !help.is_empty()), "ethogram.example.toml does not explain `{key}`");
+        assert!(
+            entry.is_some_and(|(_, help)| !help.is_empty()),
+            "ethogram.example.toml does not explain `{key}`"
+        );
     }
     for (key, _) in &documented {
-        assert!(known.contains(key), "ethogram.example.toml explains `{key}`, which does not exist");
+        assert!(
+            known.contains(key),
+            "ethogram.example.toml explains `{key}`, which does not exist"
+        );
     }
     let mut layers = Layers::new();
     layers.file(Path::new("ethogram.example.toml"), help::EXAMPLE).expect("the example is good");
-    let written = serde_json::to_value(layers.typed().expect("the example is good")).expect("plain data");
+    let written =
+        serde_json::to_value(layers.typed().expect("the example is good")).expect("plain data");
     assert_eq!(written, serde_json::to_value(Config::default()).expect("plain data"));
 }
 
@@ -160,7 +195,11 @@ fn the_default_passes_its_check() {
 fn a_child_arrives_at_the_same_configuration() {
     let written = Written {
         file: Some("other.toml".into()),
-        flags: pairs(&[("data_dir", "mine"), ("query_listen", "127.0.0.1:0"), ("query_listen", "127.0.0.1:9")]),
+        flags: pairs(&[
+            ("data_dir", "mine"),
+            ("query_listen", "127.0.0.1:0"),
+            ("query_listen", "127.0.0.1:9"),
+        ]),
         command: Some(("demo", "data_dir", "data-demo")),
     };
     let arguments = written.to_arguments();

@@ -140,7 +140,10 @@ impl Child {
     }
 
     async fn end(&self, mut process: Process) -> anyhow::Result<()> {
-        let id = process.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let id = process
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(rustix::process::Pid::from_raw);
         if let Some(id) = id {
             // It may have ended meanwhile; then there is nobody to tell.
             rustix::process::kill_process(id, rustix::process::Signal::TERM).ok();

@@ -55,7 +55,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_names_the_flag() {
-        let first = bind("--query-listen", SocketAddr::from(([127, 0, 0, 1], 0))).expect("port 0 is free");
+        let first =
+            bind("--query-listen", SocketAddr::from(([127, 0, 0, 1], 0))).expect("port 0 is free");
         let address = first.local_addr().expect("it is bound");
         let error = bind("--query-listen", address).expect_err("it is taken");
         let expected = format!(
@@ -67,7 +68,11 @@ mod tests {
     #[tokio::test]
     async fn an_address_of_another_machine_is_refused() {
         // 192.0.2.0/24 is reserved for documentation.
-        let error = bind("--beacon-listen", SocketAddr::from(([192, 0, 2, 1], 0))).expect_err("not ours");
-        assert!(error.to_string().contains("no such address; choose another with --beacon-listen"), "{error}");
+        let error =
+            bind("--beacon-listen", SocketAddr::from(([192, 0, 2, 1], 0))).expect_err("not ours");
+        assert!(
+            error.to_string().contains("no such address; choose another with --beacon-listen"),
+            "{error}"
+        );
     }
 }

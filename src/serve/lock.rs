@@ -33,11 +33,9 @@ pub(crate) struct InUse {
 pub(crate) async fn take(data_dir: &Path, role: &'static str) -> anyhow::Result<File> {
     let directory = super::run_dir(data_dir);
     // Only the owner: what is kept there is what people did.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .with_context(|| format!("data directory {} (--data-dir) cannot be created", data_dir.display()))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&directory).with_context(|| {
+        format!("data directory {} (--data-dir) cannot be created", data_dir.display())
+    })?;
     let path = directory.join(format!("{role}.lock"));
     let file = File::options()
         .create(true)
@@ -77,7 +75,11 @@ mod tests {
         let first = take(&data_dir, "query").await.expect("nobody else is there");
         take(&data_dir, "collector").await.expect("each role has its own");
         let error = take(&data_dir, "query").await.expect_err("it is taken");
-        assert!(error.downcast_ref::<InUse>().is_some_and(|error| error.to_string().contains("--data-dir")));
+        assert!(
+            error
+                .downcast_ref::<InUse>()
+                .is_some_and(|error| error.to_string().contains("--data-dir"))
+        );
         drop(first);
         take(&data_dir, "query").await.expect("it was released");
     }

@@ -19,8 +19,9 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 /// said by the role, not by its absence.
 pub(crate) async fn until_it_answers(address: SocketAddr) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let uri: http::Uri =
-        format!("http://{}/healthz", reachable(address)).parse().expect("an address makes a valid URI");
+    let uri: http::Uri = format!("http://{}/healthz", reachable(address))
+        .parse()
+        .expect("an address makes a valid URI");
     while !matches!(tokio::time::timeout(ATTEMPT, client.get(uri.clone())).await, Ok(Ok(_))) {
         tokio::time::sleep(PAUSE).await;
     }

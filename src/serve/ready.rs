@@ -73,6 +73,10 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("it was written");
         assert_eq!(text, "{\"admin\":\"127.0.0.1:4315\",\"query\":\"127.0.0.1:4319\"}\n");
         assert_eq!(Ready::read(&path).expect("it is readable"), Some(ready));
-        assert_eq!(std::fs::read_dir(directory.path()).expect("readable").count(), 1, "nothing else is left");
+        assert_eq!(
+            std::fs::read_dir(directory.path()).expect("readable").count(),
+            1,
+            "nothing else is left"
+        );
     }
 }

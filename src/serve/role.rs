@@ -90,7 +90,11 @@ async fn serve(role: Role, config: Config, supervised: Supervised) -> anyhow::Re
     result
 }
 
-async fn serve_collector(config: &Config, stop: &Stop, telemetry: &Telemetry) -> anyhow::Result<()> {
+async fn serve_collector(
+    config: &Config,
+    stop: &Stop,
+    telemetry: &Telemetry,
+) -> anyhow::Result<()> {
     let mut ready = Ready::default();
     let listeners = ethogram_collector::Listeners {
         admin: bind(&mut ready, "admin", "--admin-listen", config.admin_listen)?,
@@ -168,7 +172,12 @@ async fn attend(
     result
 }
 
-async fn announce(role: Role, config: &Config, ready: &Ready, telemetry: &Telemetry) -> anyhow::Result<()> {
+async fn announce(
+    role: Role,
+    config: &Config,
+    ready: &Ready,
+    telemetry: &Telemetry,
+) -> anyhow::Result<()> {
     let health = ready.get(role.health_listener()).expect("the role has bound its listeners");
     probe::until_it_answers(health).await;
     for (listener, address) in ready.iter() {
@@ -176,7 +185,9 @@ async fn announce(role: Role, config: &Config, ready: &Ready, telemetry: &Teleme
     }
     telemetry.role_started(role.name());
     if let Some(path) = &config.ready_file {
-        ready.write(path).with_context(|| format!("--ready-file {} cannot be written", path.display()))?;
+        ready
+            .write(path)
+            .with_context(|| format!("--ready-file {} cannot be written", path.display()))?;
     }
     Ok(())
 }

@@ -149,7 +149,9 @@ fn start_guest(
     children: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     if let Some(path) = &launch.config.ready_file {
-        ready.write(path).with_context(|| format!("--ready-file {} cannot be written", path.display()))?;
+        ready
+            .write(path)
+            .with_context(|| format!("--ready-file {} cannot be written", path.display()))?;
     }
     (launch.on_ready)(&ready);
     if let Some(guest) = launch.guest {
@@ -180,11 +182,21 @@ mod tests {
             ..Written::default()
         };
         let arguments = role_arguments(Role::Query, written, Path::new("data/run/query-1.ready"));
-        let first = ["query", "--supervised", "--query-listen=127.0.0.1:0", "--ready-file=data/run/query-1.ready"];
+        let first = [
+            "query",
+            "--supervised",
+            "--query-listen=127.0.0.1:0",
+            "--ready-file=data/run/query-1.ready",
+        ];
         assert_eq!(arguments(None, 0), first);
         let mut bound = Ready::default();
         bound.insert("query", SocketAddr::from(([127, 0, 0, 1], 40_001)));
-        let second = ["query", "--supervised", "--ready-file=data/run/query-1.ready", "--query-listen=127.0.0.1:40001"];
+        let second = [
+            "query",
+            "--supervised",
+            "--ready-file=data/run/query-1.ready",
+            "--query-listen=127.0.0.1:40001",
+        ];
         assert_eq!(arguments(Some(&bound), 1), second);
     }
 }

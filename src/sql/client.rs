@@ -64,7 +64,8 @@ fn endpoint(url: &str) -> anyhow::Result<Uri> {
     let wrong = || format!("--query-url {url}: not an address such as http://127.0.0.1:4319");
     // Somebody who copied `127.0.0.1:4319` meant just that.
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let uri: Uri = format!("{}/api/v1/sql", url.trim_end_matches('/')).parse().with_context(wrong)?;
+    let uri: Uri =
+        format!("{}/api/v1/sql", url.trim_end_matches('/')).parse().with_context(wrong)?;
     if uri.scheme_str() != Some("http") || uri.host().is_none() {
         bail!(wrong());
     }
@@ -109,7 +110,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_in_its_own_words() {
-        let check = |body: &str, expected| assert_eq!(refusal(StatusCode::BAD_REQUEST, body.as_bytes()), expected);
+        let check = |body: &str, expected| {
+            assert_eq!(refusal(StatusCode::BAD_REQUEST, body.as_bytes()), expected)
+        };
         check(r#"{"error":{"kind":"plan","message":"no table x"}}"#, "plan: no table x");
         check("<html>", "400 Bad Request: <html>");
         check("", "400 Bad Request: ");
@@ -118,7 +121,8 @@ mod tests {
     #[tokio::test]
     async fn nobody_there_is_said_with_what_to_do() {
         // Port 1 of loopback refuses at once.
-        let error = ask("http://127.0.0.1:1", "SELECT 1", "text/csv").await.err().expect("nobody is there");
+        let error =
+            ask("http://127.0.0.1:1", "SELECT 1", "text/csv").await.err().expect("nobody is there");
         assert!(error.to_string().contains("no query role at http://127.0.0.1:1"), "{error}");
         assert!(error.to_string().contains("--query-url"), "{error}");
     }

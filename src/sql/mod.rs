@@ -81,7 +81,8 @@ async fn answer(options: &Options, statement: &str, output: &mut impl Write) -> 
     let answer = client::ask(&options.query_url, statement, options.format.accept()).await?;
     match options.format {
         Format::Table => {
-            let text = table::render(&answer.whole().await?).context("the answer is not what a query role sends")?;
+            let text = table::render(&answer.whole().await?)
+                .context("the answer is not what a query role sends")?;
             output.write_all(text.as_bytes())?;
         }
         Format::Json => {

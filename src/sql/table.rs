@@ -31,7 +31,10 @@ struct Column {
 pub(crate) fn render(json: &[u8]) -> anyhow::Result<String> {
     let answer: Answer = serde_json::from_slice(json).context("not an answer")?;
     let header = answer.columns.iter().map(|column| column.name.clone()).collect();
-    let rows = answer.rows.iter().map(|row| answer.columns.iter().map(|column| cell(row.get(&column.name))).collect());
+    let rows = answer
+        .rows
+        .iter()
+        .map(|row| answer.columns.iter().map(|column| cell(row.get(&column.name))).collect());
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
     let layout: Vec<(usize, bool)> = answer
         .columns
@@ -45,7 +48,8 @@ pub(crate) fn render(json: &[u8]) -> anyhow::Result<String> {
 
     let mut text = String::new();
     for (index, cells) in lines.iter().enumerate() {
-        let padded: Vec<String> = cells.iter().zip(&layout).map(|(cell, layout)| pad(cell, *layout)).collect();
+        let padded: Vec<String> =
+            cells.iter().zip(&layout).map(|(cell, layout)| pad(cell, *layout)).collect();
         writeln!(text, "{}", padded.join(GAP).trim_end()).expect("writing to a string cannot fail");
         if index == 0 {
             let rules: Vec<String> = layout.iter().map(|(width, _)| "-".repeat(*width)).collect();
@@ -78,7 +82,9 @@ fn cell(value: Option<&Value>) -> String {
         // would command the reader's terminal.
         Some(Value::String(text)) => text
             .chars()
-            .flat_map(|letter| if letter.is_control() { letter.escape_default().collect() } else { vec![letter] })
+            .flat_map(|letter| {
+                if letter.is_control() { letter.escape_default().collect() } else { vec![letter] }
+            })
             .collect(),
         Some(other) => other.to_string(),
     }
@@ -86,7 +92,11 @@ fn cell(value: Option<&Value>) -> String {
 
 /// Whether a column holds numbers, and perhaps nulls.
 fn is_number(column: &Column, rows: &[Map<String, Value>]) -> bool {
-    let mut values = rows.iter().filter_map(|row| row.get(&column.name)).filter(|value| !value.is_null()).peekable();
+    let mut values = rows
+        .iter()
+        .filter_map(|row| row.get(&column.name))
+        .filter(|value| !value.is_null())
+        .peekable();
     values.peek().is_some() && values.all(Value::is_number)
 }
 

@@ -86,14 +86,19 @@ async function buying({ buy }, rows, one) {
     `SELECT callee, route FROM spans WHERE trace_id = ${trace} AND attributes['db.system.name'] = 'postgresql'`,
     (row) => assert.notEqual(row.callee, "unknown"),
   );
-  const factor = (service, route) =>
-    `SELECT sum(sends) AS sends, sum(logical_calls) AS logical_calls FROM amplification WHERE service = ${quote(service)} AND route = ${quote(route)}`;
-  await one("amplification at the database", factor(database.callee, database.route), (row) =>
-    assert.deepEqual([row.sends, row.logical_calls, row.sends / row.logical_calls], [1, 1, 1.0]),
-  );
-  await one("amplification at the shop", factor("shop", "/api/buy"), (row) =>
-    assert.deepEqual([row.sends, row.logical_calls, row.sends / row.logical_calls], [3, 1, 3.0]),
-  );
+  // Of this purchase from its spans; over all that the hop ever did from the view.
+  const ofTrace = (callee, route) =>
+    `SELECT count(*) AS sends, count(*) FILTER (WHERE original = span_id) AS logical_calls FROM spans WHERE trace_id = ${trace} AND is_send AND callee = ${quote(callee)} AND route = ${quote(route)}`;
+  const ofView = (layer, service, route) =>
+    `SELECT sum(sends) AS sends, sum(logical_calls) AS logical_calls FROM amplification WHERE layer = ${quote(layer)} AND service = ${quote(service)} AND route = ${quote(route)}`;
+  const hops = [
+    ["service", database.callee, database.route, 1, 1.0],
+    ["browser", "shop", "/api/buy", 3, 3.0],
+  ];
+  for (const [layer, service, route, sends, factor] of hops) {
+    await one(`the sends to ${service}`, ofTrace(service, route), (row) => assert.deepEqual(row, { sends, logical_calls: 1 }));
+    await one(`amplification at ${service}`, ofView(layer, service, route), (row) => assert.equal(row.sends / row.logical_calls, factor));
+  }
 }
 
 /** Pending at reload is abandoned, and its re-send is the same intent once more. */
@@ -121,6 +126,11 @@ async function leaving({ leave }, one) {
       const off = Math.abs(row.waited_us / 1000 - leave.waited_ms);
       assert.ok(off <= WAITED_MS_OFF_MAX, `waited ${row.waited_us} us, by the driver's clock ${leave.waited_ms} ms`);
     },
+  );
+  await one(
+    "the shop's side of the request the user left",
+    `SELECT count(*) AS n FROM spans WHERE trace_id = ${quote(leave.trace_id)} AND kind = 'server' AND service = 'shop'`,
+    (row) => assert.equal(row.n, 1),
   );
 }
 

@@ -53,6 +53,8 @@ export async function playStory(shop, { withBeacon = true } = {}) {
     await patience();
     const leftMs = Date.now();
     await page.goto("about:blank");
+    // Until the shop has noticed too: its span of the request ends with the connection.
+    await waiting(0);
     if (withBeacon) await until("the last words of both pages", async () => (await control("counts")).leaves >= 2);
 
     const buys = seen.filter((request) => request.path == "/api/buy");

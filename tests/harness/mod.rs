@@ -4,6 +4,7 @@
 //! library would.
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
+#![allow(unreachable_pub, reason = "each test binary has it as a module of its own")]
 
 mod http;
 pub mod otlp;
@@ -74,9 +75,13 @@ impl Ethogram {
 
     /// The process ids of the supervisor's children.
     pub fn roles(&self) -> Vec<u32> {
-        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
-        let direct = std::fs::read_to_string(children).unwrap_or_default();
-        direct.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+        // A child belongs to the thread that started it, which need not be the first.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.process.id()));
+        let children = threads.into_iter().flatten().flatten().map(|thread| {
+            std::fs::read_to_string(thread.path().join("children")).unwrap_or_default()
+        });
+        let ids: Vec<String> = children.collect();
+        ids.iter().flat_map(|ids| ids.split_whitespace()).filter_map(|id| id.parse().ok()).collect()
     }
 
     /// The process id of the role of that name.
@@ -102,9 +107,11 @@ impl Ethogram {
     /// The rows of a SQL question, or what was answered instead.
     pub fn try_sql(&self, sql: &str) -> Result<Vec<Value>, String> {
         let body = serde_json::json!({ "sql": sql }).to_string();
-        let request = Request::post("/api/v1/sql").header("Content-Type", "application/json").body(body);
+        let request =
+            Request::post("/api/v1/sql").header("Content-Type", "application/json").body(body);
         let answer = request.try_send(&self.at.query).map_err(|error| error.to_string())?;
-        let value: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
+        let value: Value =
+            serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
         match value.get("rows").and_then(Value::as_array) {
             Some(rows) if answer.status == 200 => Ok(rows.clone()),
             _ => Err(format!("{} {value}", answer.status)),
@@ -117,9 +124,10 @@ impl Ethogram {
         let mut latest = None;
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            latest = self.try_sql(sql).ok().and_then(|rows| {
-                rows.first()?.as_object()?.values().next().cloned()
-            });
+            latest = self
+                .try_sql(sql)
+                .ok()
+                .and_then(|rows| rows.first()?.as_object()?.values().next().cloned());
             if latest.as_ref() == Some(&expected) {
                 return;
             }
@@ -164,9 +172,10 @@ fn launch(directory: &Path, arguments: &[String]) -> (Child, Addresses) {
         .arg(directory.join("data"))
         .arg("--ready-file")
         .arg(&ready)
-        .args(["admin", "beacon", "otlp-grpc", "otlp-http", "query"].map(|listener| {
-            format!("--{listener}-listen=127.0.0.1:0")
-        }))
+        .args(
+            ["admin", "beacon", "otlp-grpc", "otlp-http", "query"]
+                .map(|listener| format!("--{listener}-listen=127.0.0.1:0")),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log_file(directory))
@@ -197,6 +206,7 @@ fn log_file(directory: &Path) -> std::fs::File {
 }
 
 fn kill(process: u32) {
-    let status = Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status();
+    let status =
+        Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status();
     drop(status);
 }

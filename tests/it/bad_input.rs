@@ -29,15 +29,37 @@ fn otlp_cases() -> Vec<Case> {
         case("not JSON", json_post("/v1/traces", "{not json"), 400, "JSON"),
         case("an enum by name", json_post("/v1/traces", &named_kind()), 400, "kind"),
         case("not protobuf", protobuf(&[0xff; 32]), 400, ""),
-        case("a text", Request::post("/v1/traces").header("Content-Type", "text/plain").body("{}"), 415, "application/json"),
+        case(
+            "a text",
+            Request::post("/v1/traces").header("Content-Type", "text/plain").body("{}"),
+            415,
+            "application/json",
+        ),
         case("no content type", Request::post("/v1/traces").body("{}"), 415, ""),
         case("an unknown path", json_post("/v2/traces", "{}"), 404, ""),
         case("GET", Request::get("/v1/traces"), 405, "POST"),
-        case("an unknown encoding", json_post("/v1/traces", "{}").header("Content-Encoding", "br"), 415, "gzip"),
-        case("broken gzip", json_post("/v1/traces", "{}").header("Content-Encoding", "gzip"), 400, "gzip"),
+        case(
+            "an unknown encoding",
+            json_post("/v1/traces", "{}").header("Content-Encoding", "br"),
+            415,
+            "gzip",
+        ),
+        case(
+            "broken gzip",
+            json_post("/v1/traces", "{}").header("Content-Encoding", "gzip"),
+            400,
+            "gzip",
+        ),
         case("too much", json_post("/v1/traces", &" ".repeat(3 << 20)), 413, ""),
         case("nothing at all", json_post("/v1/traces", "{}"), 200, "{}"),
-        case("a charset", Request::post("/v1/traces").header("Content-Type", "application/json; charset=utf-8").body("{}"), 200, "{}"),
+        case(
+            "a charset",
+            Request::post("/v1/traces")
+                .header("Content-Type", "application/json; charset=utf-8")
+                .body("{}"),
+            200,
+            "{}",
+        ),
     ]
 }
 
@@ -60,7 +82,9 @@ fn check(cases: Vec<Case>, address: &str) {
 fn every_door_says_what_is_wrong() {
     let ethogram = Ethogram::start(&["--collector-otlp-body-bytes-max=2097152"]);
     check(otlp_cases(), &ethogram.at.otlp_http);
-    let beacon = |path: &str, body: &str| Request::post(path).header("Content-Type", "text/plain").body(body);
+    let beacon = |path: &str, body: &str| {
+        Request::post(path).header("Content-Type", "text/plain").body(body)
+    };
     check(
         vec![
             case("no key", beacon("/v1/beacon", "{}"), 401, "key"),
@@ -80,7 +104,12 @@ fn every_door_says_what_is_wrong() {
             case("an unknown table", ask("SELECT 1 FROM nowhere"), 400, "nowhere"),
             case("two statements", ask("SELECT 1; SELECT 2"), 400, "one"),
             case("a change", ask("CREATE TABLE x AS SELECT 1"), 400, "read"),
-            case("an approximation", ask("SELECT approx_percentile_cont(total_us, 0.99) FROM requests"), 400, "hdr_quantile"),
+            case(
+                "an approximation",
+                ask("SELECT approx_percentile_cont(total_us, 0.99) FROM requests"),
+                400,
+                "hdr_quantile",
+            ),
             case("not JSON", json_post("/api/v1/sql", "SELECT 1"), 400, "sql"),
             case("an unknown session", Request::get("/api/v1/sessions/none/timeline"), 404, "none"),
             case("an unknown path", Request::get("/api/v1/nothing"), 404, ""),
@@ -94,7 +123,8 @@ fn every_door_says_what_is_wrong() {
 fn valid_neighbours_are_kept() {
     let ethogram = Ethogram::start(&[]);
     let mut body = server_span("kept", 77);
-    let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().expect("an array");
+    let spans =
+        body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().expect("an array");
     let good = spans[0].clone();
     let bad = |field: &str, value: Value| {
         let mut span = good.clone();
@@ -118,7 +148,11 @@ fn valid_neighbours_are_kept() {
     let answer = json_post("/v1/traces", &body.to_string()).send(&ethogram.at.otlp_http);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let said: Value = serde_json::from_slice(&answer.body).expect("JSON");
-    assert_eq!(said["partialSuccess"]["rejectedSpans"].to_string().trim_matches('"'), "3", "{said}");
+    assert_eq!(
+        said["partialSuccess"]["rejectedSpans"].to_string().trim_matches('"'),
+        "3",
+        "{said}"
+    );
     ethogram.wait_for_value("SELECT count(*) FROM spans WHERE service = 'kept'", 2);
     let rows = ethogram.sql("SELECT attributes['ratio'] AS ratio, attributes['count'] AS number FROM spans WHERE span_id = '000000000000004e'");
     assert_eq!(rows, [json!({ "ratio": "NaN", "number": "3" })]);
@@ -131,8 +165,10 @@ fn valid_neighbours_are_kept() {
 fn a_browser_cannot_choose_its_service_or_its_place() {
     let ethogram = Ethogram::start(&[]);
     let mut body = crate::harness::otlp::beacon_request("s1", 5, 0);
-    let resource = body["resourceSpans"][0]["resource"]["attributes"].as_array_mut().expect("an array");
-    resource.extend(attributes(&json!({ "service.name": "payments", "geo.country.iso_code": "US" })));
+    let resource =
+        body["resourceSpans"][0]["resource"]["attributes"].as_array_mut().expect("an array");
+    resource
+        .extend(attributes(&json!({ "service.name": "payments", "geo.country.iso_code": "US" })));
     let request = Request::post("/v1/beacon?key=local")
         .header("Content-Type", "text/plain")
         .header("X-Forwarded-For", "81.2.69.142")
@@ -140,5 +176,8 @@ fn a_browser_cannot_choose_its_service_or_its_place() {
     assert_eq!(request.send(&ethogram.at.beacon).status, 204);
     ethogram.wait_for_value("SELECT count(*) FROM requests", 1);
     let row = &ethogram.sql("SELECT service, country, region, verified FROM requests")[0];
-    assert_eq!(row, &json!({ "service": "web", "country": "GB", "region": "GB", "verified": false }));
+    assert_eq!(
+        row,
+        &json!({ "service": "web", "country": "GB", "region": "GB", "verified": false })
+    );
 }

@@ -23,7 +23,8 @@ fn the_first_look_is_not_empty() {
         assert!(row["sends"].as_i64() >= row["calls"].as_i64(), "{row}");
     }
     let session = wait_for("a session with a request", || {
-        let rows = ethogram.try_sql("SELECT session_id FROM sessions WHERE requests > 2 LIMIT 1").ok()?;
+        let rows =
+            ethogram.try_sql("SELECT session_id FROM sessions WHERE requests > 2 LIMIT 1").ok()?;
         rows.first()?["session_id"].as_str().map(String::from)
     });
     let answer = ethogram.get(&ethogram.at.query, &format!("/api/v1/sessions/{session}/timeline"));
@@ -38,7 +39,9 @@ fn the_first_look_is_not_empty() {
     assert!(page.header("content-security-policy").is_some());
     let script = ethogram.get(&ethogram.at.beacon, "/beacon.js");
     assert!(script.status == 200 && script.body.len() > 1_000);
-    for (address, metric) in [(&ethogram.at.query, "ethogram_sends_total"), (&ethogram.at.admin, "ethogram_collector_")] {
+    for (address, metric) in
+        [(&ethogram.at.query, "ethogram_sends_total"), (&ethogram.at.admin, "ethogram_collector_")]
+    {
         let text = ethogram.get(address, "/metrics").text();
         assert!(text.contains(metric), "{text}");
     }

@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::harness::{Answer, Ethogram, Request, tree};
 
 fn post(ethogram: &Ethogram, path: &str, file: &str) -> Answer {
-    let body = std::fs::read(tree(&format!("tests/data/otlp-examples/{file}"))).expect("a file of the tree");
+    let body = std::fs::read(tree(&format!("tests/data/otlp-examples/{file}")))
+        .expect("a file of the tree");
     let request = Request::post(path).header("Content-Type", "application/json").body(body);
     request.send(&ethogram.at.otlp_http)
 }
@@ -13,11 +14,9 @@ fn post(ethogram: &Ethogram, path: &str, file: &str) -> Answer {
 #[test]
 fn every_official_example_is_rows() {
     let ethogram = Ethogram::start(&[]);
-    for (path, file) in [
-        ("/v1/traces", "trace.json"),
-        ("/v1/logs", "events.json"),
-        ("/v1/metrics", "metrics.json"),
-    ] {
+    for (path, file) in
+        [("/v1/traces", "trace.json"), ("/v1/logs", "events.json"), ("/v1/metrics", "metrics.json")]
+    {
         let answer = post(&ethogram, path, file);
         assert_eq!((answer.status, answer.text().as_str()), (200, "{}"), "{file}");
     }
@@ -26,7 +25,12 @@ fn every_official_example_is_rows() {
     let said: serde_json::Value = serde_json::from_slice(&logs.body).expect("JSON");
     assert_eq!(logs.status, 200);
     assert_eq!(said["partialSuccess"]["rejectedLogRecords"].to_string().trim_matches('"'), "1");
-    assert!(said["partialSuccess"]["errorMessage"].as_str().is_some_and(|text| text.contains("event name")), "{said}");
+    assert!(
+        said["partialSuccess"]["errorMessage"]
+            .as_str()
+            .is_some_and(|text| text.contains("event name")),
+        "{said}"
+    );
 
     ethogram.wait_for_value("SELECT count(*) FROM spans", 1);
     let span = &ethogram.sql("SELECT * FROM spans")[0];

@@ -24,7 +24,12 @@ fn post(address: &str, path: &str, content_type: &str, body: String) {
 fn sealed_rows_and_a_restart_answer_alike() {
     let mut ethogram = Ethogram::start(&["--query-follow-store-seal-s=1"]);
     for number in 1..=40 {
-        post(&ethogram.at.otlp_http, "/v1/traces", "application/json", server_span("a", number).to_string());
+        post(
+            &ethogram.at.otlp_http,
+            "/v1/traces",
+            "application/json",
+            server_span("a", number).to_string(),
+        );
         let body = beacon_request(&format!("s{}", number % 4), 1_000 + number, number).to_string();
         post(&ethogram.at.beacon, "/v1/beacon?key=local", "text/plain", body);
     }
@@ -34,7 +39,7 @@ fn sealed_rows_and_a_restart_answer_alike() {
     wait_for("every row to be sealed", || {
         let status = ethogram.get(&ethogram.at.query, "/status").text();
         let status: serde_json::Value = serde_json::from_str(&status).ok()?;
-        let tables = status.pointer("/follower/sealed_tables")?.as_array()?;
+        let tables = status.pointer("/follower/state/sealed_tables")?.as_array()?;
         let sealed = |name: &str| tables.iter().find(|table| table[0] == name)?.get(2)?.as_u64();
         (sealed("spans")? >= 80 && sealed("requests")? >= 80).then_some(())
     });

@@ -77,7 +77,11 @@ fn arrows_point_one_way() {
     let mut problems = Vec::new();
     for (folder, allowed) in ARROWS {
         let text = std::fs::read_to_string(tree(folder).join("Cargo.toml")).expect("a manifest");
-        let dependencies = text.split("[workspace.dependencies]").next().into_iter().chain(text.split("[dependencies]").skip(1));
+        let dependencies = text
+            .split("[workspace.dependencies]")
+            .next()
+            .into_iter()
+            .chain(text.split("[dependencies]").skip(1));
         let own = dependencies.last().unwrap_or_default();
         for line in own.lines().filter(|line| line.starts_with("ethogram-")) {
             let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
@@ -96,7 +100,10 @@ fn secrets_are_kept() {
         for (word, places) in SECRETS {
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             let knows = code.clone().any(|line| line.contains(word));
-            if knows && !name.ends_with("tidy.rs") && !places.iter().any(|place| name.starts_with(place)) {
+            if knows
+                && !name.ends_with("tidy.rs")
+                && !places.iter().any(|place| name.starts_with(place))
+            {
                 problems.push(format!("{name}: may not know `{word}`"));
             }
         }
@@ -122,7 +129,9 @@ fn files_have_one_subject_a_name_and_a_doc() {
             problems.push(format!("{name}: the noun is missing"));
         }
         let leftovers = ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore"];
-        for left in leftovers.into_iter().filter(|left| text.contains(left) && !name.ends_with("tidy.rs")) {
+        for left in
+            leftovers.into_iter().filter(|left| text.contains(left) && !name.ends_with("tidy.rs"))
+        {
             problems.push(format!("{name}: {left} is left over"));
         }
     }
@@ -156,14 +165,20 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         let Some(at) = code.find("fn ").filter(|_| !code.starts_with("//")) else { continue };
         let before = &code[..at];
         let introduces = before.split(' ').all(|word| {
-            word.is_empty() || ["pub", "async", "const", "pub(super)", "pub(crate)", "extern"].contains(&word)
+            word.is_empty()
+                || ["pub", "async", "const", "pub(super)", "pub(crate)", "extern"].contains(&word)
         });
         if !introduces {
             continue;
         }
         let closing = format!("{}}}", " ".repeat(indent));
-        let length = lines[start..].iter().position(|line| *line == closing || (line.ends_with(['}', ';']) && *line == lines[start]));
-        let name: String = code[at + 3..].chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+        let length = lines[start..].iter().position(|line| {
+            *line == closing || (line.ends_with(['}', ';']) && *line == lines[start])
+        });
+        let name: String = code[at + 3..]
+            .chars()
+            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+            .collect();
         found.extend(length.map(|length| (name, length + 1)));
     }
     found
@@ -173,7 +188,14 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 #[test]
 fn the_example_configuration_names_every_limit() {
     let text = std::fs::read_to_string(tree("ethogram.example.toml")).expect("the example");
-    for key in ["data_dir", "admin_listen", "beacon_listen", "otlp_grpc_listen", "otlp_http_listen", "query_listen"] {
+    for key in [
+        "data_dir",
+        "admin_listen",
+        "beacon_listen",
+        "otlp_grpc_listen",
+        "otlp_http_listen",
+        "query_listen",
+    ] {
         assert!(text.contains(key), "ethogram.example.toml does not name {key}");
     }
 }

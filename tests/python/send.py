@@ -19,7 +19,7 @@ import time
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode, set_span_in_context
 
 # Smaller than the number of spans by far, so that there are many requests.
 BATCH_SPANS = 64
@@ -99,8 +99,6 @@ def create(tracer, number, earlier):
     links = [Link(earlier, {"why": "follows", "number": number})] if earlier else []
     route = {"http.request.method": "POST", "http.route": "/orders/{id}", "order.number": number}
     server = tracer.start_span("POST /orders/{id}", kind=SpanKind.SERVER, attributes=route, links=links)
-    from opentelemetry.trace import set_span_in_context
-
     inside = set_span_in_context(server)
     with tracer.start_as_current_span("validate", context=inside, attributes=EDGES) as validate:
         validate.add_event("checked", {"rules": 12, "names": ["a", "b"], "passed": True, "share": 0.5})

@@ -141,9 +141,8 @@ impl Envelope {
         let body = if wire.inflated_bytes == 0 {
             Body::decode(wire.body.as_slice())?
         } else {
-            let capacity = usize::try_from(wire.inflated_bytes)
-                .unwrap_or(usize::MAX)
-                .min(INFLATED_BYTES_MAX);
+            let capacity =
+                usize::try_from(wire.inflated_bytes).unwrap_or(usize::MAX).min(INFLATED_BYTES_MAX);
             let inflated =
                 zstd::bulk::decompress(&wire.body, capacity).map_err(RecordError::Inflate)?;
             Body::decode(inflated.as_slice())?
@@ -162,7 +161,11 @@ impl Envelope {
             traces: body.traces,
             logs: body.logs,
             metrics: body.metrics,
-            counters: wire.counters.into_iter().map(|counter| (counter.name, counter.value)).collect(),
+            counters: wire
+                .counters
+                .into_iter()
+                .map(|counter| (counter.name, counter.value))
+                .collect(),
         })
     }
 }

@@ -1,3 +1,5 @@
+//! Health, status and both metric formats, over a real log.
+
 use super::*;
 use crate::counters::Door;
 use crate::stand::{Answer, Stand, send};

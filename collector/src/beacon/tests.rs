@@ -1,3 +1,5 @@
+//! The browsers' door: keys, origins, places, sizes and statuses.
+
 use std::io::Write;
 
 use super::*;
@@ -99,7 +101,8 @@ async fn one_record_holds_traces_and_logs() {
 
 #[tokio::test]
 async fn a_forged_address_counts_for_nothing() {
-    let stand = Stand::new(r#"{"geo": {"country_header": "cf-ipcountry"}}"#);
+    let stand =
+        Stand::new(r#"{"proxy": {"trusted": []}, "geo": {"country_header": "cf-ipcountry"}}"#);
     let headers = [PLAIN, ("x-forwarded-for", "2.125.160.216"), ("cf-ipcountry", "GB")];
     assert_eq!(post(&stand, &headers, body()).await.status.as_u16(), 204);
     assert_eq!(stand.records()[0].country, "unknown");

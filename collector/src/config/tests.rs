@@ -1,3 +1,5 @@
+//! What a configuration may say, and the error for what it may not.
+
 use super::*;
 
 fn parse(json: &str) -> Result<Config, String> {

@@ -1,3 +1,5 @@
+//! Places: every network of MaxMind's own oracle, flat records, forwarded headers.
+
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! The gRPC door: codes that senders retry and codes that they do not.
+
 use super::*;
 use crate::stand::{Answer, SPAN, Stand, send, traces};
 

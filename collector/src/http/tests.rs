@@ -1,3 +1,5 @@
+//! The OTLP/HTTP door: one row for each status of the standard.
+
 use std::io::Write;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The whole role over real sockets.
+
 use std::path::Path;
 
 use ethogram_timeline::clock::FixedClock;

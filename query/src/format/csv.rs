@@ -69,7 +69,8 @@ fn value(json: &[u8], is_text: bool, out: &mut Vec<u8>) {
 }
 
 fn cell(text: &[u8], is_text: bool, out: &mut Vec<u8>) {
-    let formula = is_text && matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
+    let formula =
+        is_text && matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
     let quoted = text.iter().any(|byte| matches!(byte, b'"' | b',' | b'\n' | b'\r'));
     if quoted {
         out.push(b'"');

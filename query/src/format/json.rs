@@ -18,11 +18,15 @@ pub(super) fn object(answer: Answer) -> impl Iterator<Item = Result<Bytes, Arrow
     );
     let mut first = true;
     std::iter::once(Ok(Bytes::from(start)))
-        .chain(rows(answer, move |out| {
-            if !std::mem::replace(&mut first, false) {
-                out.push(b',');
-            }
-        }, b""))
+        .chain(rows(
+            answer,
+            move |out| {
+                if !std::mem::replace(&mut first, false) {
+                    out.push(b',');
+                }
+            },
+            b"",
+        ))
         .chain(std::iter::once(Ok(Bytes::from(end))))
 }
 
@@ -33,9 +37,10 @@ pub(super) fn lines(answer: Answer) -> impl Iterator<Item = Result<Bytes, ArrowE
 
 /// The names and types of the columns.
 pub(super) fn columns(schema: &SchemaRef) -> Value {
-    let described = schema.fields().iter().map(|field| {
-        json!({"name": field.name(), "type": field.data_type().to_string()})
-    });
+    let described = schema
+        .fields()
+        .iter()
+        .map(|field| json!({"name": field.name(), "type": field.data_type().to_string()}));
     Value::Array(described.collect())
 }
 

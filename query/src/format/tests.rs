@@ -67,7 +67,9 @@ fn json_is_an_object_with_columns_and_rows() {
     assert_eq!(value["row_count"], 2);
     assert_eq!(value["complete_until"], "2023-11-14T22:13:20.500Z");
     assert_eq!(value["columns"][0], serde_json::json!({"name": "int", "type": "Int64"}));
-    assert!(text.contains("\"int\":-9223372036854775808,\"big\":18446744073709551615,\"float\":null"));
+    assert!(
+        text.contains("\"int\":-9223372036854775808,\"big\":18446744073709551615,\"float\":null")
+    );
     assert_eq!(
         value["rows"][0],
         serde_json::json!({

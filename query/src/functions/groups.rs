@@ -34,7 +34,7 @@ impl Single {
     /// Adds every histogram of a column.
     pub(crate) fn merge(&mut self, column: &ArrayRef) -> Result<()> {
         let rows = Histograms::try_new(column)?;
-        for row in 0..rows.len() {
+        for row in 0..rows.rows() {
             if let Some(pairs) = rows.row(row) {
                 self.histogram.add_pairs(rows.digits(), pairs);
             }
@@ -44,8 +44,7 @@ impl Single {
 
     /// The histogram as one SQL value.
     pub(crate) fn scalar(&mut self) -> Result<ScalarValue> {
-        let array =
-            list::from_histograms(self.digits, std::slice::from_mut(&mut self.histogram))?;
+        let array = list::from_histograms(self.digits, std::slice::from_mut(&mut self.histogram))?;
         ScalarValue::try_from_array(&array, 0)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn hdr() -> AggregateUDF {
 ///
 /// NULL, NaN, infinite and negative values are ignored, not counted as zero: a negative duration
 /// is a broken clock and no fast request. A histogram of nothing is empty, not NULL. `DISTINCT`
-/// is refused, since a tail counts every request.
+/// is refused by the guard, since a tail counts every request.
 ///
 /// ```sql
 /// > SELECT region, hdr_quantile(hdr(total_us), 0.999) AS p999 FROM requests GROUP BY region;

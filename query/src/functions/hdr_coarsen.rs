@@ -60,7 +60,7 @@ impl ScalarUDFImpl for HdrCoarsen {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let histograms = arguments.args[0].to_array(arguments.number_rows)?;
         let rows = Histograms::try_new(&histograms)?;
-        let mut coarse = vec![Histogram::new(Digits::Two); rows.len()];
+        let mut coarse = vec![Histogram::new(Digits::Two); rows.rows()];
         for (row, histogram) in coarse.iter_mut().enumerate() {
             if let Some(pairs) = rows.row(row) {
                 histogram.add_pairs(rows.digits(), pairs);

@@ -60,7 +60,7 @@ impl ScalarUDFImpl for HdrCount {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let histograms = arguments.args[0].to_array(arguments.number_rows)?;
         let rows = Histograms::try_new(&histograms)?;
-        let answers: Int64Array = (0..rows.len()).map(|row| rows.row(row).map(count)).collect();
+        let answers: Int64Array = (0..rows.rows()).map(|row| rows.row(row).map(count)).collect();
         Ok(ColumnarValue::Array(Arc::new(answers)))
     }
 }

@@ -71,7 +71,7 @@ impl ScalarUDFImpl for HdrFractionBelow {
         let thresholds = thresholds.as_primitive::<Int64Type>();
         let rows = Histograms::try_new(&histograms)?;
         let digits = rows.digits();
-        let answers: Float64Array = (0..rows.len())
+        let answers: Float64Array = (0..rows.rows())
             .map(|row| {
                 let pairs = rows.row(row)?;
                 let total = count(pairs.clone());
@@ -80,8 +80,7 @@ impl ScalarUDFImpl for HdrFractionBelow {
                 }
                 // A negative threshold has nothing below it.
                 let threshold = u64::try_from(thresholds.value(row)).unwrap_or(0);
-                let below =
-                    count(pairs.take_while(|pair| digits.midpoint_us(pair.0) < threshold));
+                let below = count(pairs.take_while(|pair| digits.midpoint_us(pair.0) < threshold));
                 Some(below as f64 / total as f64)
             })
             .collect();

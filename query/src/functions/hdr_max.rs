@@ -60,7 +60,7 @@ impl ScalarUDFImpl for HdrMax {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let histograms = arguments.args[0].to_array(arguments.number_rows)?;
         let rows = Histograms::try_new(&histograms)?;
-        let answers: Int64Array = (0..rows.len())
+        let answers: Int64Array = (0..rows.rows())
             .map(|row| {
                 let highest = rows.row(row)?.filter(|pair| pair.1 > 0).last()?.0;
                 i64::try_from(rows.digits().midpoint_us(highest)).ok()

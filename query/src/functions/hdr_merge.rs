@@ -167,7 +167,7 @@ impl GroupsAccumulator for MergeGroups {
         filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
         let rows = Histograms::try_new(&values[0])?;
-        let mut states = vec![Histogram::new(self.digits); rows.len()];
+        let mut states = vec![Histogram::new(self.digits); rows.rows()];
         for (row, state) in states.iter_mut().enumerate() {
             if super::groups::passes(filter, row)
                 && let Some(pairs) = rows.row(row)

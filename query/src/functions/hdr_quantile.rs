@@ -69,8 +69,8 @@ impl ScalarUDFImpl for HdrQuantile {
         let quantiles = arguments.args[1].to_array(arguments.number_rows)?;
         let quantiles = quantiles.as_primitive::<Float64Type>();
         let rows = Histograms::try_new(&histograms)?;
-        let mut answers = Int64Array::builder(rows.len());
-        for row in 0..rows.len() {
+        let mut answers = Int64Array::builder(rows.rows());
+        for row in 0..rows.rows() {
             if quantiles.is_null(row) {
                 answers.append_null();
                 continue;

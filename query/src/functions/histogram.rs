@@ -210,7 +210,11 @@ mod tests {
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let noise = state >> 33;
-                if noise % 100 == 0 { noise % 120_000_000 } else { 15_000 + noise % 10_000 }
+                if noise.is_multiple_of(100) {
+                    noise % 120_000_000
+                } else {
+                    15_000 + noise % 10_000
+                }
             })
             .collect()
     }

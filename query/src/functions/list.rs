@@ -128,7 +128,7 @@ impl<'a> Histograms<'a> {
     }
 
     /// The number of rows.
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.list.len()
     }
 
@@ -176,7 +176,7 @@ mod tests {
             // A slice has offsets that do not start at zero.
             for (start, array) in [(0, Arc::clone(&array)), (1, array.slice(1, 2))] {
                 let rows = Histograms::try_new(&array).expect("a histogram");
-                for row in 0..rows.len() {
+                for row in 0..rows.rows() {
                     let pairs: Vec<_> = rows.row(row).expect("not null").collect();
                     assert_eq!(pairs, histograms[start + row].pairs());
                 }

@@ -36,8 +36,7 @@ fn fixture(adjust: impl FnOnce(&mut Config)) -> Fixture {
 }
 
 async fn ask(fixture: &Fixture, request: Request<Body>) -> (u16, HeaderMap, String) {
-    let response =
-        router(Arc::clone(&fixture.surface)).oneshot(request).await.expect("infallible");
+    let response = router(Arc::clone(&fixture.surface)).oneshot(request).await.expect("infallible");
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, 1 << 20).await.expect("a small body");
     (parts.status.as_u16(), parts.headers, String::from_utf8_lossy(&bytes).into_owned())
@@ -128,12 +127,20 @@ async fn wrong_requests_say_whose_fault_it_is() {
         (raw("application/json", String::from("SELECT 1")), 400, "plan", "the body is not"),
         (raw("application/json", String::from("{\"query\":\"SELECT 1\"}")), 400, "plan", "sql"),
         (
-            raw("application/json", format!("{{\"sql\":\"{}\"}}", "x".repeat(limits.text_bytes_max + 1))),
+            raw(
+                "application/json",
+                format!("{{\"sql\":\"{}\"}}", "x".repeat(limits.text_bytes_max + 1)),
+            ),
             413,
             "limit",
             "bytes",
         ),
-        (raw("application/json", "x".repeat(limits.text_bytes_max * 7)), 413, "limit", "larger than"),
+        (
+            raw("application/json", "x".repeat(limits.text_bytes_max * 7)),
+            413,
+            "limit",
+            "larger than",
+        ),
     ] {
         let (found, _headers, body) = ask(&fixture, request).await;
         assert_eq!(found, status, "{part}: {body}");

@@ -246,7 +246,10 @@ mod tests {
                 "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.2",
                 Syntax::OpenMetrics,
             ),
-            ("text/plain;version=0.0.4;q=0.9,application/openmetrics-text;q=0.5", Syntax::Prometheus),
+            (
+                "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;q=0.5",
+                Syntax::Prometheus,
+            ),
             ("image/png", Syntax::Prometheus),
         ] {
             let mut headers = HeaderMap::new();

@@ -5,11 +5,7 @@ use ethogram_timeline::rollup::{Totals, WindowView};
 use super::*;
 
 fn hop(service: &str, layer: &str) -> Hop {
-    Hop {
-        service: String::from(service),
-        route: String::from("/r"),
-        layer: String::from(layer),
-    }
+    Hop { service: String::from(service), route: String::from("/r"), layer: String::from(layer) }
 }
 
 fn counts(sends: i64, logical_calls: i64) -> HopCounts {
@@ -31,7 +27,8 @@ fn view(totals: Totals, window: BTreeMap<Hop, HopCounts>) -> RollupView {
 
 #[test]
 fn says_what_was_counted() {
-    let mut requests = RequestCounts { ok: 2, abandoned: 1, sum_us: 1_200_000, ..RequestCounts::default() };
+    let mut requests =
+        RequestCounts { ok: 2, abandoned: 1, sum_us: 1_200_000, ..RequestCounts::default() };
     requests.h.record(200_000, 1);
     requests.h.record(1_000_000, 1);
     let place = Place { region: String::from("GB"), layer: String::from("browser") };
@@ -84,11 +81,15 @@ fn series_are_bounded_and_stay() {
     };
     let first = text(&view(total(&["m", "n", "o", "p"]), BTreeMap::new()), &kept);
     assert!(first.contains("service=\"o\"") && !first.contains("service=\"p\""));
-    assert!(first.contains("ethogram_sends_total{service=\"overflow\",route=\"overflow\",layer=\"service\"} 2"));
+    assert!(first.contains(
+        "ethogram_sends_total{service=\"overflow\",route=\"overflow\",layer=\"service\"} 2"
+    ));
     // A name that sorts earlier pushes nothing out.
     let second = text(&view(total(&["a", "m", "n", "o", "p"]), BTreeMap::new()), &kept);
     for name in ["m", "n", "o"] {
         assert!(second.contains(&format!("service=\"{name}\"")), "{name}\n{second}");
     }
-    assert!(second.contains("ethogram_sends_total{service=\"overflow\",route=\"overflow\",layer=\"service\"} 4"));
+    assert!(second.contains(
+        "ethogram_sends_total{service=\"overflow\",route=\"overflow\",layer=\"service\"} 4"
+    ));
 }

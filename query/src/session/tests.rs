@@ -131,9 +131,8 @@ async fn answer(fixture: &Fixture, sql: &str) -> Result<String, String> {
     let batches = frame.collect().await.map_err(|error| error.to_string())?;
     let table = pretty_format_batches(&batches).map_err(|error| error.to_string())?.to_string();
     let lines = table.lines().skip(3).filter(|line| line.starts_with('|'));
-    let cells = lines.map(|line| {
-        line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" ")
-    });
+    let cells = lines
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" "));
     Ok(cells.collect::<Vec<_>>().join("; "))
 }
 
@@ -166,7 +165,12 @@ async fn answers_questions() {
     ] {
         assert_eq!(answer(&fixture, sql).await.as_deref(), Ok(expected), "{sql}");
     }
-    for sql in ["SHOW TABLES", "DESCRIBE spans", "SHOW COLUMNS FROM requests", "EXPLAIN SELECT * FROM spans"] {
+    for sql in [
+        "SHOW TABLES",
+        "DESCRIBE spans",
+        "SHOW COLUMNS FROM requests",
+        "EXPLAIN SELECT * FROM spans",
+    ] {
         let text = answer(&fixture, sql).await.expect(sql);
         assert!(!text.contains(fixture.directory.path().to_str().expect("UTF-8")), "{text}");
     }
@@ -237,7 +241,8 @@ async fn plans_at_the_limits_of_the_guard() {
     let limits = SqlConfig::default();
     let conditions = vec!["depth = 1"; limits.operators_max / 2].join(" OR ");
     let unions = vec!["SELECT 1"; limits.tables_max].join(" UNION ALL ");
-    let parentheses = "(".repeat(limits.nesting_max - 1) + "1" + &")".repeat(limits.nesting_max - 1);
+    let parentheses =
+        "(".repeat(limits.nesting_max - 1) + "1" + &")".repeat(limits.nesting_max - 1);
     for sql in [
         format!("SELECT count(*) FROM spans WHERE {conditions}"),
         format!("SELECT count(*) FROM ({unions})"),

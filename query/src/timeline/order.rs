@@ -53,7 +53,8 @@ pub(super) fn ordered(rows: Vec<Row>, parents: &Parents) -> Vec<Row> {
             order.push(row);
             depths.insert(row, depth);
             // The last one pushed is the next one out.
-            pending.extend(below.get(&row).into_iter().flatten().rev().map(|row| (*row, depth + 1)));
+            pending
+                .extend(below.get(&row).into_iter().flatten().rev().map(|row| (*row, depth + 1)));
         }
     }
     order
@@ -147,7 +148,8 @@ mod tests {
             let mut given = given.to_vec();
             given.rotate_left(rotation);
             let rows = given.iter().map(row).collect();
-            let parent_rows: Vec<Row> = given.iter().filter(|given| !given.6.is_empty()).map(parent).collect();
+            let parent_rows: Vec<Row> =
+                given.iter().filter(|given| !given.6.is_empty()).map(parent).collect();
             let answer: Vec<String> = ordered(rows, &parents(&parent_rows))
                 .iter()
                 .map(|row| {

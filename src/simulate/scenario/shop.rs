@@ -65,6 +65,9 @@ pub(super) fn slow_dependency() -> Scenario {
         patient,
         vec![Disturbance { effect: slow, first_s: 5, lasts_s: 20, every_s: None }],
     );
+    // One long attempt: then the truth knows how long every abandoned request would have taken.
+    scenario.browser.attempts_max = 1;
+    scenario.browser.timeout_ms = 30_000;
     for service in &mut scenario.services {
         for step in service.routes.iter_mut().flat_map(|route| &mut route.steps) {
             let Step::Call(calls) = step else { continue };

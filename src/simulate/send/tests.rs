@@ -1,3 +1,5 @@
+//! Senders that honour what they are told and stay within their bounds.
+
 use super::*;
 
 fn body(spans: u64) -> Parcel {

@@ -1,3 +1,5 @@
+//! The world: equal seeds, feedback, and sums that must agree.
+
 use super::*;
 use serde_json::Value as Json;
 
@@ -55,6 +57,19 @@ fn overload_feeds_back() {
     let abandoned =
         |world: &World| world.truth().regions.iter().map(RegionTruth::abandoned).sum::<u64>();
     assert!(abandoned(&storm) > 3 * abandoned(&steady).max(1));
+}
+
+#[test]
+fn slowness_makes_users_leave_and_the_truth_knows_their_answers() {
+    let (world, _) = run("slow-dependency", 3, 30, 0);
+    let regions = &world.truth().regions;
+    let abandoned: u64 = regions.iter().map(RegionTruth::abandoned).sum();
+    assert!(abandoned > 50, "{abandoned}");
+    let json = truth(&world);
+    let known = json["regions"].as_array().expect("a list").iter();
+    let known: u64 =
+        known.filter_map(|region| region["abandoned_would_have"]["count"].as_u64()).sum();
+    assert_eq!(known, abandoned);
 }
 
 #[test]

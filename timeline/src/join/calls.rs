@@ -92,7 +92,8 @@ impl Calls {
         }
         for members in &mut calls.of_call {
             members.retain(|send| calls.attempts[*send].kind != AttemptKind::Resend);
-            members.sort_by_key(|id| (sends[*id].start_ns, tree.nodes[sends[*id].node()].span_id()));
+            members
+                .sort_by_key(|id| (sends[*id].start_ns, tree.nodes[sends[*id].node()].span_id()));
         }
         calls
     }
@@ -188,7 +189,8 @@ fn is_resend(before: &Send, send: &Send) -> bool {
 /// Whether `send` continues the call that `before` belongs to, as what, and who says so.
 fn continues(before: &Send, send: &Send) -> Option<(AttemptKind, Evidence)> {
     let ended = before.end_ns.is_some_and(|end| end <= send.start_ns);
-    let while_waiting = if before.caller.is_some() { AttemptKind::Hedge } else { AttemptKind::Overlap };
+    let while_waiting =
+        if before.caller.is_some() { AttemptKind::Hedge } else { AttemptKind::Overlap };
     let kind = if ended { AttemptKind::Retry } else { while_waiting };
     match send.previous {
         Some((0, _)) => return None,

@@ -72,18 +72,16 @@ fn fill_sends(rows: &mut [SpanRow], tree: &Tree<'_>, sends: &[Send], calls: &Cal
     for (id, send) in sends.iter().enumerate() {
         let attempt = &calls.attempts[id];
         let callee = answering_span(tree, sends, calls, id);
-        let Some(row) = [send.caller, send.callee]
-            .into_iter()
-            .flatten()
-            .find(|node| *node < rows.len())
+        let Some(row) =
+            [send.caller, send.callee].into_iter().flatten().find(|node| *node < rows.len())
         else {
             continue;
         };
         rows[row].caller = caller_service(tree, send);
-        rows[row].callee = callee
-            .map(|span| span.row.service.clone())
-            .unwrap_or_else(|| send.key.callee.clone());
-        if let Some(route) = callee.map(|span| &span.row.route).filter(|route| !route.is_unknown()) {
+        rows[row].callee =
+            callee.map(|span| span.row.service.clone()).unwrap_or_else(|| send.key.callee.clone());
+        if let Some(route) = callee.map(|span| &span.row.route).filter(|route| !route.is_unknown())
+        {
             rows[row].route = route.clone();
         }
         rows[row].attempt = attempt.number;
@@ -124,7 +122,8 @@ fn answering_span<'trace>(
     id: usize,
 ) -> Option<&'trace Span> {
     let own = sends[id].callee;
-    let siblings = calls.of_call[calls.attempts[id].call].iter().filter_map(|send| sends[*send].callee);
+    let siblings =
+        calls.of_call[calls.attempts[id].call].iter().filter_map(|send| sends[*send].callee);
     own.into_iter().chain(siblings).find_map(|node| tree.nodes[node].span())
 }
 

@@ -21,9 +21,12 @@ mod calls;
 mod change;
 mod config;
 mod derive;
+mod identity;
+mod recent;
 mod request;
 mod sends;
 mod session;
+mod settle;
 mod sighting;
 mod trace;
 mod tree;
@@ -31,8 +34,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,7 @@ use crate::decode::Rows;
 use crate::schema::{Event, Label, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId};
 use change::place;
 use config::seconds_ns;
+use recent::{Recent, fingerprint};
 use session::Session;
 use trace::Trace;
 
@@ -78,14 +81,6 @@ pub struct Join {
 struct Ready {
     events: Vec<Event>,
     metrics: Vec<MetricRow>,
-}
-
-/// Fingerprints of rows that have no identity of their own (events without a sequence, data
-/// points), so that a second delivery within the window is seen.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Recent {
-    seen: HashSet<u64>,
-    order: VecDeque<(Time, u64)>,
 }
 
 impl Join {
@@ -128,7 +123,13 @@ impl Join {
             self.push_event(event);
         }
         for metric in rows.metrics {
-            let print = fingerprint(&(&metric.name, &metric.service, metric.time, &metric.attributes.0, &metric.resource.0));
+            let print = fingerprint(&(
+                &metric.name,
+                &metric.service,
+                metric.time,
+                &metric.attributes.0,
+                &metric.resource.0,
+            ));
             if self.recent.is_new(print, self.now) {
                 self.ready.metrics.push(metric);
             } else {
@@ -283,20 +284,18 @@ impl Join {
         changes
     }
 
-    fn say_trace(&mut self, key: &TraceKey, changes: &mut Vec<Change>) {
+    /// Says what changed in a trace; returns what it tells of its sessions' clocks.
+    fn say_trace(
+        &mut self,
+        key: &TraceKey,
+        changes: &mut Vec<Change>,
+    ) -> Vec<(SessionId, i64, i64)> {
         let final_before = Time(self.now.0 - seconds_ns(self.config.abandon_final_s));
         let pages = PagesOf { sessions: &self.sessions, app: &key.1 };
-        let Some(trace) = self.traces.get_mut(key) else { return };
+        let Some(trace) = self.traces.get_mut(key) else { return Vec::new() };
         let said = trace.say(key.0, &pages, final_before, &mut self.ids);
         if trace.settled && !said.changes.is_empty() {
             *self.counters.entry(String::from("changed_after_settling")).or_default() += 1;
-        }
-        for (session, low, high) in said.clock_bounds {
-            let session_key = (session, key.1.clone());
-            if let Some(session) = self.sessions.get_mut(&session_key) {
-                session.bound_clock(Some(low), Some(high));
-                self.dirty_sessions.insert(session_key);
-            }
         }
         for change in &said.changes {
             if let Change::Request(Delta { old, new }) = change {
@@ -305,6 +304,19 @@ impl Join {
             }
         }
         changes.extend(said.changes);
+        said.clock_bounds
+    }
+
+    /// A bound is taken from settled traces only: an earlier look may have paired a callee with a
+    /// caller that a later arrival replaces, and a bound cannot be taken back.
+    fn bound_clocks(&mut self, app: &Label, bounds: Vec<(SessionId, i64, i64)>) {
+        for (session, low, high) in bounds {
+            let key = (session, app.clone());
+            if let Some(session) = self.sessions.get_mut(&key) {
+                session.bound_clock(Some(low), Some(high));
+                self.dirty_sessions.insert(key);
+            }
+        }
     }
 
     fn count_in_session(&mut self, request: Option<&Placed<RequestRow>>, sign: i64) {
@@ -313,97 +325,12 @@ impl Join {
         self.session((id, request.app.clone()), request.time).count_request(request, sign);
     }
 
-    fn settle_due(&mut self, changes: &mut Vec<Change>) {
-        while let Some((due, key)) = self.due.first().cloned() {
-            let over_budget = self.span_count > self.config.spans_max;
-            if due > self.now && !over_budget {
-                break;
-            }
-            self.due.pop_first();
-            self.settle_trace(key, over_budget, changes);
-        }
-    }
-
-    /// Looks at one trace whose time has come: settles it, lets it go, or names its next time.
-    fn settle_trace(&mut self, key: TraceKey, over_budget: bool, changes: &mut Vec<Change>) {
-        let Some(trace) = self.traces.get(&key) else { return };
-        let settle = Time(trace.last_arrival.0 + seconds_ns(self.config.settle_s));
-        if !over_budget && self.now < settle {
-            self.due.insert((settle, key));
-            return;
-        }
-        if !trace.settled {
-            // An abandonment may have become final by the mere passing of time.
-            self.say_trace(&key, changes);
-        }
-        let Some(trace) = self.traces.get_mut(&key) else { return };
-        let abandon_final = Time(trace.last_arrival.0 + seconds_ns(self.config.abandon_final_s));
-        if !over_budget && !trace.settled && !trace.is_final() && self.now <= abandon_final {
-            self.due.insert((Time(abandon_final.0 + 1), key));
-            return;
-        }
-        if !trace.settled {
-            changes.extend(trace.settle());
-        }
-        let go = Time(trace.last_arrival.0 + seconds_ns(self.config.window_s));
-        if !over_budget && self.now < go {
-            self.due.insert((go, key));
-            return;
-        }
-        if let Some(trace) = self.traces.remove(&key) {
-            self.span_count -= trace.span_count();
-        }
-        if over_budget {
-            self.count("settled_early", 1);
-        }
-    }
-
-    fn close_due_sessions(&mut self) {
-        while let Some((due, key)) = self.session_due.first().cloned() {
-            let over_budget = self.sessions.len() > self.config.sessions_max;
-            if due > self.now && !over_budget {
-                break;
-            }
-            self.session_due.pop_first();
-            let Some(session) = self.sessions.get_mut(&key) else { continue };
-            let idle = session.time_received.0 + seconds_ns(self.config.session_idle_s);
-            let aged = session.start().0 + seconds_ns(self.config.session_age_s);
-            let gone = Time(session.time_received.0 + seconds_ns(self.config.window_s));
-            if session.closed && (over_budget || self.now >= gone) {
-                self.sessions.remove(&key);
-            } else if !over_budget && self.now.0 < idle.min(aged) {
-                self.session_due.insert((Time(idle.min(aged)), key));
-            } else {
-                session.closed = true;
-                self.dirty_sessions.insert(key.clone());
-                self.session_due.insert((Time(gone.0.max(self.now.0 + 1)), key));
-            }
-        }
-    }
-
     fn say_sessions(&mut self, changes: &mut Vec<Change>) {
         for key in std::mem::take(&mut self.dirty_sessions) {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
             let row = session.row();
             let said = change::replace(&mut session.said, row, &mut self.ids.sessions);
             changes.extend(said.map(Change::Session));
-        }
-    }
-}
-
-impl Recent {
-    fn is_new(&mut self, print: u64, now: Time) -> bool {
-        let new = self.seen.insert(print);
-        if new {
-            self.order.push_back((now, print));
-        }
-        new
-    }
-
-    fn forget_before(&mut self, time: Time) {
-        while let Some((_, print)) = self.order.front().copied().filter(|(seen, _)| *seen < time) {
-            self.order.pop_front();
-            self.seen.remove(&print);
         }
     }
 }
@@ -418,11 +345,4 @@ impl derive::Pages for PagesOf<'_> {
     fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label> {
         self.sessions.get(&(session.clone(), self.app.clone()))?.successor(page)
     }
-}
-
-/// A hash that is equal for equal rows on any machine: the standard hasher with its fixed keys.
-fn fingerprint(row: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    row.hash(&mut hasher);
-    hasher.finish()
 }

@@ -12,12 +12,11 @@ use std::collections::BTreeMap;
 
 use super::calls::Calls;
 use super::derive::Pages;
+use super::identity::Identity;
 use super::sends::Send;
 use super::sighting::Sighting;
 use super::tree::{NodeId, Origin, Tree};
-use crate::schema::{
-    AttemptItem, Event, Label, RequestRow, Span, SpanId, SpanRow, Time, TraceId,
-};
+use crate::schema::{AttemptItem, Label, RequestRow, Span, SpanId, SpanRow, Time, TraceId};
 
 /// One trace, ready to be asked for its requests.
 pub(super) struct Asked<'a, 'trace> {
@@ -40,7 +39,8 @@ pub(super) fn requests(
         .filter(|call| {
             asked.calls.of_call[*call].first().is_some_and(|first| {
                 let send = &asked.sends[*first];
-                send.context.is_none() && if has_browser { send_is_browser(asked, send) } else { is_root(asked, send) }
+                send.context.is_none()
+                    && if has_browser { send_is_browser(asked, send) } else { is_root(asked, send) }
             })
         })
         .collect();
@@ -62,7 +62,8 @@ fn send_is_browser(asked: &Asked<'_, '_>, send: &Send) -> bool {
 
 /// A SERVER or CONSUMER span that nobody in the trace has called.
 fn is_root(asked: &Asked<'_, '_>, send: &Send) -> bool {
-    send.caller.is_none() && send.callee.is_some_and(|callee| asked.tree.nodes[callee].parent.is_none())
+    send.caller.is_none()
+        && send.callee.is_some_and(|callee| asked.tree.nodes[callee].parent.is_none())
 }
 
 struct Request<'a, 'trace> {
@@ -95,7 +96,8 @@ impl<'a, 'trace> Request<'a, 'trace> {
             .map(|end| (end.saturating_sub(first.send.start_ns) / 1_000).max(0));
         let waited_us = total_us.unwrap_or_else(|| waited_us(&attempts));
         let measured = decisive_with_server(&attempts, decisive);
-        let abandoned = attempts.iter().rev().find_map(|attempt| attempt.sighting.filter(|s| s.abandoned));
+        let abandoned =
+            attempts.iter().rev().find_map(|attempt| attempt.sighting.filter(|s| s.abandoned));
         let said = attempts.iter().find_map(|attempt| self.said(attempt));
         let request_id = self.request_id(several, first);
         RequestRow {
@@ -159,11 +161,12 @@ impl<'a, 'trace> Request<'a, 'trace> {
         let row = span.map(|span| &span.row);
         let error_type = row.and_then(|row| row.error_type.clone());
         let status_code = row.and_then(|row| row.status_code);
-        let answered = span.is_some() && match status_code {
-            Some(code) => code < 400,
-            // A browser's attempt without a status got no answer, whatever its span status says.
-            None => !send.browser && row.is_some_and(|row| row.status != "error"),
-        };
+        let answered = span.is_some()
+            && match status_code {
+                Some(code) => code < 400,
+                // A browser's attempt without a status got no answer, whatever its span status says.
+                None => !send.browser && row.is_some_and(|row| row.status != "error"),
+            };
         let sighting = self.asked.sighted.get(&node.span_id()).filter(|_| send.browser);
         Ended {
             send,
@@ -250,73 +253,6 @@ struct Said {
     repeat_cause: Option<Label>,
 }
 
-/// The columns that say whose request it is.
-struct Identity {
-    time: Time,
-    app: Label,
-    environment: Label,
-    service: Label,
-    layer: Label,
-    session_id: Option<crate::schema::SessionId>,
-    user_id: Option<String>,
-    page_id: Option<crate::schema::PageId>,
-    tab_id: Option<crate::schema::TabId>,
-    method: Label,
-    route: Label,
-    country: Label,
-    subdivision: Label,
-    region: Label,
-    synthetic: bool,
-    verified: bool,
-    sample_weight: f64,
-}
-
-impl Identity {
-    fn of_span(Span { row, hints }: &Span) -> Self {
-        Self {
-            time: row.time,
-            app: row.app.clone(),
-            environment: row.environment.clone(),
-            service: row.service.clone(),
-            layer: row.layer.clone(),
-            session_id: row.session_id.clone(),
-            user_id: row.user_id.clone(),
-            page_id: row.page_id.clone(),
-            tab_id: hints.tab_id.clone(),
-            method: row.method.clone(),
-            route: row.route.clone(),
-            country: row.country.clone(),
-            subdivision: row.subdivision.clone(),
-            region: row.region.clone(),
-            synthetic: row.synthetic,
-            verified: row.verified,
-            sample_weight: row.sample_weight,
-        }
-    }
-
-    fn of_event(Event { row, hints }: &Event) -> Self {
-        Self {
-            time: row.time.plus_us(-hints.waited_us.unwrap_or(0)),
-            app: row.app.clone(),
-            environment: row.environment.clone(),
-            service: row.service.clone(),
-            layer: row.layer.clone(),
-            session_id: row.session_id.clone(),
-            user_id: row.user_id.clone(),
-            page_id: row.page_id.clone(),
-            tab_id: row.tab_id.clone(),
-            method: hints.method.clone().unwrap_or_else(Label::unknown),
-            route: hints.route.clone().unwrap_or_else(Label::unknown),
-            country: row.country.clone(),
-            subdivision: row.subdivision.clone(),
-            region: row.region.clone(),
-            synthetic: row.synthetic,
-            verified: row.verified,
-            sample_weight: row.sample_weight,
-        }
-    }
-}
-
 fn start_time(origin: Origin<'_>) -> Time {
     match origin {
         Origin::Span(span) => span.row.time,
@@ -332,10 +268,13 @@ fn outcome<'a, 'b>(attempts: &'b [Ended<'a>]) -> (&'static str, &'b Ended<'a>) {
     if let Some(winner) = succeeded.min_by_key(|attempt| attempt.send.end_ns) {
         return ("ok", winner);
     }
-    if let Some(left) = attempts.iter().rev().find(|attempt| attempt.sighting.is_some_and(|s| s.abandoned)) {
+    if let Some(left) =
+        attempts.iter().rev().find(|attempt| attempt.sighting.is_some_and(|s| s.abandoned))
+    {
         return ("abandoned", left);
     }
-    if let Some(waiting) = attempts.iter().rev().find(|attempt| attempt.item.duration_us.is_none()) {
+    if let Some(waiting) = attempts.iter().rev().find(|attempt| attempt.item.duration_us.is_none())
+    {
         return ("pending", waiting);
     }
     let last = &attempts[attempts.len() - 1];
@@ -356,7 +295,10 @@ fn is_final(outcome: &str, abandoned: Option<&Sighting>, final_before: Time) -> 
 /// The longest that anybody is known to have waited, in microseconds.
 fn waited_us(attempts: &[Ended<'_>]) -> i64 {
     let first_ns = attempts[0].send.start_ns;
-    let to_end = attempts.iter().filter_map(|attempt| attempt.send.end_ns).map(|end| (end - first_ns) / 1_000);
+    let to_end = attempts
+        .iter()
+        .filter_map(|attempt| attempt.send.end_ns)
+        .map(|end| (end - first_ns) / 1_000);
     let sighted = attempts.iter().filter_map(|attempt| Some(attempt.sighting?.total_waited_us()));
     to_end.chain(sighted).max().unwrap_or(0).max(0)
 }

@@ -81,7 +81,8 @@ pub(super) fn sends(tree: &Tree<'_>) -> Vec<Send> {
     for &id in &tree.order {
         let node = &tree.nodes[id];
         if node.calls() && !wraps_another_call(tree, id) {
-            let mut callees = node.children.iter().copied().filter(|child| tree.nodes[*child].serves());
+            let mut callees =
+                node.children.iter().copied().filter(|child| tree.nodes[*child].serves());
             let first = callees.next();
             for callee in first.into_iter().chain(callees) {
                 answered[callee] = true;

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::change::Placed;
-use crate::schema::{Event, Label, PageId, RequestRow, SessionId, SessionRow, SpanRow, Time, TraceId};
+use crate::schema::{
+    Event, Label, PageId, RequestRow, SessionId, SessionRow, SpanRow, Time, TraceId,
+};
 
 /// Minutes kept for the request rate: a session ends after four hours, and a clock that jumps must
 /// not grow the map.
@@ -214,7 +216,9 @@ impl Session {
         self.failures += if request.outcome == "failed" { sign } else { 0 };
         self.abandonments += if request.outcome == "abandoned" { sign } else { 0 };
         let minute = request.time.0.div_euclid(60_000_000_000);
-        if self.requests_of_minute.contains_key(&minute) || self.requests_of_minute.len() < MINUTES_MAX {
+        if self.requests_of_minute.contains_key(&minute)
+            || self.requests_of_minute.len() < MINUTES_MAX
+        {
             let count = self.requests_of_minute.entry(minute).or_default();
             *count += sign;
             if *count == 0 {

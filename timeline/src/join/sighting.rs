@@ -48,15 +48,14 @@ pub(super) fn sightings<'trace>(
         .into_iter()
         .filter_map(|(span_id, mut events)| {
             events.sort_by_key(|event| (event.row.sequence, event.row.time_client));
-            let last_word = events
-                .iter()
-                .rev()
-                .find(|event| event.row.event_name != "behavior.pending");
+            let last_word =
+                events.iter().rev().find(|event| event.row.event_name != "behavior.pending");
             let describing = events
                 .iter()
                 .rev()
                 .find(|event| event.row.event_name != "behavior.abandon_withdrawn")?;
-            let abandoned = last_word.is_some_and(|event| event.row.event_name == "behavior.abandon");
+            let abandoned =
+                last_word.is_some_and(|event| event.row.event_name == "behavior.abandon");
             let waited_us = events.iter().filter_map(|event| event.hints.waited_us).max();
             Some((
                 span_id,

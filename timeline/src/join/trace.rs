@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Delta, Placed, RowIds, replace};
 use super::derive::{Derived, Pages, derive};
-use crate::schema::{Event, EventRow, Label, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId};
+use crate::schema::{
+    Event, EventRow, Label, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
+};
 
 /// A span's identity within its trace. The kind is part of it: a caller and its callee may share
 /// one span id.
@@ -126,9 +129,11 @@ impl Trace {
     pub(super) fn settle(&mut self) -> Vec<Change> {
         self.settled = true;
         let sends = self.spans.values().filter_map(|held| held.said.as_ref());
-        let sends = sends.filter(|(_, row)| row.is_send).map(|(_, row)| Change::SettledSend(row.clone()));
+        let sends = sends
+            .filter(|(_, row)| row.is_send)
+            .map(|(_, row)| Change::SettledSend(Arc::clone(row)));
         let requests =
-            self.requests.values().map(|(_, request)| Change::SettledRequest(request.clone()));
+            self.requests.values().map(|(_, request)| Change::SettledRequest(Arc::clone(request)));
         sends.chain(requests).collect()
     }
 }

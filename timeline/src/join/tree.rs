@@ -104,7 +104,13 @@ impl<'trace> Tree<'trace> {
     ) -> Self {
         let origins = spans.map(Origin::Span).chain(sightings.map(Origin::Sighting));
         let mut nodes: Vec<Node<'trace>> = origins
-            .map(|origin| Node { origin, parent: None, children: Vec::new(), depth: 0, context: None })
+            .map(|origin| Node {
+                origin,
+                parent: None,
+                children: Vec::new(),
+                depth: 0,
+                context: None,
+            })
             .collect();
         link_parents(&mut nodes);
         cut_cycles(&mut nodes);

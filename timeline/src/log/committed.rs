@@ -2,7 +2,7 @@
 //! of every message on the link. Not a record of the log, and not needed to recover it: it only
 //! sharpens what recovery can tell.
 //!
-//! Layout, little-endian: magic [8], version u32, position's epoch u32, log id u128, segment u64,
+//! Layout, little-endian: magic of 8 bytes, version u32, position's epoch u32, log id u128, segment u64,
 //! offset u64, next sequence u64, writer's epoch u32, crc u32.
 //!
 //! Invariant: the block lies within one disk sector, so a power cut leaves the old or the new one.

@@ -1,7 +1,9 @@
 //! Every file operation of the log, and nothing else, so that a simulated disk can take this
-//! file's place. Not a cache: each call is one system call (repeated after EINTR or a short one).
+//! file's place. Not a cache and not a policy: what it is asked to do it does at once, repeating
+//! a system call that was interrupted or did less than it should.
 //!
-//! Invariant: no other file of this module tree opens, writes, syncs, renames or removes a file.
+//! Invariant: no other file of this module tree opens, writes, syncs, renames or removes a file of
+//! the log; only the link handles its socket itself.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};

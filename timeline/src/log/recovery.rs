@@ -173,8 +173,13 @@ fn repair(
         let damaged = verdict.damages.iter().any(|damage| {
             (damage.from.segment..=damage.to.segment).contains(number) || *number > end.segment
         });
-        if damaged && disk.set_segment_aside(*number)? {
-            report.set_aside.push(*number);
+        if damaged {
+            match disk.set_segment_aside(*number) {
+                Ok(true) => report.set_aside.push(*number),
+                Ok(false) => tracing::warn!(segment = number, "too many segments are set aside"),
+                // Evidence is worth less than a log that opens.
+                Err(error) => tracing::warn!(segment = number, %error, "cannot set aside"),
+            }
         }
     }
     // Newest first: a crash in between leaves a shorter tail, never a hole.

@@ -1,6 +1,6 @@
 //! A segment's name and its 64-byte header. Not its content: see `frame` and `scan`.
 //!
-//! Layout of the header, little-endian: magic [8], version u32, epoch u32, log id u128,
+//! Layout of the header, little-endian: magic of 8 bytes, version u32, epoch u32, log id u128,
 //! segment u64, first sequence u64, end of the previous segment u64, last crc of the previous
 //! segment u32, header crc u32.
 //!

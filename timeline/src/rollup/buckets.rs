@@ -121,11 +121,8 @@ impl Buckets {
 }
 
 fn bucket_fields() -> Fields {
-    vec![
-        Field::new("bucket", DataType::UInt16, false),
-        Field::new("count", DataType::Int64, false),
-    ]
-    .into()
+    vec![Field::new("bucket", DataType::UInt16, false), Field::new("count", DataType::Int64, false)]
+        .into()
 }
 
 impl Column for Option<Buckets> {
@@ -187,7 +184,8 @@ mod tests {
                 let (low, beyond) = bounds;
                 assert!(low <= us && us < beyond, "{us} in {low}..{beyond}");
                 let width = (beyond - low) as f64;
-                assert!(width <= 1.0 || width / low as f64 <= 0.8 / 10_f64.powi(digits - 2) / 100.0);
+                let resolved = if digits == 2 { 128.0 } else { 1_024.0 };
+                assert!(width <= 1.0 || width / low as f64 <= 1.0 / resolved, "{us}");
             }
             assert_eq!(coarsen(bucket_3(us)), bucket_2(us), "{us}");
         }

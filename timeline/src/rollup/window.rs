@@ -56,6 +56,9 @@ impl Window {
             }
         }
         hops.retain(|_, counts| counts.sends != 0);
-        WindowView { seconds: (STEPS_PUBLISHED * STEP_NS / 1_000_000_000) as u32, hops: Arc::new(hops) }
+        WindowView {
+            seconds: (STEPS_PUBLISHED * STEP_NS / 1_000_000_000) as u32,
+            hops: Arc::new(hops),
+        }
     }
 }

@@ -171,7 +171,9 @@ impl Column for Vec<AttemptItem> {
             row.field_builder::<Int32Builder>(0).expect(KNOWN).append_value(item.attempt);
             row.field_builder::<StringBuilder>(1).expect(KNOWN).append_value(item.kind.as_str());
             item.span_id.append(row.field_builder::<StringBuilder>(2).expect(KNOWN));
-            row.field_builder::<TimestampNanosecondBuilder>(3).expect(KNOWN).append_value(item.time.0);
+            row.field_builder::<TimestampNanosecondBuilder>(3)
+                .expect(KNOWN)
+                .append_value(item.time.0);
             row.field_builder::<Int64Builder>(4).expect(KNOWN).append_option(item.duration_us);
             row.field_builder::<Int32Builder>(5).expect(KNOWN).append_option(item.status_code);
             row.field_builder::<StringBuilder>(6)

@@ -120,7 +120,11 @@ impl<R: Columns> Rows<R> {
             self.delete(id);
         }
         if let Some((id, row)) = delta.new {
-            debug_assert_eq!(id.0, self.open_first + self.open.len() as u64, "places run without a gap");
+            debug_assert_eq!(
+                id.0,
+                self.open_first + self.open.len() as u64,
+                "places run without a gap"
+            );
             self.open.push(row);
             self.open_batch = None;
             if self.open.len() >= OPEN_ROWS_MAX {
@@ -146,7 +150,9 @@ impl<R: Columns> Rows<R> {
     /// A place that is gone already, or that no file covers, is left alone.
     fn delete_sealed(&mut self, id: u64) {
         let after = self.parts.partition_point(|part| part.first <= id);
-        if let Some(part) = self.parts[..after].last_mut().filter(|part| id < part.first + part.places) {
+        if let Some(part) =
+            self.parts[..after].last_mut().filter(|part| id < part.first + part.places)
+        {
             part.delete(id);
         }
     }
@@ -155,10 +161,15 @@ impl<R: Columns> Rows<R> {
         if self.open.is_empty() {
             return;
         }
-        let batch = self.open_batch.take().unwrap_or_else(|| R::batch(self.open.iter().map(Arc::as_ref)));
+        let batch =
+            self.open_batch.take().unwrap_or_else(|| R::batch(self.open.iter().map(Arc::as_ref)));
         self.frozen_bytes += batch.get_array_memory_size();
         let (first, rows) = (self.open_first, self.open.len() as u64);
-        self.frozen.push(FrozenBatch { first, batch, deleted: std::mem::take(&mut self.open_deleted) });
+        self.frozen.push(FrozenBatch {
+            first,
+            batch,
+            deleted: std::mem::take(&mut self.open_deleted),
+        });
         self.open.clear();
         self.open_first += rows;
     }
@@ -194,7 +205,12 @@ impl<R: Columns> Rows<R> {
             batches: self.frozen.clone(),
             entries: self.parts.iter().map(Sealed::entry).collect(),
             merge: self.mergeable(config),
-            empty: self.parts.iter().filter(|part| part.is_empty()).map(|part| Arc::clone(&part.part)).collect(),
+            empty: self
+                .parts
+                .iter()
+                .filter(|part| part.is_empty())
+                .map(|part| Arc::clone(&part.part))
+                .collect(),
             deleted: sets(|part| &part.deleted),
             gone: sets(|part| &part.gone),
         }
@@ -202,7 +218,8 @@ impl<R: Columns> Rows<R> {
 
     /// The longest run of small files at the end, where it is long enough to be worth the writing.
     fn mergeable(&self, config: &Config) -> Vec<MergeInput> {
-        let small = self.parts.iter().rev().take_while(|part| part.part.bytes < config.merge_bytes_max);
+        let small =
+            self.parts.iter().rev().take_while(|part| part.part.bytes < config.merge_bytes_max);
         let run: Vec<&Sealed> = small.collect();
         if run.len() < config.merge_parts_min.max(2) {
             return Vec::new();
@@ -237,7 +254,8 @@ impl<R: Columns> Rows<R> {
             self.parts.insert(at, Sealed::new(part));
         }
         self.frozen.retain(|batch| batch.first >= frozen_until);
-        self.frozen_bytes = self.frozen.iter().map(|batch| batch.batch.get_array_memory_size()).sum();
+        self.frozen_bytes =
+            self.frozen.iter().map(|batch| batch.batch.get_array_memory_size()).sum();
         for id in went {
             self.delete_sealed(id);
         }

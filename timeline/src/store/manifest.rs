@@ -119,8 +119,9 @@ impl Manifest {
             }
             Err(error) => return Err(io(format!("cannot read {}", path.display()))(error)),
         };
-        let manifest: Self = serde_json::from_slice(&text)
-            .map_err(|error| StoreError::Corrupt(format!("{} is not a manifest: {error}", path.display())))?;
+        let manifest: Self = serde_json::from_slice(&text).map_err(|error| {
+            StoreError::Corrupt(format!("{} is not a manifest: {error}", path.display()))
+        })?;
         if manifest.format > FORMAT {
             return Err(StoreError::Corrupt(format!(
                 "{} was written by a newer version (format {}, this one knows {FORMAT})",
@@ -142,7 +143,10 @@ impl Manifest {
     }
 
     /// The checkpoint it names.
-    pub(super) fn read_checkpoint(&self, directory: &Path) -> Result<Option<Checkpoint>, StoreError> {
+    pub(super) fn read_checkpoint(
+        &self,
+        directory: &Path,
+    ) -> Result<Option<Checkpoint>, StoreError> {
         let Some(entry) = &self.checkpoint else { return Ok(None) };
         let path = directory.join(&entry.file);
         let corrupt = |what: String| StoreError::Corrupt(format!("{}: {what}", path.display()));
@@ -150,13 +154,15 @@ impl Manifest {
         if bytes.len() as u64 != entry.bytes || crc32c::crc32c(&bytes) != entry.crc32c {
             return Err(corrupt(String::from("the checksum does not match the manifest's")));
         }
-        let state = zstd::stream::decode_all(bytes.as_slice()).map_err(|error| corrupt(error.to_string()))?;
+        let state = zstd::stream::decode_all(bytes.as_slice())
+            .map_err(|error| corrupt(error.to_string()))?;
         postcard::from_bytes(&state).map(Some).map_err(|error| corrupt(error.to_string()))
     }
 
     /// Removes files of ours that it does not name: what a crash left behind.
     pub(super) fn remove_orphans(&self, directory: &Path) -> Result<(), StoreError> {
-        let entries = std::fs::read_dir(directory).map_err(io(format!("cannot list {}", directory.display())))?;
+        let entries = std::fs::read_dir(directory)
+            .map_err(io(format!("cannot list {}", directory.display())))?;
         for entry in entries {
             let entry = entry.map_err(io(format!("cannot list {}", directory.display())))?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -173,10 +179,16 @@ impl Manifest {
 
 impl Checkpoint {
     /// Writes the state durably under a name of its own.
-    pub(super) fn write(&self, directory: &Path, version: u64) -> Result<CheckpointEntry, StoreError> {
-        let failed = |error: String| StoreError::Corrupt(format!("cannot write the checkpoint: {error}"));
+    pub(super) fn write(
+        &self,
+        directory: &Path,
+        version: u64,
+    ) -> Result<CheckpointEntry, StoreError> {
+        let failed =
+            |error: String| StoreError::Corrupt(format!("cannot write the checkpoint: {error}"));
         let state = postcard::to_allocvec(self).map_err(|error| failed(error.to_string()))?;
-        let bytes = zstd::bulk::compress(&state, CHECKPOINT_LEVEL).map_err(|error| failed(error.to_string()))?;
+        let bytes = zstd::bulk::compress(&state, CHECKPOINT_LEVEL)
+            .map_err(|error| failed(error.to_string()))?;
         let file = format!("{version:08}.checkpoint");
         write_durably(&directory.join(&file), &bytes)?;
         Ok(CheckpointEntry { file, bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) })
@@ -204,10 +216,14 @@ impl PartEntry {
     /// The part it names; a missing or shortened file is an error now rather than in a query.
     pub(super) fn open(&self, directory: &Path) -> Result<Part, StoreError> {
         let path = directory.join(&self.file);
-        let bytes = std::fs::metadata(&path).map_err(io(format!("cannot find {}", path.display())))?.len();
+        let bytes =
+            std::fs::metadata(&path).map_err(io(format!("cannot find {}", path.display())))?.len();
         if bytes != self.bytes {
             let (is, was) = (bytes, self.bytes);
-            return Err(StoreError::Corrupt(format!("{} has {is} bytes instead of {was}", path.display())));
+            return Err(StoreError::Corrupt(format!(
+                "{} has {is} bytes instead of {was}",
+                path.display()
+            )));
         }
         Ok(Part {
             path,

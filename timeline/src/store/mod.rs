@@ -150,7 +150,7 @@ impl Store {
         let resume = checkpoint.map(|checkpoint| Resume {
             join: checkpoint.join,
             rollup: checkpoint.rollup,
-            position: store.manifest.position.clone(),
+            position: store.manifest.position,
         });
         Ok((store, resume))
     }

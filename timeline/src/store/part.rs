@@ -67,7 +67,8 @@ pub(super) fn write(
     batches: &[FrozenBatch],
 ) -> Result<Option<Part>, StoreError> {
     let kept = batches.iter().map(FrozenBatch::kept).collect::<Result<Vec<_>, _>>();
-    let kept = kept.map_err(|error| StoreError::Corrupt(format!("cannot filter {}: {error}", table.name())))?;
+    let kept = kept
+        .map_err(|error| StoreError::Corrupt(format!("cannot filter {}: {error}", table.name())))?;
     if kept.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(None);
     }
@@ -81,9 +82,14 @@ pub(super) fn write_batches(
     batches: impl Iterator<Item = Result<RecordBatch, StoreError>>,
 ) -> Result<Part, StoreError> {
     let unfinished = path.with_extension("tmp");
-    let file = File::create(&unfinished).map_err(io(format!("cannot make {}", unfinished.display())))?;
-    let failed = |source| StoreError::Parquet { context: format!("cannot write {}", path.display()), source };
-    let mut writer = ArrowWriter::try_new(file, table.schema(), Some(properties(table))).map_err(failed)?;
+    let file =
+        File::create(&unfinished).map_err(io(format!("cannot make {}", unfinished.display())))?;
+    let failed = |source| StoreError::Parquet {
+        context: format!("cannot write {}", path.display()),
+        source,
+    };
+    let mut writer =
+        ArrowWriter::try_new(file, table.schema(), Some(properties(table))).map_err(failed)?;
     let mut received = (i64::MAX, i64::MIN);
     for batch in batches {
         let batch = batch?;
@@ -95,7 +101,8 @@ pub(super) fn write_batches(
         footer.row_groups().iter().map(|group| group.num_rows() as u32).collect();
     let file = writer.inner();
     file.sync_all().map_err(io(format!("cannot sync {}", unfinished.display())))?;
-    let bytes = file.metadata().map_err(io(format!("cannot measure {}", unfinished.display())))?.len();
+    let bytes =
+        file.metadata().map_err(io(format!("cannot measure {}", unfinished.display())))?.len();
     std::fs::rename(&unfinished, path).map_err(io(format!("cannot name {}", path.display())))?;
     Ok(Part {
         path: path.to_path_buf(),

@@ -50,9 +50,10 @@ impl RowSet {
     pub fn rank(&self, row: u32) -> u32 {
         let word = row as usize / 64;
         let before: u32 = self.words.iter().take(word).map(|word| word.count_ones()).sum();
-        let partial = self.words.get(word).map_or(0, |word| {
-            (word & ((1_u64 << (row % 64)) - 1)).count_ones()
-        });
+        let partial = self
+            .words
+            .get(word)
+            .map_or(0, |word| (word & ((1_u64 << (row % 64)) - 1)).count_ones());
         before + partial
     }
 

@@ -76,12 +76,18 @@ impl Sealing {
             let gone = table.merge.iter().map(|input| &input.part).filter(|_| merged.is_some());
             let outdated: Replaced = gone.chain(&table.empty).map(Arc::clone).collect();
             let written = self.write_head(table)?;
-            let kept = table.entries.iter().filter(|(part, _)| {
-                !outdated.iter().any(|outdated| Arc::ptr_eq(outdated, part))
-            });
+            let kept = table
+                .entries
+                .iter()
+                .filter(|(part, _)| !outdated.iter().any(|outdated| Arc::ptr_eq(outdated, part)));
             entries.extend(kept.map(|(_, entry)| entry.clone()));
             for part in merged.into_iter().flatten().chain(written) {
-                entries.push(PartEntry::new(part.file.clone(), part.first, part.places, &part.part));
+                entries.push(PartEntry::new(
+                    part.file.clone(),
+                    part.first,
+                    part.places,
+                    &part.part,
+                ));
                 if !part.gone.is_empty() {
                     self.checkpoint.gone.push((part.file.clone(), part.gone.clone()));
                 }
@@ -114,10 +120,12 @@ impl Sealing {
     /// The head's rows that still hold, as one file; none where no row is left.
     fn write_head(&self, table: &FrozenTable) -> Result<Option<NewPart>, StoreError> {
         let file = self.file(table.table, table.first);
-        let Some(part) = part::write(&self.directory.join(&file), table.table, &table.batches)? else {
+        let Some(part) = part::write(&self.directory.join(&file), table.table, &table.batches)?
+        else {
             return Ok(None);
         };
-        let gone = table.batches.iter().flat_map(|batch| batch.deleted_places(table.first)).collect();
+        let gone =
+            table.batches.iter().flat_map(|batch| batch.deleted_places(table.first)).collect();
         Ok(Some(NewPart {
             table: table.table,
             part: Arc::new(part),
@@ -178,12 +186,11 @@ impl MergeInput {
 fn gone_places(inputs: &[MergeInput], first: u64, end: u64) -> RowSet {
     let mut gone: RowSet = (0..(end - first) as u32).collect();
     for input in inputs {
-        let mut line = 0;
-        for place in (0..input.places as u32).filter(|place| !input.gone.contains(*place)) {
+        let kept = (0..input.places as u32).filter(|place| !input.gone.contains(*place));
+        for (line, place) in (0_u32..).zip(kept) {
             if !input.deleted.contains(line) {
                 gone.remove((input.first - first) as u32 + place);
             }
-            line += 1;
         }
     }
     gone

@@ -62,12 +62,15 @@ fn standing(store: &mut Store) -> Vec<u64> {
         }
         assert_eq!(lines.len() as u64, part.part.rows);
         let deleted = part.deleted.as_ref();
-        let kept = (0_u32..).zip(lines).filter(|(line, _)| !deleted.is_some_and(|set| set.contains(*line)));
+        let kept = (0_u32..)
+            .zip(lines)
+            .filter(|(line, _)| !deleted.is_some_and(|set| set.contains(*line)));
         all.extend(kept.map(|(_, value)| value));
     }
     for head in &view.head {
         let kept = (0_u32..).zip(values(&head.batch));
-        let kept = kept.filter(|(line, _)| !head.deleted.as_ref().is_some_and(|set| set.contains(*line)));
+        let kept =
+            kept.filter(|(line, _)| !head.deleted.as_ref().is_some_and(|set| set.contains(*line)));
         all.extend(kept.map(|(_, value)| value));
     }
     all.sort_unstable();
@@ -191,7 +194,9 @@ fn small_parts_are_merged_and_old_files_go() {
     let parts = world.store.snapshot(0).table(Table::Metrics).parts.len();
     assert!(parts <= 4, "{parts}");
     let files = std::fs::read_dir(directory.path()).expect("listable");
-    let files = files.filter(|file| file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|end| end == "parquet")));
+    let files = files.filter(|file| {
+        file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|end| end == "parquet"))
+    });
     assert_eq!(files.count(), parts);
 }
 

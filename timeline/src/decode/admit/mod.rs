@@ -33,6 +33,9 @@ use super::counts::Counts;
 use super::names::{Known, Name};
 use crate::schema::{SpanId, TraceId};
 
+/// The reason of a log record that is not an event.
+const NO_EVENT_NAME: &str = "no_event_name";
+
 /// What was not admitted of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
@@ -122,7 +125,7 @@ pub(super) fn span_fault(span: &Span) -> Option<&'static str> {
 pub(super) fn record_fault(record: &LogRecord) -> Option<&'static str> {
     let named =
         !record.event_name.is_empty() || Known::of(&record.attributes).text(Name::Event).is_some();
-    (!named).then_some("no_event_name")
+    (!named).then_some(NO_EVENT_NAME)
 }
 
 /// What has been found in one request so far.
@@ -150,6 +153,11 @@ impl Tally {
             let sent = count + self.admitted;
             let reasons = self.rejected.describe();
             message.push(format!("{count} of {sent} {records} rejected: {reasons}"));
+            if reasons.contains(NO_EVENT_NAME) {
+                message.push(String::from(
+                    "a log record needs an event name; other logs are not kept",
+                ));
+            }
         }
         if self.shortened.total() > 0 {
             message.push(format!("shortened to fit: {}", self.shortened.describe()));

@@ -33,9 +33,13 @@ pub(super) fn document<M: Message>(body: &[u8]) -> Result<M, JsonError> {
         budget_bytes: Cell::new(body.len().saturating_mul(GROWTH_MAX) + GROWTH_FREE_BYTES),
     };
     let mut json = serde_json::Deserializer::from_slice(body);
-    One::<M>::read(&mut json, &trail)
-        .and_then(|message| json.end().map(|()| message))
-        .map_err(|error| JsonError { path: trail.path(), message: error.to_string() })
+    One::<M>::read(&mut json, &trail).and_then(|message| json.end().map(|()| message)).map_err(
+        |error| {
+            let broken = error.is_syntax() || error.is_eof();
+            let what = if broken { "not valid JSON: " } else { "" };
+            JsonError { path: trail.path(), message: format!("{what}{error}") }
+        },
+    )
 }
 
 /// A message of the standard: a struct that is an object in JSON.

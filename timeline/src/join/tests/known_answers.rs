@@ -36,12 +36,28 @@ fn three_layers_of_four_attempts_multiply() {
         spans.extend([beacon_attempt(client, first as i32 + 1), server.clone()]);
         for second in 0..4 {
             let (parent, start_ms) = (base.id + 1, base.start_ms + second * 200);
-            let inner = Spec { id: next, parent, service: "a", start_ms, ms: 190, target: "http://b/y", ..base };
+            let inner = Spec {
+                id: next,
+                parent,
+                service: "a",
+                start_ms,
+                ms: 190,
+                target: "http://b/y",
+                ..base
+            };
             spans.extend(call(inner, "b"));
             next += 2;
             for third in 0..4 {
                 let (parent, start_ms) = (inner.id + 1, inner.start_ms + third * 45);
-                let leaf = Spec { id: next, parent, service: "b", start_ms, ms: 40, target: "http://c/z", ..inner };
+                let leaf = Spec {
+                    id: next,
+                    parent,
+                    service: "b",
+                    start_ms,
+                    ms: 40,
+                    target: "http://c/z",
+                    ..inner
+                };
                 spans.extend(call(leaf, "c"));
                 next += 2;
             }
@@ -62,11 +78,20 @@ fn three_layers_of_four_attempts_multiply() {
 fn a_dependency_called_on_the_last_attempt_is_not_amplified() {
     let mut spans = Vec::new();
     for (attempt, status) in [(1, 503), (2, 503), (3, 200)] {
-        let base = Spec { id: attempt * 10, start_ms: attempt as i64 * 100, ms: 50, status, ..SPAN };
+        let base =
+            Spec { id: attempt * 10, start_ms: attempt as i64 * 100, ms: 50, status, ..SPAN };
         let [client, server] = call(base, "shop");
         spans.extend([beacon_attempt(client, attempt as i32), server]);
         if status == 200 {
-            let query = Spec { id: 35, parent: 31, service: "shop", target: "INSERT orders", ms: 5, status: 0, ..base };
+            let query = Spec {
+                id: 35,
+                parent: 31,
+                service: "shop",
+                target: "INSERT orders",
+                ms: 5,
+                status: 0,
+                ..base
+            };
             spans.push(span(query));
         }
     }
@@ -87,13 +112,25 @@ fn half_of_a_hundred_shed_at_the_gateway() {
     let mut spans = Vec::new();
     for request in 0..100_u8 {
         let shed = request % 2 == 0;
-        let base = Spec { trace: request + 1, id: 10, status: if shed { 503 } else { 200 }, ..SPAN };
-        let attempts = if shed { vec![(base, 1), (Spec { id: 20, start_ms: 50, status: 200, ..base }, 2)] } else { vec![(base, 1)] };
+        let base =
+            Spec { trace: request + 1, id: 10, status: if shed { 503 } else { 200 }, ..SPAN };
+        let attempts = if shed {
+            vec![(base, 1), (Spec { id: 20, start_ms: 50, status: 200, ..base }, 2)]
+        } else {
+            vec![(base, 1)]
+        };
         for (base, attempt) in attempts {
             let [client, server] = call(base, "gateway");
             spans.extend([beacon_attempt(client, attempt), server]);
             if base.status == 200 {
-                let query = Spec { id: base.id + 5, parent: base.id + 1, service: "gateway", target: "db", status: 0, ..base };
+                let query = Spec {
+                    id: base.id + 5,
+                    parent: base.id + 1,
+                    service: "gateway",
+                    target: "db",
+                    status: 0,
+                    ..base
+                };
                 let mut query = span(query);
                 query.hints.callee = Some(Label::new("postgresql"));
                 spans.push(query);
@@ -117,7 +154,8 @@ fn redirects_and_challenges_are_resends() {
         resent.hints.resend_count = Some(1);
         let server = span(Spec { id: 5, kind: "server", service: "a", ms: 100, ..SPAN });
         let standing = join(&arrivals(vec![server, span(first), resent]), 1);
-        let sends = standing.spans.values().filter(|row| row.is_send && row.kind == "client").count();
+        let sends =
+            standing.spans.values().filter(|row| row.is_send && row.kind == "client").count();
         assert_eq!(sends, 1, "{status}");
     }
 }
@@ -128,7 +166,15 @@ fn attempts_under_one_server_span_are_counted_by_convention_or_inferred() {
         let mut spans = vec![span(Spec { id: 5, kind: "server", service: "a", ms: 500, ..SPAN })];
         for (attempt, status) in [(0, 500), (1, 500), (2, 200)] {
             let start_ms = 10 + i64::from(attempt) * 50;
-            let base = Spec { id: 10 + attempt as u64, parent: 5, service: "a", target: "http://b/1", start_ms, status, ..SPAN };
+            let base = Spec {
+                id: 10 + attempt as u64,
+                parent: 5,
+                service: "a",
+                target: "http://b/1",
+                start_ms,
+                status,
+                ..SPAN
+            };
             let mut client = span(base);
             client.hints.resend_count = (annotated && attempt > 0).then_some(attempt);
             client.hints.callee = Some(Label::new("b"));
@@ -169,12 +215,14 @@ fn leaving_reloading_and_coming_back() {
         event.hints.previous_page_id = PageId::new("p1");
         Arrival::Event(Box::new(event))
     };
-    let withdrawn = Arrival::Event(Box::new(event("behavior.abandon_withdrawn", "p1", 9, 1, 10, 900)));
+    let withdrawn =
+        Arrival::Event(Box::new(event("behavior.abandon_withdrawn", "p1", 9, 1, 10, 900)));
     let server = || {
         let spec = Spec { id: 11, parent: 10, kind: "server", service: "shop", ms: 5_000, ..SPAN };
         Arrival::Span(Box::new(span(spec)))
     };
-    let finished = Arrival::Span(Box::new(beacon_attempt(span(Spec { id: 10, ms: 5_000, ..SPAN }), 1)));
+    let finished =
+        Arrival::Span(Box::new(beacon_attempt(span(Spec { id: 10, ms: 5_000, ..SPAN }), 1)));
     let check = |arrivals: Vec<Arrival>, outcome: &str, trigger: Option<&str>| {
         let standing = join(&arrivals, 1);
         assert_eq!(standing.requests.len(), 1);

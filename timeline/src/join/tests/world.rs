@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::decode::Rows;
 use crate::join::{Change, Config, Delta, Join, RowId};
 use crate::schema::{
-    Attributes, Event, EventHints, EventRow, Label, PageId, RequestRow, SessionId, SessionRow, Span,
-    SpanHints, SpanId, SpanRow, TabId, Time, TraceId,
+    Attributes, Event, EventHints, EventRow, Label, PageId, RequestRow, SessionId, SessionRow,
+    Span, SpanHints, SpanId, SpanRow, TabId, Time, TraceId,
 };
 
 pub(super) const T0_NS: i64 = 1_700_000_000_000_000_000;
@@ -199,15 +199,21 @@ fn standing(changes: Vec<Change>) -> Standing {
             Change::Event(delta) => apply(&mut events, delta),
             Change::Metric(_) => {}
             Change::SettledSend(row) => standing.settled_sends.push(row.span_id.to_string()),
-            Change::SettledRequest(row) => standing.settled_requests.push(row.request_id.to_string()),
+            Change::SettledRequest(row) => {
+                standing.settled_requests.push(row.request_id.to_string())
+            }
         }
     }
-    standing.spans = spans.into_values().map(|row: SpanRow| (format!("{} {} {}", row.trace_id, row.span_id, row.kind), row)).collect();
+    standing.spans = spans
+        .into_values()
+        .map(|row: SpanRow| (format!("{} {} {}", row.trace_id, row.span_id, row.kind), row))
+        .collect();
     standing.requests =
         requests.into_values().map(|row: RequestRow| (row.request_id.to_string(), row)).collect();
     standing.sessions =
         sessions.into_values().map(|row: SessionRow| (row.session_id.to_string(), row)).collect();
-    standing.events = events.into_values().map(|row: EventRow| format!("{:?}", row.sequence)).collect();
+    standing.events =
+        events.into_values().map(|row: EventRow| format!("{:?}", row.sequence)).collect();
     standing.events.sort();
     standing.settled_sends.sort();
     standing.settled_requests.sort();

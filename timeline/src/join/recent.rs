@@ -1,0 +1,45 @@
+//! Second deliveries of rows that have no identity of their own.
+//!
+//! A span has its id and a beacon's event its sequence; any other event and every data point is
+//! known by a fingerprint of what it says. Exact but for the one in 2^64 of a shared fingerprint,
+//! within the window.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
+use crate::schema::Time;
+
+/// The fingerprints seen within the window, oldest first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Recent {
+    seen: HashSet<u64>,
+    order: VecDeque<(Time, u64)>,
+}
+
+impl Recent {
+    /// Takes a fingerprint; false where it was seen before.
+    pub(super) fn is_new(&mut self, print: u64, now: Time) -> bool {
+        let new = self.seen.insert(print);
+        if new {
+            self.order.push_back((now, print));
+        }
+        new
+    }
+
+    /// Lets go of what was seen before `time`.
+    pub(super) fn forget_before(&mut self, time: Time) {
+        while let Some((_, print)) = self.order.front().copied().filter(|(seen, _)| *seen < time) {
+            self.order.pop_front();
+            self.seen.remove(&print);
+        }
+    }
+}
+
+/// A hash that is equal for equal rows on any machine: the standard hasher with its fixed keys.
+pub(super) fn fingerprint(row: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    row.hash(&mut hasher);
+    hasher.finish()
+}
