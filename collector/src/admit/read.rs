@@ -172,7 +172,8 @@ fn too_large(bytes_max: usize) -> Refusal {
 }
 
 fn bad_coding(error: io::Error) -> Refusal {
-    Refusal::new(Reason::Undecodable, format!("the body does not inflate: {error}"))
+    let what = "the body is not the gzip or zstd it is said to be";
+    Refusal::new(Reason::Undecodable, format!("{what}: {error}"))
 }
 
 #[cfg(test)]
