@@ -1,11 +1,14 @@
 // The whole story against a running Ethogram: services, a user in Chromium, questions in SQL.
 //
-//   node run.mjs --collector-beacon HOST:PORT --otlp-http HOST:PORT --query HOST:PORT [--no-beacon]
+//   node run.mjs --collector-beacon HOST:PORT --otlp-http HOST:PORT --query HOST:PORT
+//                [--summary FILE] [--no-beacon]
 //
-// Exit code 0: the timeline told what happened. --no-beacon leaves the beacon out of the page, to
+// Exit code 0: the timeline told what happened. --summary keeps what the driver saw, so that
+// ask.mjs can put the same questions again later. --no-beacon leaves the beacon out of the page, to
 // show that the test fails without it.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { askStory } from "./ask.mjs";
@@ -16,6 +19,7 @@ const { values } = parseArgs({
     "collector-beacon": { type: "string" },
     "otlp-http": { type: "string" },
     query: { type: "string" },
+    summary: { type: "string" },
     "no-beacon": { type: "boolean", default: false },
   },
 });
@@ -62,7 +66,9 @@ try {
     COLLECTOR_BEACON: withBeacon ? address("collector-beacon") : "",
   });
   const summary = await playStory(shop, { withBeacon });
-  console.log(JSON.stringify(summary, null, 2));
+  const told = JSON.stringify(summary, null, 2);
+  console.log(told);
+  if (values.summary) await writeFile(values.summary, told);
   await endAll();
   const { coverage } = await askStory(query, summary);
   console.log("browser requests by coverage:", coverage.map((row) => `${row.coverage} ${row.n}`).join(", "));
