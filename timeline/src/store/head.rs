@@ -178,6 +178,10 @@ impl<R: Columns> Rows<R> {
         self.frozen_bytes + self.open.len() * ROW_BYTES
     }
 
+    pub(super) fn parts(&self) -> Vec<Arc<Part>> {
+        self.parts.iter().map(|part| Arc::clone(&part.part)).collect()
+    }
+
     pub(super) fn view(&mut self) -> TableView {
         let mut head: Vec<HeadBatch> = self.frozen.iter().map(FrozenBatch::view).collect();
         if !self.open.is_empty() {
@@ -192,7 +196,8 @@ impl<R: Columns> Rows<R> {
     }
 
     /// The head as it is now, for writing, and which files are worth merging.
-    pub(super) fn freeze(&mut self, config: &Config) -> FrozenTable {
+    /// The files in `expired` are left out and let go.
+    pub(super) fn freeze(&mut self, config: &Config, expired: &[Arc<Part>]) -> FrozenTable {
         self.freeze_open();
         let sets = |set: fn(&Sealed) -> &Arc<RowSet>| {
             let parts = self.parts.iter().filter(|part| !set(part).is_empty());
@@ -204,11 +209,11 @@ impl<R: Columns> Rows<R> {
             next: self.open_first,
             batches: self.frozen.clone(),
             entries: self.parts.iter().map(Sealed::entry).collect(),
-            merge: self.mergeable(config),
-            empty: self
+            merge: self.mergeable(config, expired),
+            outdated: self
                 .parts
                 .iter()
-                .filter(|part| part.is_empty())
+                .filter(|part| part.is_empty() || is_one_of(&part.part, expired))
                 .map(|part| Arc::clone(&part.part))
                 .collect(),
             deleted: sets(|part| &part.deleted),
@@ -217,9 +222,10 @@ impl<R: Columns> Rows<R> {
     }
 
     /// The longest run of small files at the end, where it is long enough to be worth the writing.
-    fn mergeable(&self, config: &Config) -> Vec<MergeInput> {
-        let small =
-            self.parts.iter().rev().take_while(|part| part.part.bytes < config.merge_bytes_max);
+    fn mergeable(&self, config: &Config, expired: &[Arc<Part>]) -> Vec<MergeInput> {
+        let small = self.parts.iter().rev().take_while(|part| {
+            part.part.bytes < config.merge_bytes_max && !is_one_of(&part.part, expired)
+        });
         let run: Vec<&Sealed> = small.collect();
         if run.len() < config.merge_parts_min.max(2) {
             return Vec::new();
@@ -260,6 +266,10 @@ impl<R: Columns> Rows<R> {
             self.delete_sealed(id);
         }
     }
+}
+
+fn is_one_of(part: &Arc<Part>, parts: &[Arc<Part>]) -> bool {
+    parts.iter().any(|other| Arc::ptr_eq(part, other))
 }
 
 impl Sealed {

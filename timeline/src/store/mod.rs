@@ -19,6 +19,7 @@
 mod head;
 mod manifest;
 mod part;
+mod retention;
 mod rowset;
 mod seal;
 mod snapshot;
@@ -60,11 +61,24 @@ pub struct Config {
     pub merge_bytes_max: u64,
     /// How many such neighbours are left alone. Merging more rarely writes less and opens more.
     pub merge_parts_min: usize,
+    /// Sealed rows are kept this long after they were received, in days: a month is what the field
+    /// compares releases over.
+    pub retain_days: u32,
+    /// Sealed rows of all tables may take this much, in bytes; the oldest go first. A full disk must
+    /// not be the fate of a default install.
+    pub retain_bytes: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { seal_bytes: 64 << 20, seal_s: 60, merge_bytes_max: 32 << 20, merge_parts_min: 8 }
+        Self {
+            seal_bytes: 64 << 20,
+            seal_s: 60,
+            merge_bytes_max: 32 << 20,
+            merge_parts_min: 8,
+            retain_days: 30,
+            retain_bytes: 20 << 30,
+        }
     }
 }
 
@@ -211,12 +225,13 @@ impl Store {
     /// result to [`Store::finish_seal`]; rows go on coming meanwhile.
     pub fn begin_seal(&mut self, join: &Join, rollup: &Rollup, position: Position) -> Sealing {
         let version = self.manifest.version + 1;
+        let expired = retention::expired(&self.config, self.parts(), join.now());
         let tables = vec![
-            self.spans.freeze(&self.config),
-            self.events.freeze(&self.config),
-            self.metrics.freeze(&self.config),
-            self.requests.freeze(&self.config),
-            self.sessions.freeze(&self.config),
+            self.spans.freeze(&self.config, &expired),
+            self.events.freeze(&self.config, &expired),
+            self.metrics.freeze(&self.config, &expired),
+            self.requests.freeze(&self.config, &expired),
+            self.sessions.freeze(&self.config, &expired),
         ];
         Sealing {
             directory: self.directory.clone(),
@@ -256,6 +271,16 @@ impl Store {
             manifest::remove(&self.directory.join(&old.file));
         }
         self.manifest = manifest;
+    }
+
+    fn parts(&self) -> Vec<Arc<Part>> {
+        let of = |parts: Vec<Arc<Part>>| parts.into_iter();
+        of(self.spans.parts())
+            .chain(of(self.events.parts()))
+            .chain(of(self.metrics.parts()))
+            .chain(of(self.requests.parts()))
+            .chain(of(self.sessions.parts()))
+            .collect()
     }
 
     /// How many parts and how many rows in them each table has.

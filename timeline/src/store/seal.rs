@@ -39,7 +39,8 @@ pub(super) struct FrozenTable {
     pub(super) batches: Vec<FrozenBatch>,
     pub(super) entries: Vec<(Arc<Part>, PartEntry)>,
     pub(super) merge: Vec<MergeInput>,
-    pub(super) empty: Vec<Arc<Part>>,
+    /// Files with no row left, and those past their retention.
+    pub(super) outdated: Vec<Arc<Part>>,
     pub(super) deleted: Vec<(String, RowSet)>,
     pub(super) gone: Vec<(String, RowSet)>,
 }
@@ -74,7 +75,7 @@ impl Sealing {
         for table in &tables {
             let merged = self.merge(table)?;
             let gone = table.merge.iter().map(|input| &input.part).filter(|_| merged.is_some());
-            let outdated: Replaced = gone.chain(&table.empty).map(Arc::clone).collect();
+            let outdated: Replaced = gone.chain(&table.outdated).map(Arc::clone).collect();
             let written = self.write_head(table)?;
             let kept = table
                 .entries
