@@ -22,13 +22,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ethogram_timeline::clock::Clock;
 use ethogram_timeline::log::link::LinkClient;
-use ethogram_timeline::log::{Damage, LogReader, Position, ReadError};
+use ethogram_timeline::log::{LogReader, Position, ReadError, Record};
 use ethogram_timeline::record::Envelope;
-use ethogram_timeline::rollup::{Rollup, RollupView};
-use ethogram_timeline::store::{Sealed, Snapshot, Store, StoreError};
+use ethogram_timeline::rollup::Rollup;
+use ethogram_timeline::store::{Sealed, Store, StoreError};
 use ethogram_timeline::{decode, join, store};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::published::{FollowerStatus, Published, Shared};
+use crate::suspects::Suspects;
 
 /// What the collector knows this follower by.
 const FOLLOWER: &str = "query";
@@ -66,59 +69,13 @@ pub enum FollowError {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What earlier processes died of cannot be read.
+    #[error("cannot read which records are suspect: {0}")]
+    Suspects(std::io::Error),
     /// The system gave no thread.
     #[error("cannot start the follower: {0}")]
     Thread(std::io::Error),
 }
-
-/// How far the follower is, and what it holds.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct FollowerStatus {
-    /// Just after the last record that is in the snapshot.
-    pub position: Option<Position>,
-    /// The newest committed position known.
-    pub committed: Option<Position>,
-    /// What the last seal covers.
-    pub sealed: Option<Position>,
-    /// Records read since this process began.
-    pub records: u64,
-    /// Bytes of records read since this process began.
-    pub bytes: u64,
-    /// Records that could not be decoded; each was passed over and counted.
-    pub undecodable_records: u64,
-    /// Ranges of the log that were committed and cannot be read, oldest first.
-    pub damages: Vec<Damage>,
-    /// How often it had to go on behind a range that the collector had removed.
-    pub removed_ranges: u64,
-    /// Seals completed since this process began.
-    pub seals: u64,
-    /// Open traces, and spans and sessions held for joining.
-    pub open_traces: usize,
-    /// Spans held for joining.
-    pub open_spans: usize,
-    /// Sessions held for joining.
-    pub open_sessions: usize,
-    /// About how many bytes of rows the head holds.
-    pub head_bytes: usize,
-    /// Parts and rows at rest, by table.
-    pub sealed_tables: Vec<(&'static str, usize, u64)>,
-    /// Why it does not go on just now, if so.
-    pub error: Option<String>,
-}
-
-/// Everything of one moment.
-#[derive(Clone, Debug)]
-pub struct Published {
-    /// The rows of every table.
-    pub snapshot: Arc<Snapshot>,
-    /// The counts.
-    pub rollup: Arc<RollupView>,
-    /// How far the follower was.
-    pub follower: FollowerStatus,
-}
-
-/// Where the newest [`Published`] is found.
-pub type Shared = Arc<ArcSwap<Published>>;
 
 /// The running follower.
 pub struct Handle {
@@ -150,6 +107,7 @@ pub fn start(
     clock: Arc<dyn Clock>,
 ) -> Result<(Shared, Handle), FollowError> {
     let (store, resume) = Store::open(&data_dir.join("store"), config.store.clone())?;
+    let suspects = Suspects::open(&data_dir.join("store")).map_err(FollowError::Suspects)?;
     let (mut join, rollup, position) = match resume {
         Some(resume) => (resume.join, resume.rollup, resume.position),
         None => (join::Join::new(config.join.clone()), Rollup::default(), None),
@@ -161,6 +119,7 @@ pub fn start(
         clock,
         status: FollowerStatus { position, ..FollowerStatus::default() },
         reader: None,
+        suspects,
         sealing: None,
         sealed_ns: join.now().0,
         unpublished: false,
@@ -189,6 +148,7 @@ struct Follower {
     store: Store,
     status: FollowerStatus,
     reader: Option<LogReader>,
+    suspects: Suspects,
     sealing: Option<(Position, Receiver<Result<Sealed, StoreError>>)>,
     /// Log time of the last seal begun.
     sealed_ns: i64,
@@ -244,11 +204,32 @@ impl Follower {
         for record in result? {
             self.status.records += 1;
             self.status.bytes += record.payload.len() as u64;
-            self.take(&record.payload);
+            let one_at_a_time = self.suspects.lie_ahead_of(self.status.position);
+            if self.suspects.is_poison(record.position) {
+                tracing::error!(position = %record.position, "set a record aside that killed this role");
+                self.lose(
+                    "poison",
+                    record.position,
+                    "it ended the process that took it three times",
+                );
+            } else {
+                self.suspects.take(record.position);
+                self.take(&record);
+            }
             self.status.position = Some(record.position);
             self.unpublished = true;
+            if one_at_a_time {
+                self.publish();
+            }
         }
         Ok(())
+    }
+
+    /// Lists what lies between the last record and `to` in `losses`.
+    fn lose(&mut self, kind: &str, to: Position, detail: &str) {
+        let from = self.status.position.map(|position| position.to_string()).unwrap_or_default();
+        self.join.lose(kind, from, to.to_string(), String::from(detail));
+        self.unpublished = true;
     }
 
     /// What cannot be read is passed over and remembered; what cannot go on says why.
@@ -257,14 +238,16 @@ impl Follower {
             Ok(()) => None,
             Err(ReadError::Corrupt(damage)) => {
                 tracing::error!(%damage, "the log was set aside and passed over");
+                self.status.position = Some(damage.from);
+                self.lose("damaged", damage.to, &damage.to_string());
                 self.status.position = Some(damage.to);
-                self.status.damages.push(*damage);
-                self.unpublished = true;
                 None
             }
             Err(error @ ReadError::Removed { .. }) => {
                 tracing::error!(%error, "going on with the oldest record that is kept");
-                self.status.removed_ranges += 1;
+                if let Some(position) = self.status.position {
+                    self.lose("removed", position, &error.to_string());
+                }
                 (self.reader, self.status.position) = (None, None);
                 None
             }
@@ -282,15 +265,16 @@ impl Follower {
         self.status.error = error;
     }
 
-    fn take(&mut self, payload: &[u8]) {
-        let envelope = Envelope::decode(payload).map_err(|error| error.to_string());
+    fn take(&mut self, record: &Record) {
+        let envelope = Envelope::decode(&record.payload).map_err(|error| error.to_string());
         let rows = envelope
             .and_then(|envelope| decode::rows(&envelope).map_err(|error| error.to_string()));
         match rows {
             Ok(rows) => self.join.push(rows),
             Err(error) => {
                 self.status.undecodable_records += 1;
-                tracing::error!(%error, position = ?self.status.position, "passed over a record that cannot be decoded");
+                tracing::error!(%error, position = %record.position, "passed over a record");
+                self.lose("undecodable", record.position, &error);
             }
         }
     }
@@ -325,6 +309,7 @@ impl Follower {
             rollup: Arc::new(self.rollup.view(log_ns)),
             follower: self.status.clone(),
         });
+        self.suspects.survived();
         self.unpublished = false;
         self.published_ns = self.clock.now_ns();
         match &self.shared {
@@ -371,6 +356,7 @@ impl Follower {
             Ok(Ok(sealed)) => {
                 self.store.finish_seal(sealed);
                 self.status.seals += 1;
+                self.suspects.forget_before(position);
                 self.unpublished = true;
                 link.acknowledge(position);
             }

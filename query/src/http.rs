@@ -23,7 +23,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::follow::{Handle, Published, Shared};
+use crate::follow::Handle;
+use crate::published::{Published, Shared};
 use crate::{metrics, page, sql, status, timeline};
 
 /// Scripts and styles are files of ours: text that was recorded can never run on the page.

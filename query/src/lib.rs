@@ -1,6 +1,6 @@
 //! What can be asked: SQL over the timelines, one session's timeline, metrics, and the page.
 //!
-//! Flow: [`follow`] reads the log and publishes one [`follow::Published`] after the other; a
+//! Flow: [`follow`] reads the log and publishes one [`published::Published`] after the other; a
 //! question takes the newest, and everything it reads is of that moment. `sql` and `timeline` are
 //! the questions over HTTP, [`engine`] runs them within a budget, `guard` says what a statement
 //! may be, `session` builds the tables, views and functions it sees, `tables` scans sealed parts
@@ -29,9 +29,11 @@ mod metrics;
 mod page;
 mod parts;
 mod predicate;
+pub mod published;
 mod session;
 mod sql;
 mod status;
+mod suspects;
 mod tables;
 mod timeline;
 

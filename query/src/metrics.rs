@@ -19,8 +19,8 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use parking_lot::Mutex;
 
-use crate::follow::{FollowerStatus, Published};
 use crate::http::Surface;
+use crate::published::{FollowerStatus, Published};
 use crate::status;
 use exposition::{Exposition, Kind, Syntax};
 

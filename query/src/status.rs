@@ -10,9 +10,9 @@ use ethogram_timeline::log::Position;
 use ethogram_timeline::store::{Snapshot, Table};
 use serde_json::{Map, Value, json};
 
-use crate::follow::FollowerStatus;
 use crate::format::rfc3339;
 use crate::http::Surface;
+use crate::published::FollowerStatus;
 
 /// Answers with everything known.
 pub(crate) async fn get(State(surface): State<Arc<Surface>>) -> Json<Value> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{EventRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use crate::schema::{EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
 
 /// The place of a row in its table's order of arrival. A changed row gets a new one.
 #[derive(
@@ -40,6 +40,8 @@ pub enum Change {
     Request(Delta<RequestRow>),
     /// A row of `sessions`.
     Session(Delta<SessionRow>),
+    /// A row of `losses`.
+    Loss(Delta<LossRow>),
     /// A send that counters may count now, once.
     SettledSend(Arc<SpanRow>),
     /// A request that counters may count now, once.
@@ -59,6 +61,8 @@ pub struct RowIds {
     pub requests: u64,
     /// Next row of `sessions`.
     pub sessions: u64,
+    /// Next row of `losses`.
+    pub losses: u64,
 }
 
 /// Takes the next place from `counter`.

@@ -42,7 +42,9 @@ pub use change::{Change, Delta, Placed, RowId, RowIds};
 pub use config::Config;
 
 use crate::decode::Rows;
-use crate::schema::{Event, Label, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId};
+use crate::schema::{
+    Event, Label, LossRow, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId,
+};
 use change::place;
 use config::seconds_ns;
 use recent::{Recent, fingerprint};
@@ -81,6 +83,7 @@ pub struct Join {
 struct Ready {
     events: Vec<Event>,
     metrics: Vec<MetricRow>,
+    losses: Vec<LossRow>,
 }
 
 impl Join {
@@ -136,6 +139,14 @@ impl Join {
                 self.count("duplicate_metric", 1);
             }
         }
+    }
+
+    /// Takes note of what the log promised and does not hold, or what was set aside.
+    pub fn lose(&mut self, kind: &str, log_from: String, log_to: String, detail: String) {
+        self.count(kind, 1);
+        let (time, kind) = (self.now, Label::new(kind));
+        let row = LossRow { time, time_received: time, kind, log_from, log_to, detail };
+        self.ready.losses.push(row);
     }
 
     /// Says everything that has changed since the last call.
@@ -271,7 +282,7 @@ impl Join {
     }
 
     fn say_ready(&mut self) -> Vec<Change> {
-        let Ready { events, metrics } = std::mem::take(&mut self.ready);
+        let Ready { events, metrics, losses } = std::mem::take(&mut self.ready);
         let events = events.into_iter().map(|event| {
             let new = Some(place(&mut self.ids.events, event.row));
             Change::Event(Delta { old: None, new })
@@ -280,6 +291,10 @@ impl Join {
         changes.extend(metrics.into_iter().map(|metric| {
             let new = Some(place(&mut self.ids.metrics, metric));
             Change::Metric(Delta { old: None, new })
+        }));
+        changes.extend(losses.into_iter().map(|loss| {
+            let new = Some(place(&mut self.ids.losses, loss));
+            Change::Loss(Delta { old: None, new })
         }));
         changes
     }

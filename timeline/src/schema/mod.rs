@@ -15,6 +15,7 @@
 mod column;
 mod events;
 mod ids;
+mod losses;
 mod metrics;
 mod requests;
 mod sessions;
@@ -24,6 +25,7 @@ mod values;
 pub use column::{Column, Columns};
 pub use events::{Event, EventHints, EventRow};
 pub use ids::{PageId, SessionId, SpanId, TabId, TraceId};
+pub use losses::LossRow;
 pub use metrics::MetricRow;
 pub use requests::{AttemptItem, RequestRow};
 pub use sessions::SessionRow;

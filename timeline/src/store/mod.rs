@@ -43,7 +43,7 @@ pub use table::Table;
 use crate::join::{Change, Join};
 use crate::log::Position;
 use crate::rollup::Rollup;
-use crate::schema::{EventRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use crate::schema::{EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
 use head::Rows;
 use manifest::{Checkpoint, Manifest};
 
@@ -135,6 +135,7 @@ pub struct Store {
     metrics: Rows<MetricRow>,
     requests: Rows<RequestRow>,
     sessions: Rows<SessionRow>,
+    losses: Rows<LossRow>,
     version: u64,
 }
 
@@ -157,6 +158,7 @@ impl Store {
             metrics: Rows::open(Table::Metrics, directory, &manifest, checkpoint.as_ref())?,
             requests: Rows::open(Table::Requests, directory, &manifest, checkpoint.as_ref())?,
             sessions: Rows::open(Table::Sessions, directory, &manifest, checkpoint.as_ref())?,
+            losses: Rows::open(Table::Losses, directory, &manifest, checkpoint.as_ref())?,
             manifest,
             version: 0,
         };
@@ -178,6 +180,7 @@ impl Store {
                 Change::Metric(delta) => self.metrics.apply(delta),
                 Change::Request(delta) => self.requests.apply(delta),
                 Change::Session(delta) => self.sessions.apply(delta),
+                Change::Loss(delta) => self.losses.apply(delta),
                 Change::SettledSend(_) | Change::SettledRequest(_) => {}
             }
         }
@@ -193,6 +196,7 @@ impl Store {
             self.metrics.view(),
             self.requests.view(),
             self.sessions.view(),
+            self.losses.view(),
         ];
         Snapshot::new(self.version, complete_until_ns, tables)
     }
@@ -204,6 +208,7 @@ impl Store {
             + self.metrics.head_bytes()
             + self.requests.head_bytes()
             + self.sessions.head_bytes()
+            + self.losses.head_bytes()
     }
 
     /// Log time of the last seal, in nanoseconds; zero before the first.
@@ -232,6 +237,7 @@ impl Store {
             self.metrics.freeze(&self.config, &expired),
             self.requests.freeze(&self.config, &expired),
             self.sessions.freeze(&self.config, &expired),
+            self.losses.freeze(&self.config, &expired),
         ];
         Sealing {
             directory: self.directory.clone(),
@@ -267,6 +273,8 @@ impl Store {
         self.requests.install(new, &replaced, until);
         let (new, until) = of(Table::Sessions);
         self.sessions.install(new, &replaced, until);
+        let (new, until) = of(Table::Losses);
+        self.losses.install(new, &replaced, until);
         if let Some(old) = self.manifest.checkpoint.as_ref() {
             manifest::remove(&self.directory.join(&old.file));
         }
@@ -280,6 +288,7 @@ impl Store {
             .chain(of(self.metrics.parts()))
             .chain(of(self.requests.parts()))
             .chain(of(self.sessions.parts()))
+            .chain(of(self.losses.parts()))
             .collect()
     }
 

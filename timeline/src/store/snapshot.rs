@@ -13,16 +13,16 @@ pub struct Snapshot {
     pub version: u64,
     /// Log time up to which every acknowledged record is in it, in nanoseconds since the epoch.
     pub complete_until_ns: i64,
-    tables: [TableView; 5],
+    tables: [TableView; 6],
 }
 
 impl Snapshot {
-    pub(super) fn new(version: u64, complete_until_ns: i64, tables: [TableView; 5]) -> Self {
+    pub(super) fn new(version: u64, complete_until_ns: i64, tables: [TableView; 6]) -> Self {
         Self { version, complete_until_ns, tables }
     }
 
     /// A snapshot of these tables, in the order of [`Table::ALL`]; for tests of readers.
-    pub fn of(version: u64, complete_until_ns: i64, tables: [TableView; 5]) -> Self {
+    pub fn of(version: u64, complete_until_ns: i64, tables: [TableView; 6]) -> Self {
         Self::new(version, complete_until_ns, tables)
     }
 

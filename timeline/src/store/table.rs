@@ -3,7 +3,7 @@
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{Columns, EventRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use crate::schema::{Columns, EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
 
 /// A table of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,12 +19,14 @@ pub enum Table {
     Requests,
     /// One row for each session.
     Sessions,
+    /// One row for each range of the log that was lost or set aside.
+    Losses,
 }
 
 impl Table {
     /// Every table, in the order a snapshot holds them.
-    pub const ALL: [Self; 5] =
-        [Self::Spans, Self::Events, Self::Metrics, Self::Requests, Self::Sessions];
+    pub const ALL: [Self; 6] =
+        [Self::Spans, Self::Events, Self::Metrics, Self::Requests, Self::Sessions, Self::Losses];
 
     /// Its name in SQL and in file names.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Table {
             Self::Metrics => "metrics",
             Self::Requests => "requests",
             Self::Sessions => "sessions",
+            Self::Losses => "losses",
         }
     }
 
@@ -45,6 +48,7 @@ impl Table {
             Self::Metrics => MetricRow::schema(),
             Self::Requests => RequestRow::schema(),
             Self::Sessions => SessionRow::schema(),
+            Self::Losses => LossRow::schema(),
         }
     }
 

@@ -1,0 +1,57 @@
+//! Everything of one moment, behind one pointer.
+//!
+//! The follower publishes it, everyone else reads it. A reader that has loaded the pointer sees one
+//! moment for as long as it holds it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ethogram_timeline::log::Position;
+use ethogram_timeline::rollup::RollupView;
+use ethogram_timeline::store::Snapshot;
+use serde::Serialize;
+
+/// How far the follower is, and what it holds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FollowerStatus {
+    /// Just after the last record that is in the snapshot.
+    pub position: Option<Position>,
+    /// The newest committed position known.
+    pub committed: Option<Position>,
+    /// What the last seal covers.
+    pub sealed: Option<Position>,
+    /// Records read since this process began.
+    pub records: u64,
+    /// Bytes of records read since this process began.
+    pub bytes: u64,
+    /// Records that could not be decoded; each was passed over and counted.
+    pub undecodable_records: u64,
+    /// Seals completed since this process began.
+    pub seals: u64,
+    /// Open traces, and spans and sessions held for joining.
+    pub open_traces: usize,
+    /// Spans held for joining.
+    pub open_spans: usize,
+    /// Sessions held for joining.
+    pub open_sessions: usize,
+    /// About how many bytes of rows the head holds.
+    pub head_bytes: usize,
+    /// Parts and rows at rest, by table.
+    pub sealed_tables: Vec<(&'static str, usize, u64)>,
+    /// Why it does not go on just now, if so.
+    pub error: Option<String>,
+}
+
+/// Everything of one moment.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The rows of every table.
+    pub snapshot: Arc<Snapshot>,
+    /// The counts.
+    pub rollup: Arc<RollupView>,
+    /// How far the follower was.
+    pub follower: FollowerStatus,
+}
+
+/// Where the newest [`Published`] is found.
+pub type Shared = Arc<ArcSwap<Published>>;
