@@ -160,7 +160,7 @@ async fn answers_questions() {
         ("SELECT date_trunc('minute', time) FROM spans WHERE depth = 3", "2023-11-14T22:13:00Z"),
         (
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-            "amplification; events; metrics; requests; sessions; spans; timeline",
+            "amplification; events; losses; metrics; requests; sessions; spans; timeline",
         ),
     ] {
         assert_eq!(answer(&fixture, sql).await.as_deref(), Ok(expected), "{sql}");
