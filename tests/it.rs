@@ -8,6 +8,8 @@ mod bad_input;
 mod crash;
 #[path = "it/demo.rs"]
 mod demo;
+#[path = "it/erase.rs"]
+mod erase;
 #[path = "it/examples.rs"]
 mod examples;
 #[path = "it/formats.rs"]

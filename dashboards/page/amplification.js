@@ -25,7 +25,7 @@ export function amplificationSql(since) {
   WHERE ${withinRange('minute', since)}
   GROUP BY layer, caller, service, route
 ) AS hops
-ORDER BY amplification * sends DESC, service, route
+ORDER BY amplification * sends DESC NULLS LAST, service, route
 LIMIT 60`;
 }
 

@@ -21,10 +21,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ethogram_timeline::clock::Clock;
+use ethogram_timeline::join::Change;
 use ethogram_timeline::log::link::LinkClient;
 use ethogram_timeline::log::{LogReader, Position, ReadError, Record};
 use ethogram_timeline::record::Envelope;
 use ethogram_timeline::rollup::Rollup;
+use ethogram_timeline::schema::Erasure;
 use ethogram_timeline::store::{Sealed, Store, StoreError};
 use ethogram_timeline::{decode, join, store};
 use serde::{Deserialize, Serialize};
@@ -122,6 +124,7 @@ pub fn start(
         suspects,
         sealing: None,
         sealed_ns: join.now().0,
+        seal_now: false,
         unpublished: false,
         published_ns: 0,
         shared: None,
@@ -152,6 +155,8 @@ struct Follower {
     sealing: Option<(Position, Receiver<Result<Sealed, StoreError>>)>,
     /// Log time of the last seal begun.
     sealed_ns: i64,
+    /// Whether a seal is wanted whatever the time and the size.
+    seal_now: bool,
     unpublished: bool,
     published_ns: i64,
     shared: Option<Shared>,
@@ -293,7 +298,9 @@ impl Follower {
         let changes = self.join.emit();
         self.rollup.apply(&changes);
         self.rollup.set_dropped(self.join.counters());
+        let erasures: Vec<Erasure> = changes.iter().filter_map(erasure).collect();
         self.store.apply(changes);
+        self.erase(erasures);
         let (open_traces, open_spans, open_sessions) = self.join.open();
         self.status.open_traces = open_traces;
         self.status.open_spans = open_spans;
@@ -321,6 +328,17 @@ impl Follower {
         }
     }
 
+    /// Erased rows leave the files with the next seal, which is brought forward.
+    fn erase(&mut self, erasures: Vec<Erasure>) {
+        for erasure in erasures {
+            self.seal_now = true;
+            match self.store.erase(&erasure) {
+                Ok(sessions) => self.join.bind(&erasure.app, sessions),
+                Err(error) => tracing::error!(%error, "cannot erase everything that is sealed"),
+            }
+        }
+    }
+
     fn begin_seal_when_due(&mut self) {
         let Some(position) = self.status.position else { return };
         if self.sealing.is_some() || self.store.sealed_position() == Some(&position) {
@@ -331,13 +349,13 @@ impl Follower {
         }
         let config = self.store.config();
         let old = self.join.now().0 - self.sealed_ns >= i64::from(config.seal_s) * 1_000_000_000;
-        if !old && self.store.head_bytes() < config.seal_bytes {
+        if !old && !self.seal_now && self.store.head_bytes() < config.seal_bytes {
             return;
         }
         // The frozen head and the state must be of one position: nothing read may be unsaid.
         self.publish();
         let sealing = self.store.begin_seal(&self.join, &self.rollup, position);
-        self.sealed_ns = self.join.now().0;
+        (self.sealed_ns, self.seal_now) = (self.join.now().0, false);
         let (send, receive) = sync_channel(1);
         let writer = std::thread::Builder::new().name(String::from("seal"));
         let spawned = writer.spawn(move || {
@@ -366,5 +384,12 @@ impl Follower {
             Err(TryRecvError::Empty) => self.sealing = Some((position, result)),
             Err(TryRecvError::Disconnected) => tracing::error!("a seal ended without a result"),
         }
+    }
+}
+
+fn erasure(change: &Change) -> Option<Erasure> {
+    match change {
+        Change::Erase(erasure) => Some(erasure.clone()),
+        _ => None,
     }
 }

@@ -29,6 +29,8 @@ pub enum Source {
     Otlp,
     /// The collector itself, once a second.
     Tick,
+    /// An operator, who asked for somebody's rows to be erased.
+    Erasure,
 }
 
 /// One record: who sent it, when and from where, and the OTLP bytes.
@@ -62,6 +64,10 @@ pub struct Envelope {
     pub metrics: Vec<u8>,
     /// The collector's own counters, in ticks only.
     pub counters: Vec<(String, u64)>,
+    /// The session to erase, in erasures only; empty for none.
+    pub erase_session: String,
+    /// The user to erase, in erasures only; empty for none.
+    pub erase_user: String,
 }
 
 /// A record that cannot be read. The writer's fault or the disk's; never worth a retry.
@@ -97,6 +103,8 @@ impl Envelope {
             logs: Vec::new(),
             metrics: Vec::new(),
             counters: Vec::new(),
+            erase_session: String::new(),
+            erase_user: String::new(),
         }
     }
 
@@ -131,6 +139,8 @@ impl Envelope {
                 .iter()
                 .map(|(name, value)| Counter { name: name.clone(), value: *value })
                 .collect(),
+            erase_session: self.erase_session.clone(),
+            erase_user: self.erase_user.clone(),
         }
         .encode_to_vec()
     }
@@ -166,6 +176,8 @@ impl Envelope {
                 .into_iter()
                 .map(|counter| (counter.name, counter.value))
                 .collect(),
+            erase_session: wire.erase_session,
+            erase_user: wire.erase_user,
         })
     }
 }
@@ -175,6 +187,7 @@ fn source_number(source: Source) -> i32 {
         Source::Beacon => 1,
         Source::Otlp => 2,
         Source::Tick => 3,
+        Source::Erasure => 4,
     }
 }
 
@@ -183,6 +196,7 @@ fn source_of(number: i32) -> Result<Source, RecordError> {
         1 => Ok(Source::Beacon),
         2 => Ok(Source::Otlp),
         3 => Ok(Source::Tick),
+        4 => Ok(Source::Erasure),
         other => Err(RecordError::UnknownSource(other)),
     }
 }
@@ -217,6 +231,10 @@ struct Wire {
     body: Vec<u8>,
     #[prost(message, repeated, tag = "13")]
     counters: Vec<Counter>,
+    #[prost(string, tag = "14")]
+    erase_session: String,
+    #[prost(string, tag = "15")]
+    erase_user: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,8 +1,9 @@
 //! What the role says about itself: health, status, metrics. On loopback, for operators.
 //!
-//! It is read-only, and nothing here waits for the disk: an operator must get an answer when
-//! the disk does not.
+//! What is read here never waits for the disk: an operator must get an answer when the disk does
+//! not. Only an erasure does, since it is answered when it is durable.
 
+mod erase;
 mod metrics;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use ethogram_timeline::log::Recovery;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -131,6 +132,8 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/metrics", get(metrics_page))
+        .route("/api/v1/sessions/{id}", delete(erase::session))
+        .route("/api/v1/users/{id}", delete(erase::user))
         .fallback(unknown_path)
         .layer(from_fn(read_only))
         .with_state(admin)
@@ -155,12 +158,13 @@ async fn metrics_page(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Re
 }
 
 async fn unknown_path() -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "there is nothing here; try /healthz, /readyz, /status or /metrics")
+    text(StatusCode::NOT_FOUND, "there is nothing here; try /healthz, /readyz, /status, /metrics")
 }
 
-/// Nothing can be changed here, and whoever tries should read why.
+/// Nothing but an erasure can be asked for here, and whoever tries should read why.
 async fn read_only(request: Request, next: Next) -> Response<Body> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+    let erases = *request.method() == Method::DELETE && request.uri().path().starts_with("/api/");
+    if erases || matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here");

@@ -35,6 +35,9 @@ async fn status_by_request() {
         ("GET", "/", 404),
         ("POST", "/healthz", 405),
         ("DELETE", "/nothing", 405),
+        ("DELETE", "/api/v1/nothing", 404),
+        ("DELETE", "/api/v1/sessions/a?app=shop", 200),
+        ("DELETE", "/api/v1/users/b", 200),
     ] {
         let answer = ask(&page, method, path, "*/*").await;
         assert_eq!(answer.status.as_u16(), status, "{method} {path}");

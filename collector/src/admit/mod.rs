@@ -101,7 +101,7 @@ impl Collector {
     }
 
     /// Appends a record and waits until it is on disk.
-    async fn commit(&self, record: Vec<u8>) -> Result<(), Refusal> {
+    pub(crate) async fn commit(&self, record: Vec<u8>) -> Result<(), Refusal> {
         let (done, answer) = oneshot::channel();
         // Where the sender has gone meanwhile, nobody waits for the answer, and that is fine.
         self.log.append(record, move |result| {

@@ -35,8 +35,8 @@ use thiserror::Error;
 
 use self::counts::Counts;
 use self::sender::Labels;
-use crate::record::Envelope;
-use crate::schema::{Event, MetricRow, Span};
+use crate::record::{Envelope, Source};
+use crate::schema::{Erasure, Event, Label, MetricRow, SessionId, Span, Subject};
 
 /// What one record of the log holds, as rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,6 +51,8 @@ pub struct Rows {
     pub dropped: Vec<(&'static str, u64)>,
     /// The collector's own counters, of a tick.
     pub counters: Vec<(String, u64)>,
+    /// Whose rows somebody asked to be erased.
+    pub erasure: Option<Erasure>,
     /// When the collector received the record, nanoseconds since the Unix epoch.
     pub received_ns: i64,
 }
@@ -92,6 +94,17 @@ pub fn rows(envelope: &Envelope) -> Result<Rows, DecodeError> {
         metrics: metrics::rows(&metrics, envelope, &labels, &mut dropped),
         dropped: dropped.into_pairs(),
         counters: envelope.counters.clone(),
+        erasure: erasure(envelope),
         received_ns: envelope.received_ns,
     })
+}
+
+fn erasure(envelope: &Envelope) -> Option<Erasure> {
+    if envelope.source != Source::Erasure {
+        return None;
+    }
+    let session = SessionId::new(&envelope.erase_session).map(Subject::Session);
+    let user = Some(&envelope.erase_user).filter(|user| !user.is_empty());
+    let subject = session.or_else(|| Some(Subject::User(user?.clone())))?;
+    Some(Erasure { app: Label::new(&envelope.app), subject })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use crate::schema::{Erasure, EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
 
 /// The place of a row in its table's order of arrival. A changed row gets a new one.
 #[derive(
@@ -40,6 +40,8 @@ pub enum Change {
     Request(Delta<RequestRow>),
     /// A row of `sessions`.
     Session(Delta<SessionRow>),
+    /// Rows that the join has let go of are to be erased too.
+    Erase(Erasure),
     /// A row of `losses`.
     Loss(Delta<LossRow>),
     /// A send that counters may count now, once.

@@ -24,6 +24,9 @@ pub struct Config {
     pub session_age_s: u32,
     /// Sessions kept open. Beyond it the longest-silent are closed early, counted.
     pub sessions_max: usize,
+    /// An erasure binds later arrivals for this long, in days: one more than rows are kept by
+    /// default, so that nothing of the erased can come back from what a sender still held.
+    pub erasure_days: u32,
 }
 
 impl Default for Config {
@@ -36,6 +39,7 @@ impl Default for Config {
             session_idle_s: 30 * 60,
             session_age_s: 4 * 60 * 60,
             sessions_max: 200_000,
+            erasure_days: 31,
         }
     }
 }

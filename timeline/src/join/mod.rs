@@ -21,6 +21,7 @@ mod calls;
 mod change;
 mod config;
 mod derive;
+mod erase;
 mod identity;
 mod recent;
 mod request;
@@ -43,7 +44,7 @@ pub use config::Config;
 
 use crate::decode::Rows;
 use crate::schema::{
-    Event, Label, LossRow, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId,
+    Erasure, Event, Label, LossRow, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId,
 };
 use change::place;
 use config::seconds_ns;
@@ -71,6 +72,7 @@ pub struct Join {
     ready: Ready,
     recent: Recent,
     counters: BTreeMap<String, u64>,
+    erased: BTreeMap<Erasure, Time>,
     span_count: usize,
     /// Found out by the passing of log time, to be said by the next [`Join::emit`]. A checkpoint is
     /// taken right after one, so it is always empty there.
@@ -116,6 +118,9 @@ impl Join {
     /// what is settled with or without a row depends on the log alone, not on when it is read.
     pub fn push(&mut self, rows: Rows) {
         self.advance(Time(rows.received_ns));
+        if let Some(erasure) = rows.erasure {
+            self.erase(erasure);
+        }
         for (reason, number) in rows.dropped {
             self.count(reason, number);
         }
@@ -169,11 +174,17 @@ impl Join {
         let mut changes = std::mem::take(&mut self.pending);
         self.settle_due(&mut changes);
         self.close_due_sessions();
+        self.forget_erasures();
         self.recent.forget_before(Time(now.0 - seconds_ns(self.config.window_s)));
         self.pending = changes;
     }
 
     fn push_span(&mut self, span: Span) {
+        let (app, session, user) = erase::whose_span(&span.row);
+        if self.is_erased(app, session, user) {
+            self.count("erased_span", 1);
+            return;
+        }
         let key = (span.row.trace_id, span.row.app.clone());
         let session_key = span.row.session_id.clone().map(|id| (id, span.row.app.clone()));
         let (row_time, sent_at) = (span.row.time, span.hints.sent_at);
@@ -190,6 +201,11 @@ impl Join {
     }
 
     fn push_event(&mut self, event: Event) {
+        let (app, session, user) = erase::whose_event(&event.row);
+        if self.is_erased(app, session, user) {
+            self.count("erased_event", 1);
+            return;
+        }
         if !self.is_new_event(&event) {
             self.count("duplicate_event", 1);
             return;

@@ -241,6 +241,11 @@ impl Session {
         self.pages.values().filter(|page| page.reloaded).count() as i64
     }
 
+    /// Its user, where one is known.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_ref().map(|(_, user)| user.as_str())
+    }
+
     /// Its row as of now.
     pub(super) fn row(&self) -> SessionRow {
         let (_, environment, country, subdivision, region) =

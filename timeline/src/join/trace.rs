@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Delta, Placed, RowIds, replace};
 use super::derive::{Derived, Pages, derive};
+use super::erase::{Whose, whose_event, whose_span};
 use crate::schema::{
     Event, EventRow, Label, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
@@ -118,6 +119,39 @@ impl Trace {
         }
         let gone = before.into_values().map(|old| Delta { old: Some(old), new: None });
         changes.extend(gone.map(Change::Request));
+    }
+
+    /// Drops what `covers` an application, session and user says; returns that it went.
+    pub(super) fn erase(&mut self, covers: &dyn Fn(Whose<'_>) -> bool) -> Vec<Change> {
+        let mut gone = Vec::new();
+        self.spans.retain(|_, held| {
+            let row = held.said.as_ref().map_or(&held.arrived.row, |(_, row)| row);
+            let goes = covers(whose_span(row));
+            if let Some(old) = held.said.take_if(|_| goes) {
+                gone.push(Change::Span(Delta { old: Some(old), new: None }));
+            }
+            !goes
+        });
+        self.events.retain_mut(|held| {
+            let row = held.said.as_ref().map_or(&held.arrived.row, |(_, row)| row);
+            let goes = covers(whose_event(row));
+            if let Some(old) = held.said.take_if(|_| goes) {
+                gone.push(Change::Event(Delta { old: Some(old), new: None }));
+            }
+            !goes
+        });
+        gone
+    }
+
+    /// Whether nothing is left of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.spans.is_empty() && self.events.is_empty()
+    }
+
+    /// Takes its requests back.
+    pub(super) fn take_requests(&mut self) -> Vec<Change> {
+        let requests = std::mem::take(&mut self.requests).into_values();
+        requests.map(|old| Change::Request(Delta { old: Some(old), new: None })).collect()
     }
 
     /// Whether every request's outcome is one that no later event will change.

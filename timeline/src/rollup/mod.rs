@@ -117,7 +117,11 @@ impl Rollup {
                 Change::Session(delta) => self.count_refreshes(delta),
                 Change::SettledSend(row) => self.settle_send(row),
                 Change::SettledRequest(row) => self.settle_request(row),
-                Change::Event(_) | Change::Metric(_) | Change::Request(_) | Change::Loss(_) => {}
+                Change::Event(_)
+                | Change::Metric(_)
+                | Change::Request(_)
+                | Change::Loss(_)
+                | Change::Erase(_) => {}
             }
         }
     }

@@ -13,6 +13,7 @@
 //! * A unit is the last word of a column's name.
 
 mod column;
+mod erasure;
 mod events;
 mod ids;
 mod losses;
@@ -23,6 +24,7 @@ mod spans;
 mod values;
 
 pub use column::{Column, Columns};
+pub use erasure::{Erasure, Subject};
 pub use events::{Event, EventHints, EventRow};
 pub use ids::{PageId, SessionId, SpanId, TabId, TraceId};
 pub use losses::LossRow;

@@ -5,11 +5,13 @@
 //! part remembers which places are gone, so that a later row's line in the file is its place less
 //! the places gone before it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use super::erase::Wanted;
 use super::manifest::{Checkpoint, Manifest, PartEntry};
 use super::part::{self, Part};
 use super::seal::{FrozenTable, MergeInput, NewPart};
@@ -65,6 +67,8 @@ struct Sealed {
     gone: Arc<RowSet>,
     /// Rows that went since, by their line in the file.
     deleted: Arc<RowSet>,
+    /// Some of them were erased: the file is to be written anew without them.
+    erased: bool,
 }
 
 /// The rows of one table.
@@ -99,6 +103,7 @@ impl<R: Columns> Rows<R> {
                 places: entry.places,
                 gone: checkpoint.map(|checkpoint| set(&checkpoint.gone)).unwrap_or_default(),
                 deleted: checkpoint.map(|checkpoint| set(&checkpoint.deleted)).unwrap_or_default(),
+                erased: false,
             });
         }
         let open_first = parts.last().map_or(0, |part| part.first + part.places);
@@ -155,6 +160,26 @@ impl<R: Columns> Rows<R> {
         {
             part.delete(id);
         }
+    }
+
+    /// Retracts the wanted rows; returns the sessions that they named.
+    pub(super) fn erase(&mut self, wanted: &Wanted) -> Result<BTreeSet<String>, StoreError> {
+        self.freeze_open();
+        let mut sessions = BTreeSet::new();
+        for batch in &mut self.frozen {
+            for (row, session) in wanted.rows(&batch.batch) {
+                Arc::make_mut(&mut batch.deleted).insert(row);
+                sessions.extend(session);
+            }
+        }
+        for sealed in &mut self.parts {
+            for (line, session) in wanted.lines(&sealed.part)? {
+                Arc::make_mut(&mut sealed.deleted).insert(line);
+                sealed.erased = true;
+                sessions.extend(session);
+            }
+        }
+        Ok(sessions)
     }
 
     fn freeze_open(&mut self) {
@@ -221,25 +246,24 @@ impl<R: Columns> Rows<R> {
         }
     }
 
-    /// The longest run of small files at the end, where it is long enough to be worth the writing.
-    fn mergeable(&self, config: &Config, expired: &[Arc<Part>]) -> Vec<MergeInput> {
+    /// Files worth writing anew: the longest run of small ones at the end, where it is long enough,
+    /// and each with erased rows.
+    fn mergeable(&self, config: &Config, expired: &[Arc<Part>]) -> Vec<Vec<MergeInput>> {
+        let kept = |part: &Sealed| !is_one_of(&part.part, expired) && !part.is_empty();
         let small = self.parts.iter().rev().take_while(|part| {
             part.part.bytes < config.merge_bytes_max && !is_one_of(&part.part, expired)
         });
-        let run: Vec<&Sealed> = small.collect();
+        let mut run: Vec<&Sealed> = small.collect();
+        run.reverse();
         if run.len() < config.merge_parts_min.max(2) {
-            return Vec::new();
+            run.clear();
         }
-        run.into_iter()
-            .rev()
-            .map(|part| MergeInput {
-                part: Arc::clone(&part.part),
-                first: part.first,
-                places: part.places,
-                gone: Arc::clone(&part.gone),
-                deleted: Arc::clone(&part.deleted),
-            })
-            .collect()
+        let in_run = |part: &Sealed| run.iter().any(|other| Arc::ptr_eq(&other.part, &part.part));
+        let erased = self.parts.iter().filter(|part| part.erased && kept(part) && !in_run(part));
+        let alone = erased.map(|part| vec![part.merge_input()]);
+        let together =
+            (!run.is_empty()).then(|| run.iter().map(|part| part.merge_input()).collect());
+        alone.chain(together).collect()
     }
 
     /// Puts new files in the place of the batches before `frozen_until` and of the files they
@@ -273,8 +297,19 @@ fn is_one_of(part: &Arc<Part>, parts: &[Arc<Part>]) -> bool {
 }
 
 impl Sealed {
+    fn merge_input(&self) -> MergeInput {
+        MergeInput {
+            part: Arc::clone(&self.part),
+            first: self.first,
+            places: self.places,
+            gone: Arc::clone(&self.gone),
+            deleted: Arc::clone(&self.deleted),
+        }
+    }
+
     fn new(NewPart { part, file, first, places, gone, .. }: NewPart) -> Self {
-        Self { part, file, first, places, gone: Arc::new(gone), deleted: Arc::default() }
+        let (gone, deleted) = (Arc::new(gone), Arc::default());
+        Self { part, file, first, places, gone, deleted, erased: false }
     }
 
     fn delete(&mut self, id: u64) {

@@ -16,6 +16,7 @@
 //!   removed only when neither the manifest nor any snapshot names it.
 //! * The manifest, the checkpoint it names and the parts it names describe one position of the log.
 
+mod erase;
 mod head;
 mod manifest;
 mod part;
@@ -28,6 +29,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,7 +45,10 @@ pub use table::Table;
 use crate::join::{Change, Join};
 use crate::log::Position;
 use crate::rollup::Rollup;
-use crate::schema::{EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use crate::schema::{
+    Erasure, EventRow, LossRow, MetricRow, RequestRow, SessionId, SessionRow, SpanRow, Subject,
+};
+use erase::Wanted;
 use head::Rows;
 use manifest::{Checkpoint, Manifest};
 
@@ -181,9 +186,35 @@ impl Store {
                 Change::Request(delta) => self.requests.apply(delta),
                 Change::Session(delta) => self.sessions.apply(delta),
                 Change::Loss(delta) => self.losses.apply(delta),
-                Change::SettledSend(_) | Change::SettledRequest(_) => {}
+                Change::SettledSend(_) | Change::SettledRequest(_) | Change::Erase(_) => {}
             }
         }
+    }
+
+    /// Retracts every row of the subject, in the head and in the parts; parts that held any are
+    /// written anew by the next seal. Returns the sessions that were found to be the user's.
+    pub fn erase(&mut self, erasure: &Erasure) -> Result<Vec<SessionId>, StoreError> {
+        let app = erasure.app.clone();
+        let mut wanted = match &erasure.subject {
+            Subject::Session(id) => Wanted { app, sessions: [id.to_string()].into(), user: None },
+            Subject::User(id) => Wanted { app, sessions: BTreeSet::new(), user: Some(id.clone()) },
+        };
+        if wanted.user.is_some() {
+            // Whatever names the user names the user's sessions; then the rows of those go too.
+            for sessions in [
+                self.sessions.erase(&wanted)?,
+                self.requests.erase(&wanted)?,
+                self.spans.erase(&wanted)?,
+                self.events.erase(&wanted)?,
+            ] {
+                wanted.sessions.extend(sessions);
+            }
+        }
+        self.spans.erase(&wanted)?;
+        self.events.erase(&wanted)?;
+        self.requests.erase(&wanted)?;
+        self.sessions.erase(&wanted)?;
+        Ok(wanted.sessions.iter().filter_map(|session| SessionId::new(session)).collect())
     }
 
     /// Everything as of now, for readers. `complete_until_ns` is the log time up to which every

@@ -25,7 +25,7 @@ const ROW_GROUP_ROWS: usize = 65_536;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 /// Columns that are looked up by one value.
-const LOOKUP_COLUMNS: [&str; 3] = ["trace_id", "session_id", "request_id"];
+const LOOKUP_COLUMNS: [&str; 4] = ["trace_id", "session_id", "request_id", "user_id"];
 
 /// One sealed file.
 #[derive(Debug)]

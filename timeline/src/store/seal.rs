@@ -38,7 +38,7 @@ pub(super) struct FrozenTable {
     pub(super) next: u64,
     pub(super) batches: Vec<FrozenBatch>,
     pub(super) entries: Vec<(Arc<Part>, PartEntry)>,
-    pub(super) merge: Vec<MergeInput>,
+    pub(super) merge: Vec<Vec<MergeInput>>,
     /// Files with no row left, and those past their retention.
     pub(super) outdated: Vec<Arc<Part>>,
     pub(super) deleted: Vec<(String, RowSet)>,
@@ -73,16 +73,19 @@ impl Sealing {
         let mut replaced: Replaced = Vec::new();
         let tables = std::mem::take(&mut self.tables);
         for table in &tables {
-            let merged = self.merge(table)?;
-            let gone = table.merge.iter().map(|input| &input.part).filter(|_| merged.is_some());
-            let outdated: Replaced = gone.chain(&table.outdated).map(Arc::clone).collect();
+            let mut merged = Vec::new();
+            for inputs in &table.merge {
+                merged.extend(self.merge(table.table, inputs)?);
+            }
+            let inputs = table.merge.iter().flatten().map(|input| &input.part);
+            let outdated: Replaced = inputs.chain(&table.outdated).map(Arc::clone).collect();
             let written = self.write_head(table)?;
             let kept = table
                 .entries
                 .iter()
                 .filter(|(part, _)| !outdated.iter().any(|outdated| Arc::ptr_eq(outdated, part)));
             entries.extend(kept.map(|(_, entry)| entry.clone()));
-            for part in merged.into_iter().flatten().chain(written) {
+            for part in merged.into_iter().chain(written) {
                 entries.push(PartEntry::new(
                     part.file.clone(),
                     part.first,
@@ -137,29 +140,26 @@ impl Sealing {
         }))
     }
 
-    /// The rows of the files to be merged that still hold, as one file. `None` where there is
-    /// nothing to merge; `Some(None)` where no row of them is left.
-    fn merge(&self, table: &FrozenTable) -> Result<Option<Option<NewPart>>, StoreError> {
-        let (Some(head), Some(tail)) = (table.merge.first(), table.merge.last()) else {
-            return Ok(None);
-        };
+    /// The rows of these neighbours that still hold, as one file; none where no row is left.
+    fn merge(&self, table: Table, inputs: &[MergeInput]) -> Result<Option<NewPart>, StoreError> {
+        let (Some(head), Some(tail)) = (inputs.first(), inputs.last()) else { return Ok(None) };
         let (first, end) = (head.first, tail.first + tail.places);
-        if table.merge.iter().all(|input| u64::from(input.deleted.len()) >= input.part.rows) {
-            return Ok(Some(None));
+        if inputs.iter().all(|input| u64::from(input.deleted.len()) >= input.part.rows) {
+            return Ok(None);
         }
         // The new name differs from the first input's by its version.
-        let file = self.file(table.table, first);
-        let batches = table.merge.iter().map(MergeInput::kept).collect::<Result<Vec<_>, _>>()?;
+        let file = self.file(table, first);
+        let batches = inputs.iter().map(MergeInput::kept).collect::<Result<Vec<_>, _>>()?;
         let batches = batches.into_iter().flatten().map(Ok);
-        let part = part::write_batches(&self.directory.join(&file), table.table, batches)?;
-        Ok(Some(Some(NewPart {
-            table: table.table,
+        let part = part::write_batches(&self.directory.join(&file), table, batches)?;
+        Ok(Some(NewPart {
+            table,
             part: Arc::new(part),
             file,
             first,
             places: end - first,
-            gone: gone_places(&table.merge, first, end),
-        })))
+            gone: gone_places(inputs, first, end),
+        }))
     }
 }
 

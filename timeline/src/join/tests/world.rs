@@ -197,7 +197,7 @@ fn standing(changes: Vec<Change>) -> Standing {
             Change::Request(delta) => apply(&mut requests, delta),
             Change::Session(delta) => apply(&mut sessions, delta),
             Change::Event(delta) => apply(&mut events, delta),
-            Change::Metric(_) | Change::Loss(_) => {}
+            Change::Metric(_) | Change::Loss(_) | Change::Erase(_) => {}
             Change::SettledSend(row) => standing.settled_sends.push(row.span_id.to_string()),
             Change::SettledRequest(row) => {
                 standing.settled_requests.push(row.request_id.to_string())
