@@ -66,6 +66,8 @@ struct Simulate {
     /// File that gets what really happened, as JSON, at the end
     #[arg(long, value_name = "FILE")]
     truth_file: Option<PathBuf>,
+    #[command(flatten)]
+    trouble: simulate::Trouble,
 }
 
 fn main() -> ExitCode {
@@ -168,6 +170,7 @@ fn run_simulate(options: Simulate, supervised: Supervised) -> anyhow::Result<()>
             rate: options.rate,
             duration: options.duration,
             truth_file: options.truth_file,
+            trouble: options.trouble,
         };
         simulate::run(options, stop.requested()).await
     }))

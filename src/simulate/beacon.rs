@@ -48,7 +48,7 @@ pub(crate) enum Seen<'a> {
 }
 
 /// A body on its way to the collector.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Body {
     /// The user's public address.
     pub(crate) address: String,
@@ -56,6 +56,15 @@ pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: u64,
     pub(crate) events: u64,
+    /// Whether it has been sent before.
+    pub(crate) again: bool,
+}
+
+impl Body {
+    /// The same once more.
+    pub(crate) fn copy(&self) -> Self {
+        Self { again: true, ..self.clone() }
+    }
 }
 
 /// The beacon of one document.
@@ -120,6 +129,7 @@ impl Beacon {
             bytes: body.to_string().into_bytes(),
             spans: span_count,
             events: event_count,
+            again: false,
         })
     }
 

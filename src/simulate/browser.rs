@@ -237,6 +237,9 @@ impl Browser {
             let shown_ns = scaled_ns(round_trip_ns, LOST_ROUND_TRIPS);
             context.schedule.after(shown_ns, Event::AttemptLost(id));
         } else {
+            let stalled = context.conditions.stalled[region_index];
+            let stalled = stalled.filter(|(share, _)| self.random.chance(*share));
+            let stalled_ns = stalled.map_or(0, |(_, time)| time.draw_ns(&mut self.random));
             context.calls.hold(request_id);
             let arrival = Arrival {
                 place,
@@ -249,7 +252,8 @@ impl Browser {
                 client: Some(Arc::clone(&page.client)),
                 way_back_ns: round_trip_ns / 2,
             };
-            context.schedule.after(round_trip_ns / 2, Event::Arrive(Box::new(arrival)));
+            let way_ns = round_trip_ns / 2 + stalled_ns;
+            context.schedule.after(way_ns, Event::Arrive(Box::new(arrival)));
         }
         let timeout_ns = context.scenario.browser.timeout_ms * MILLISECOND_NS;
         context.schedule.after(timeout_ns, Event::AttemptTimeout(id));

@@ -13,6 +13,7 @@
 
 mod beacon;
 mod browser;
+mod conditions;
 mod engine;
 mod logical;
 mod random;
@@ -20,12 +21,14 @@ mod scenario;
 mod send;
 mod services;
 mod spans;
+mod trouble;
 mod truth;
 mod users;
 mod wire;
 mod world;
 
 pub(crate) use scenario::SCENARIOS;
+pub(crate) use trouble::Trouble;
 
 use crate::clock::SystemClock;
 use anyhow::{Context as _, bail};
@@ -36,6 +39,7 @@ use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
+use trouble::Way;
 use world::World;
 
 /// The world moves in steps of at least this: finer ones cost wake-ups and show nowhere, since
@@ -77,6 +81,8 @@ pub(crate) struct Options {
     pub(crate) duration: Option<Duration>,
     /// Where the truth is written at the end, as JSON.
     pub(crate) truth_file: Option<PathBuf>,
+    /// What goes wrong on the way to the collector.
+    pub(crate) trouble: Trouble,
 }
 
 /// Runs the world until its duration is over and everybody has gone, or until `shutdown`. The
@@ -96,10 +102,14 @@ pub(crate) async fn run(
     };
     let mut senders = Senders::start(&scenario, &targets, options.seed)?;
     let mut world = World::new(scenario.clone(), options.seed, epoch_ns);
-    let drained = live(&mut world, &mut senders, options.duration, shutdown).await;
+    let mut way = Way::new(options.trouble.clone(), options.seed);
+    tokio::pin!(shutdown);
+    let life = (&mut world, &mut way, &mut senders);
+    let (drained, reached) = live(life, options.duration, &mut shutdown).await;
     world.flush();
-    senders.take(world.take_output());
-    senders.close(if drained { DELIVERY_MAX } else { DELIVERY_INTERRUPTED_MAX }).await;
+    way.enter(world.take_output(), nanoseconds(reached));
+    let delivered = arrive(&mut way, &mut senders, reached, &mut shutdown).await;
+    senders.close(if drained && delivered { DELIVERY_MAX } else { DELIVERY_INTERRUPTED_MAX }).await;
     let mut truth = json!({
         "scenario": scenario.name,
         "seed": options.seed,
@@ -107,6 +117,7 @@ pub(crate) async fn run(
         "duration_ms": options.duration.map(|duration| duration.as_millis() as u64),
         "epoch_unix_ns": epoch_ns,
         "drained": drained,
+        "duplicates": way.duplicates(),
         "delivery": senders.delivery(),
     });
     if let (Json::Object(truth), Json::Object(counted)) =
@@ -128,17 +139,18 @@ fn chosen(options: &Options) -> anyhow::Result<Scenario> {
         let names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
         bail!("no scenario is called {:?}; there are {}", options.scenario, names.join(", "));
     };
-    Ok(scenario.scaled(options.rate))
+    let mut scenario = scenario.scaled(options.rate);
+    options.trouble.instrument(&mut scenario);
+    Ok(scenario)
 }
 
-/// Moves the world with the clock on the wall. True when it came to rest by itself.
+/// Moves the world with the clock on the wall. True when it came to rest by itself, and when that
+/// was, after its beginning.
 async fn live(
-    world: &mut World,
-    senders: &mut Senders,
+    (world, way, senders): (&mut World, &mut Way, &mut Senders),
     duration: Option<Duration>,
-    shutdown: impl Future<Output = ()> + Send,
-) -> bool {
-    tokio::pin!(shutdown);
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
+) -> (bool, Duration) {
     let mut started = Instant::now();
     let (mut reached, mut closing) = (Duration::ZERO, false);
     loop {
@@ -154,20 +166,44 @@ async fn live(
             closing = true;
         }
         world.advance(nanoseconds(reached));
-        senders.take(world.take_output());
+        way.enter(world.take_output(), nanoseconds(reached));
+        senders.take(way.arrived(nanoseconds(reached)));
         if closing && world.drained() {
-            return true;
+            return (true, reached);
         }
         if duration.is_some_and(|duration| reached > duration + DRAIN_MAX) {
-            return false;
+            return (false, reached);
         }
         let next = world.next_at_ns().map_or(STEP_MAX, Duration::from_nanos);
         let step = next.saturating_sub(reached).clamp(STEP_MIN, STEP_MAX);
         tokio::select! {
             () = tokio::time::sleep(step) => {}
-            () = &mut shutdown => return false,
+            () = &mut *shutdown => return (false, reached),
         }
     }
+}
+
+/// Waits for what is still on its way at the end of the world. False when it was not waited for:
+/// then everything arrives at once.
+async fn arrive(
+    way: &mut Way,
+    senders: &mut Senders,
+    ended: Duration,
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
+) -> bool {
+    let began = Instant::now();
+    while way.last_due_ns().is_some() {
+        let reached = ended + began.elapsed();
+        senders.take(way.arrived(nanoseconds(reached)));
+        tokio::select! {
+            () = tokio::time::sleep(STEP_MIN) => {}
+            () = &mut *shutdown => {
+                senders.take(way.arrived(u64::MAX));
+                return false;
+            }
+        }
+    }
+    true
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

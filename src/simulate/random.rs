@@ -71,6 +71,13 @@ impl Random {
         id
     }
 
+    /// Puts values into an order of which each is as likely as any other.
+    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
+        for last in (1..values.len()).rev() {
+            values.swap(last, self.0.random_range(0..=last));
+        }
+    }
+
     /// A standard normal draw (Box and Muller).
     fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();

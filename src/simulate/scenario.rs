@@ -6,6 +6,7 @@
 
 mod people;
 mod shop;
+mod trials;
 
 use super::random::Distribution;
 
@@ -18,6 +19,15 @@ pub(crate) const SCENARIOS: &[(&str, &str)] = &[
         "slow-dependency",
         "the catalogue's database slows from second 5 to 25; few retry, many leave",
     ),
+    (
+        "thundering-herd",
+        "a message brings 150 users at once in seconds 5 and 35; refused ones come back in step",
+    ),
+    ("cache-stampede", "a hot key is slow to fill, and all miss it together at each expiry"),
+    ("region-outage", "from second 5 to 20 Germany's sends are lost or held up for long"),
+    ("flash-crowd", "from second 5 to 20 four times as many sessions begin"),
+    ("pool-exhaustion", "from second 5 to 20 one of 24 connections to the shop's database is left"),
+    ("bad-deploy", "from second 6 to 21 half of what the cart service does ends in an error"),
 ];
 
 /// The service that browsers call.
@@ -127,6 +137,8 @@ pub(crate) struct BrowserPolicy {
     pub(crate) back_off: Distribution,
     /// A send without an answer for this long counts as failed, in milliseconds.
     pub(crate) timeout_ms: u64,
+    /// How wrong users' clocks are at most, in milliseconds; `None`: as most are, a few far more.
+    pub(crate) clock_error_ms: Option<f64>,
 }
 
 /// A route of a service, by index.
@@ -223,6 +235,18 @@ pub(crate) enum Effect {
     Slow { service: usize, factor: f64 },
     /// The network loses this share of the sends of a region.
     Lose { region: usize, share: f64 },
+    /// The network holds up this share of the sends of a region, in milliseconds; then they go on.
+    Stall { region: usize, share: f64, time: Distribution },
+    /// This share of a service's runs does its work and then ends in an error of its own.
+    Fail { service: usize, share: f64 },
+    /// A pool has so many workers left. Who works keeps working.
+    ShrinkPool { service: usize, workers: usize },
+    /// A service forgets everything cached, in a moment.
+    CacheFlush { service: usize },
+    /// So many times as many sessions begin.
+    Surge { factor: f64 },
+    /// So many further sessions begin within this time: somebody has called them.
+    Summon { sessions: usize, within_ms: u64 },
 }
 
 impl Scenario {
@@ -233,6 +257,12 @@ impl Scenario {
             "steady" => Some(shop::steady()),
             "retry-storm" => Some(shop::retry_storm()),
             "slow-dependency" => Some(shop::slow_dependency()),
+            "thundering-herd" => Some(trials::thundering_herd()),
+            "cache-stampede" => Some(trials::cache_stampede()),
+            "region-outage" => Some(trials::region_outage()),
+            "flash-crowd" => Some(trials::flash_crowd()),
+            "pool-exhaustion" => Some(trials::pool_exhaustion()),
+            "bad-deploy" => Some(trials::bad_deploy()),
             _ => None,
         }
     }
@@ -240,10 +270,18 @@ impl Scenario {
     /// The world for `rate` times the users: the services grow with it, so that the scenario
     /// stays the same story. Capacity never falls below one worker.
     pub(crate) fn scaled(mut self, rate: f64) -> Scenario {
+        let scaled = |count: usize| (count as f64 * rate).ceil() as usize;
         self.sessions_per_s *= rate;
         for service in &mut self.services {
-            service.workers = ((service.workers as f64 * rate).ceil() as usize).max(1);
-            service.queue = (service.queue as f64 * rate).ceil() as usize;
+            service.workers = scaled(service.workers).max(1);
+            service.queue = scaled(service.queue);
+        }
+        for disturbance in &mut self.disturbances {
+            match &mut disturbance.effect {
+                Effect::Summon { sessions, .. } => *sessions = scaled(*sessions),
+                Effect::ShrinkPool { workers, .. } => *workers = scaled(*workers).max(1),
+                _ => {}
+            }
         }
         self
     }

@@ -61,17 +61,20 @@ pub(crate) enum Parcel {
 }
 
 impl Parcel {
+    /// Spans that were not sent before.
     fn spans(&self) -> u64 {
         match self {
-            Self::Body(body) => body.spans,
-            Self::Export(export) => export.spans.len() as u64,
+            Self::Body(body) if !body.again => body.spans,
+            Self::Export(export) if !export.again => export.spans.len() as u64,
+            _ => 0,
         }
     }
 
+    /// Events that were not sent before.
     fn events(&self) -> u64 {
         match self {
-            Self::Body(body) => body.events,
-            Self::Export(_) => 0,
+            Self::Body(body) if !body.again => body.events,
+            _ => 0,
         }
     }
 }

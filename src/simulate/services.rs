@@ -30,6 +30,9 @@ const BATCH_SPANS_MAX: usize = 512;
 /// No piece of work takes longer: databases and servers are set up to stop it by then.
 const WORK_NS_MAX: u64 = 20 * SECOND_NS;
 
+/// What a handler answers that breaks down by itself.
+const OWN_FAULT: u16 = 500;
+
 /// Identifies a handler's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JobId(u64);
@@ -75,6 +78,15 @@ pub(crate) enum Reply {
 pub(crate) struct Export {
     pub(crate) service: usize,
     pub(crate) spans: Vec<Span>,
+    /// Whether they have been exported before.
+    pub(crate) again: bool,
+}
+
+impl Export {
+    /// The same once more.
+    pub(crate) fn copy(&self) -> Self {
+        Self { service: self.service, spans: self.spans.clone(), again: true }
+    }
 }
 
 /// All services.
@@ -154,8 +166,9 @@ impl Fleet {
             made: Vec::new(),
             arrival,
         };
+        let workers_max = context.conditions.workers_max[place.service];
         let pool = &mut self.pools[place.service];
-        if pool.busy < pool.workers {
+        if pool.busy < pool.workers.min(workers_max) {
             pool.busy += 1;
             self.jobs.insert(id, job);
             self.proceed(context, id);
@@ -191,7 +204,7 @@ impl Fleet {
     fn flush(&mut self, context: &mut Context, service: usize) {
         let spans = std::mem::take(&mut self.pools[service].spans);
         if !spans.is_empty() {
-            context.output.exports.push(Export { service, spans });
+            context.output.exports.push(Export { service, spans, again: false });
         }
     }
 
@@ -203,7 +216,13 @@ impl Fleet {
             let job = self.jobs.get_mut(&id).expect("only a job that is kept proceeds");
             let (place, item) = (job.arrival.place, job.arrival.item);
             match scenario.route(place).steps.get(job.step) {
-                None => return self.finish(context, id),
+                None => {
+                    let share = context.conditions.failing[place.service];
+                    if share > 0.0 && self.random.chance(share) {
+                        job.status = OWN_FAULT;
+                    }
+                    return self.finish(context, id);
+                }
                 Some(Step::Work(time)) => {
                     let slow = context.conditions.slow[place.service];
                     let time_ns = scaled_ns(time.draw_ns(&mut self.random), slow);
@@ -232,10 +251,27 @@ impl Fleet {
         let job = self.jobs.remove(&id).expect("only a job that is kept finishes");
         let service = job.arrival.place.service;
         self.answer(context, &job, Reply::Status(job.status));
-        match self.pools[service].queue.pop_front() {
-            Some(next) => self.proceed(context, next),
-            None => self.pools[service].busy -= 1,
+        self.pools[service].busy -= 1;
+        self.refill(context, service);
+    }
+
+    /// Gives free workers what waits in the queue.
+    pub(crate) fn refill(&mut self, context: &mut Context, service: usize) {
+        let workers_max = context.conditions.workers_max[service];
+        loop {
+            let pool = &mut self.pools[service];
+            if pool.busy >= pool.workers.min(workers_max) {
+                return;
+            }
+            let Some(next) = pool.queue.pop_front() else { return };
+            pool.busy += 1;
+            self.proceed(context, next);
         }
+    }
+
+    /// Everything a service has cached is gone.
+    pub(crate) fn forget(&mut self, service: usize) {
+        self.filled_ns.retain(|(place, _), _| place.service != service);
     }
 
     fn refuse(&mut self, context: &mut Context, mut job: Job) {

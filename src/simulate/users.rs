@@ -43,6 +43,17 @@ const GLANCE: f64 = 0.3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId(u64);
 
+/// How a user comes to the shop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coming {
+    /// Within the first second, so that a newcomer sees rows at once.
+    Early,
+    /// One of the stream; the next one follows.
+    Steadily,
+    /// Called, with many others.
+    Summoned,
+}
+
 /// How the next document of a session begins.
 #[derive(Debug)]
 pub(crate) struct Opening {
@@ -92,9 +103,9 @@ impl Users {
     pub(crate) fn start(&mut self, context: &mut Context) {
         for _ in 0..context.scenario.early_sessions {
             let wait_ns = scaled_ns(SECOND_NS, self.random.uniform());
-            context.schedule.after(wait_ns, Event::Arrival { early: true });
+            context.schedule.after(wait_ns, Event::Arrival(Coming::Early));
         }
-        context.schedule.after(0, Event::Arrival { early: false });
+        context.schedule.after(0, Event::Arrival(Coming::Steadily));
     }
 
     /// Whether nobody is here.
@@ -116,13 +127,14 @@ impl Users {
     }
 
     /// A user comes.
-    pub(crate) fn arrive(&mut self, context: &mut Context, early: bool) {
+    pub(crate) fn arrive(&mut self, context: &mut Context, coming: Coming) {
         if context.closing {
             return;
         }
-        if !early {
-            let wait_ns = self.random.next_arrival_ns(context.scenario.sessions_per_s);
-            context.schedule.after(wait_ns, Event::Arrival { early: false });
+        if coming == Coming::Steadily {
+            let sessions_per_s = context.scenario.sessions_per_s * context.conditions.surge;
+            let wait_ns = self.random.next_arrival_ns(sessions_per_s);
+            context.schedule.after(wait_ns, Event::Arrival(Coming::Steadily));
         }
         if self.sessions.len() >= SESSIONS_MAX {
             context.truth.sessions_turned_away += 1;
@@ -143,7 +155,7 @@ impl Users {
             again: None,
             acted: false,
             tries: 0,
-            glances: early && self.random.chance(0.5),
+            glances: coming == Coming::Early && self.random.chance(0.5),
             hidden: false,
             thinking: false,
             // Some are patient by nature, others never.
@@ -304,7 +316,7 @@ impl Users {
             mobile,
             language: place.language,
             user_id: known.then(|| format!("u{:05}", random.below(100_000))),
-            skew_ns: skew_ns(random),
+            skew_ns: skew_ns(random, context.scenario.browser.clock_error_ms),
         }
     }
 }
@@ -317,9 +329,11 @@ fn address(random: &mut Random, region: &Region) -> String {
     format!("{first}.{second}.{}.{}", random.below(256), 1 + random.below(254))
 }
 
-/// Most devices are right within a second; one in twelve is wrong by minutes.
-fn skew_ns(random: &mut Random) -> i64 {
-    let widest_ms = if random.chance(1.0 / 12.0) { 240_000.0 } else { 800.0 };
+/// Most devices are right within a second; one in twelve is wrong by minutes. The draws are the
+/// same when all are wrong by more, so that nothing else changes.
+fn skew_ns(random: &mut Random, clock_error_ms: Option<f64>) -> i64 {
+    let usual_ms = if random.chance(1.0 / 12.0) { 240_000.0 } else { 800.0 };
+    let widest_ms = clock_error_ms.unwrap_or(usual_ms);
     ((random.uniform() * 2.0 - 1.0) * widest_ms) as i64 * MILLISECOND_NS as i64
 }
 

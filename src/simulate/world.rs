@@ -7,13 +7,14 @@
 
 use super::beacon::Body;
 use super::browser::{AttemptEnd, AttemptId, Browser, PageId};
-use super::engine::{SECOND_NS, Schedule};
+use super::conditions::Conditions;
+use super::engine::{MILLISECOND_NS, SECOND_NS, Schedule};
 use super::logical::{LogicalCalls, RequestId};
 use super::random::Random;
 use super::scenario::{Effect, Fetch, Scenario};
 use super::services::{Arrival, Export, Fleet, JobId, Reply, SendId, Site};
 use super::truth::{RegionTruth, Truth};
-use super::users::{Opening, SessionId, Users};
+use super::users::{Coming, Opening, SessionId, Users};
 use std::sync::Arc;
 
 /// Streams of chance, one for each part.
@@ -26,7 +27,7 @@ const IDS_STREAM: u64 = 4;
 #[derive(Debug)]
 pub(crate) enum Event {
     Disturbance { index: usize, begins: bool },
-    Arrival { early: bool },
+    Arrival(Coming),
     Open(SessionId, Box<Opening>),
     WaitOver(SessionId, u64, bool),
     PatienceOver(SessionId, u64),
@@ -55,14 +56,6 @@ pub(crate) enum Event {
 pub(crate) struct Output {
     pub(crate) bodies: Vec<Body>,
     pub(crate) exports: Vec<Export>,
-}
-
-/// What the disturbances amount to now.
-pub(crate) struct Conditions {
-    /// By service: how many times as long its work takes.
-    pub(crate) slow: Vec<f64>,
-    /// By region: the share of sends lost, if above the usual.
-    pub(crate) loss: Vec<f64>,
 }
 
 /// What every part of the world may use.
@@ -104,10 +97,7 @@ impl World {
             ids: Random::new(seed ^ epoch_ns.unsigned_abs(), IDS_STREAM),
             truth,
             calls: LogicalCalls::default(),
-            conditions: Conditions {
-                slow: vec![1.0; scenario.services.len()],
-                loss: vec![0.0; scenario.regions.len()],
-            },
+            conditions: Conditions::calm(&scenario),
             output: Output::default(),
             closing: false,
             travelling: 0,
@@ -176,8 +166,8 @@ impl World {
         let context = &mut self.context;
         let (users, browser, fleet) = (&mut self.users, &mut self.browser, &mut self.fleet);
         match event {
-            Event::Disturbance { index, begins } => disturb(context, index, begins),
-            Event::Arrival { early } => users.arrive(context, early),
+            Event::Disturbance { index, begins } => self.disturb(index, begins),
+            Event::Arrival(coming) => users.arrive(context, coming),
             Event::Open(session, opening) => users.open(context, browser, session, *opening),
             Event::WaitOver(session, turn, failed) => {
                 users.wait_over(context, session, turn, failed)
@@ -216,29 +206,36 @@ impl World {
             Event::Export(service) => fleet.export(context, service),
         }
     }
-}
 
-/// A disturbance begins or ends.
-fn disturb(context: &mut Context, index: usize, begins: bool) {
-    let disturbance = context.scenario.disturbances[index];
-    let conditions = &mut context.conditions;
-    match disturbance.effect {
-        Effect::Slow { service, factor } => {
-            conditions.slow[service] = if begins { factor } else { 1.0 };
+    /// A disturbance begins or ends.
+    fn disturb(&mut self, index: usize, begins: bool) {
+        let context = &mut self.context;
+        let disturbance = context.scenario.disturbances[index];
+        context.conditions.set(disturbance.effect, begins);
+        match disturbance.effect {
+            Effect::CacheFlush { service } if begins => self.fleet.forget(service),
+            Effect::ShrinkPool { service, .. } if !begins => self.fleet.refill(context, service),
+            Effect::Summon { sessions, within_ms } if begins => {
+                let within_ns = within_ms * MILLISECOND_NS;
+                for nth in 0..sessions as u64 {
+                    let wait_ns = within_ns * nth / sessions as u64;
+                    context.schedule.after(wait_ns, Event::Arrival(Coming::Summoned));
+                }
+            }
+            _ => {}
         }
-        Effect::Lose { region, share } => {
-            conditions.loss[region] = if begins { share } else { 0.0 };
+        if begins {
+            let ends = Event::Disturbance { index, begins: false };
+            context.schedule.after(disturbance.lasts_s * SECOND_NS, ends);
+            if let Some(every_s) = disturbance.every_s {
+                let again = Event::Disturbance { index, begins: true };
+                context.schedule.after(every_s * SECOND_NS, again);
+            }
         }
     }
-    if begins {
-        let ends = Event::Disturbance { index, begins: false };
-        context.schedule.after(disturbance.lasts_s * SECOND_NS, ends);
-        if let Some(every_s) = disturbance.every_s {
-            let again = Event::Disturbance { index, begins: true };
-            context.schedule.after(every_s * SECOND_NS, again);
-        }
-    }
 }
 
+#[cfg(test)]
+mod signatures;
 #[cfg(test)]
 mod tests;

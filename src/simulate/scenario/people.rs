@@ -6,6 +6,9 @@
 use super::super::random::Distribution::{HeavyTail, LogNormal};
 use super::{Choice, Fetch, Habits, Page, Region};
 
+/// The index of Germany in [`regions`].
+pub(super) const GERMANY: usize = 1;
+
 /// The index of South Africa in [`regions`].
 pub(super) const SOUTH_AFRICA: usize = 7;
 

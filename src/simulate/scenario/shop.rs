@@ -9,10 +9,10 @@ use super::{
     Transport, people,
 };
 
-const CATALOG: usize = 1;
-const CART: usize = 2;
+pub(super) const CATALOG: usize = 1;
+pub(super) const CART: usize = 2;
 const PAYMENT: usize = 3;
-const SHOP_DATABASE: usize = 4;
+pub(super) const SHOP_DATABASE: usize = 4;
 const CACHE: usize = 5;
 const LEDGER: usize = 6;
 
@@ -41,8 +41,13 @@ pub(super) fn demo() -> Scenario {
 
 /// Nothing goes wrong but what always does.
 pub(super) fn steady() -> Scenario {
+    calm("steady", Vec::new())
+}
+
+/// The shop under callers that repeat with moderation.
+pub(super) fn calm(name: &'static str, disturbances: Vec<Disturbance>) -> Scenario {
     let calm = Eagerness { attempts_max: 2, timeout_ms: 2000, back_off: Between(50.0, 150.0) };
-    world("steady", calm, Vec::new())
+    world(name, calm, disturbances)
 }
 
 /// Eager callers meet a slow payment service.
@@ -65,7 +70,12 @@ pub(super) fn slow_dependency() -> Scenario {
         patient,
         vec![Disturbance { effect: slow, first_s: 5, lasts_s: 20, every_s: None }],
     );
-    // One long attempt: then the truth knows how long every abandoned request would have taken.
+    one_long_attempt(&mut scenario);
+    scenario
+}
+
+/// Then the truth knows how long every abandoned request would have taken.
+pub(super) fn one_long_attempt(scenario: &mut Scenario) {
     scenario.browser.attempts_max = 1;
     scenario.browser.timeout_ms = 30_000;
     for service in &mut scenario.services {
@@ -77,7 +87,6 @@ pub(super) fn slow_dependency() -> Scenario {
             }
         }
     }
-    scenario
 }
 
 fn world(name: &'static str, payment: Eagerness, disturbances: Vec<Disturbance>) -> Scenario {
@@ -92,6 +101,7 @@ fn world(name: &'static str, payment: Eagerness, disturbances: Vec<Disturbance>)
             attempts_max: 3,
             back_off: Between(300.0, 700.0),
             timeout_ms: 8000,
+            clock_error_ms: None,
         },
         services: vec![
             gateway(payment),

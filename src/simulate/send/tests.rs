@@ -4,7 +4,7 @@ use super::*;
 
 fn body(spans: u64) -> Parcel {
     let (address, bytes) = (String::new(), Vec::new());
-    Parcel::Body(Body { address, user_agent: "", bytes, spans, events: 0 })
+    Parcel::Body(Body { address, user_agent: "", bytes, spans, events: 0, again: false })
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn nobody_listens() {
     };
     let scenario = Scenario::find("steady").expect("it is listed");
     let mut senders = Senders::start(&scenario, &targets, 1).expect("the addresses are valid");
-    let export = |service| Export { service, spans: Vec::new() };
+    let export = |service| Export { service, spans: Vec::new(), again: false };
     let Parcel::Body(body) = body(3) else { return };
     senders.take(Output { bodies: vec![body], exports: vec![export(0), export(2), export(3)] });
     senders.close(Duration::from_secs(600)).await;

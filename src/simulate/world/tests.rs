@@ -4,7 +4,7 @@ use super::*;
 use serde_json::Value as Json;
 
 /// Runs a scenario for so many seconds and to the end, and gives the truth and what was sent.
-fn run(name: &str, seed: u64, seconds: u64, epoch_ns: i64) -> (World, Output) {
+pub(super) fn run(name: &str, seed: u64, seconds: u64, epoch_ns: i64) -> (World, Output) {
     let scenario = Scenario::find(name).expect("the scenario is listed");
     let mut world = World::new(scenario, seed, epoch_ns);
     world.advance(seconds * SECOND_NS);
@@ -24,7 +24,7 @@ fn truth(world: &World) -> Json {
     world.truth().json(&world.context.scenario)
 }
 
-fn service(name: &str) -> usize {
+pub(super) fn service(name: &str) -> usize {
     let scenario = Scenario::find("steady").expect("it is listed");
     scenario.services.iter().position(|service| service.name == name).expect("it exists")
 }
