@@ -19,3 +19,5 @@ mod harness;
 mod seal;
 #[path = "it/tidy.rs"]
 mod tidy;
+#[path = "it/truth.rs"]
+mod truth;
