@@ -2,6 +2,7 @@
 
 use super::super::beacon::Body;
 use super::super::services::Export;
+use super::super::world::World;
 use super::*;
 
 const CALM: Trouble = Trouble {
@@ -87,4 +88,37 @@ fn annotations_are_set_everywhere_or_nowhere() {
     assert_eq!(annotated(Annotate::All), [true]);
     assert_eq!(annotated(Annotate::None), [false]);
     assert_eq!(annotated(Annotate::Default), [false, true]);
+}
+
+#[test]
+fn what_happens_stays_what_it_was() {
+    let truth = |trouble: Trouble| {
+        let mut scenario = Scenario::find("retry-storm").expect("it is listed");
+        trouble.instrument(&mut scenario);
+        let mut world = World::new(scenario.clone(), 7, 0);
+        world.advance(20 * SECOND_NS);
+        (world.truth().json(&scenario), world.take_output().bodies)
+    };
+    let ((calm, told), (troubled, told_wrong)) = (
+        truth(CALM),
+        truth(Trouble {
+            annotate: Annotate::None,
+            skew: Some(Duration::from_secs(30 * 24 * 3600)),
+            ..CALM
+        }),
+    );
+    assert_eq!(calm, troubled);
+    assert_ne!(told[0].bytes, told_wrong[0].bytes);
+}
+
+#[test]
+fn a_share_is_a_part_of_one() {
+    let check = |text, expected: Option<f64>| assert_eq!(share(text).ok(), expected, "{text}");
+    check("0", Some(0.0));
+    check("0.3", Some(0.3));
+    check("1", Some(1.0));
+    check("1.1", None);
+    check("-0.1", None);
+    check("NaN", None);
+    check("half", None);
 }
