@@ -1,23 +1,20 @@
 //! OTLP over gRPC: the three `Export` methods.
 //!
-//! tonic does the protocol (framing, compression, limits, trailers); the message itself is taken
-//! as bytes, so that decoding happens on the one path behind all doors, where large bodies
-//! leave the shared threads, and where a panic is caught.
+//! The framing is our own ([`frame`]): a unary call is one message in one body, and tonic would inflate
+//! it whole before anybody could look at it. So the message goes as it came to the one path behind all
+//! doors, where inflation is scanned, large bodies leave the shared threads, and a panic is caught.
 //!
-//! Invariant: codes follow OTLP's table of what senders retry. tonic answers an oversized message
-//! with OUT_OF_RANGE, which senders retry for ever, and a damaged one with INTERNAL; no answer
-//! of ours uses either code, so both are translated on the way out.
+//! Invariant: codes follow OTLP's table of what senders retry; the table is `admit::Reason`.
 
-use std::pin::Pin;
+mod frame;
+
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::any;
-use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::SERVICE_NAME as LOGS;
@@ -25,13 +22,10 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::SERVICE_NAME as METRICS;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::SERVICE_NAME as TRACES;
-use prost::Message;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::Grpc;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::admit::{
-    Coding, Collector, Delivery, Encoding, Payload, Reason, Refusal, Reservation, Sender, handle,
+    Admitted, Collector, Delivery, Encoding, Payload, Reason, Refusal, Sender, handle, read,
 };
 use crate::counters::Door;
 use crate::http::ExportResponse;
@@ -59,58 +53,41 @@ async fn export<P: Payload>(
         collector.counters.refuse(Door::Grpc, refusal.reason);
         return refusal.http(None, &collector.jitter);
     }
-    let sender = match Sender::service(&collector, request.headers()) {
-        Ok(sender) => sender,
-        Err(refusal) => return refuse(&collector, &refusal).into_http(),
-    };
-    let limits = &collector.config.limits;
-    let time_max = Duration::from_secs(limits.body_s + limits.commit_s);
-    let whole = tokio::time::timeout(time_max, unary::<P>(&collector, sender, request)).await;
-    whole.unwrap_or_else(|_| {
-        let refusal = Refusal::new(Reason::SlowBody, "the message did not arrive in time");
-        refuse(&collector, &refusal).into_http()
-    })
-}
-
-async fn unary<P: Payload>(
-    collector: &Arc<Collector>,
-    sender: Sender,
-    request: Request,
-) -> Response<Body> {
-    let service = tower::service_fn(|message: tonic::Request<Bytes>| {
-        let (collector, sender) = (Arc::clone(collector), sender.clone());
-        async move {
-            let answer = receive::<P>(&collector, sender, message.into_inner()).await;
-            answer.map(tonic::Response::new).map_err(|refusal| refuse(&collector, &refusal))
+    match receive::<P>(&collector, request).await {
+        Ok(admitted) => frame::answer(&ExportResponse::of(&admitted)),
+        Err(refusal) => {
+            let mut response = refuse(&collector, &refusal).into_http();
+            if refusal.reason == Reason::ContentEncoding {
+                response.headers_mut().insert(frame::ACCEPT_ENCODING, frame::ENCODINGS);
+            }
+            response
         }
-    });
-    let response = Grpc::new(BytesCodec)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .max_decoding_message_size(collector.config.otlp.body_bytes_max)
-        .unary(service, request.map(|body| Counted::new(body, collector)))
-        .await;
-    translate(collector, response.map(Body::new))
+    }
 }
 
 async fn receive<P: Payload>(
     collector: &Arc<Collector>,
-    sender: Sender,
-    message: Bytes,
-) -> Result<Bytes, Refusal> {
+    request: Request,
+) -> Result<Vec<Admitted>, Refusal> {
+    let (parts, mut body) = request.into_parts();
+    let sender = Sender::service(collector, &parts.headers)?;
+    let named = frame::coding(&parts.headers)?;
     let mut held = collector.budget.reserve();
-    held.grow(message.len())?;
+    let bytes_max = collector.config.otlp.body_bytes_max;
+    let time_max = Duration::from_secs(collector.config.limits.body_s);
+    let framed_max = bytes_max.saturating_add(frame::PREFIX_BYTES);
+    let framed = read(&mut body, framed_max, time_max, &mut held).await?;
+    let (coding, wire) = frame::message(&framed, named)?;
     let delivery = Delivery {
         door: Door::Grpc,
         sender,
         encoding: Encoding::Protobuf,
-        coding: Coding::Identity,
-        inflated_bytes_max: message.len(),
-        wire: message,
+        coding,
+        inflated_bytes_max: bytes_max,
+        wire,
         held,
     };
-    let admitted = handle::<P>(collector, delivery).await?;
-    Ok(Bytes::from(ExportResponse::of(&admitted).encode_to_vec()))
+    handle::<P>(collector, delivery).await
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
@@ -123,25 +100,6 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 fn refuse(collector: &Collector, refusal: &Refusal) -> Status {
     collector.counters.refuse(Door::Grpc, refusal.reason);
     refusal.grpc(&collector.jitter)
-}
-
-/// Puts our words for tonic's own refusals, and counts them.
-fn translate(collector: &Collector, response: Response<Body>) -> Response<Body> {
-    let Some(status) = Status::from_header_map(response.headers()) else { return response };
-    let reason = match status.code() {
-        Code::OutOfRange => Reason::TooLarge,
-        Code::Internal => Reason::Undecodable,
-        // These two codes are also ours; tonic's have no details and name their cause.
-        Code::ResourceExhausted if status.message().starts_with("Error decompressing") => {
-            Reason::TooLarge
-        }
-        Code::Unimplemented => {
-            collector.counters.refuse(Door::Grpc, Reason::ContentEncoding);
-            return response; // It carries the list of encodings we accept.
-        }
-        _ => return response,
-    };
-    refuse(collector, &Refusal::new(reason, status.message())).into_http()
 }
 
 async fn unknown_method(
@@ -157,77 +115,6 @@ async fn unknown_method(
     let mut response = Response::new(Body::from(format!("{message}\n")));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
-}
-
-/// A body that reserves its bytes as they arrive, so that many large messages on their way
-/// cannot hold more than the budget.
-struct Counted {
-    body: Body,
-    held: Reservation,
-    collector: Arc<Collector>,
-}
-
-impl Counted {
-    fn new(body: Body, collector: &Arc<Collector>) -> Self {
-        Self { body, held: collector.budget.reserve(), collector: Arc::clone(collector) }
-    }
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
-            return Poll::Ready(None);
-        };
-        let frame = frame.map_err(|error| Status::cancelled(error.to_string())).and_then(|frame| {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            self.held.grow(bytes).map_err(|refusal| refuse(&self.collector, &refusal))?;
-            Ok(frame)
-        });
-        Poll::Ready(Some(frame))
-    }
-}
-
-/// Messages as the bytes they are.
-struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the tests of the doors stand on: a collector with a real log in a directory of its own,
 //! a clock that stands still, and requests without sockets.
 
+pub(crate) mod bomb;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

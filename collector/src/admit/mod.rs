@@ -1,8 +1,8 @@
 //! The one path behind all doors.
 //!
 //! Flow: a door authenticates (`sender`), reads within bounds (`read`, `budget`, `quota`) and
-//! hands over a [`Delivery`]; [`handle`] inflates, decodes, removes what is invalid, scrubs,
-//! wraps the rest in an envelope (`payload`), appends it to the log and waits for the disk. What
+//! hands over a [`Delivery`]; [`handle`] inflates and scans, decodes, removes what is invalid,
+//! scrubs, wraps the rest in an envelope (`payload`), appends it to the log and waits for the disk. What
 //! goes wrong is a [`Refusal`], which each door says in its protocol.
 //!
 //! It is not a queue: nothing is remembered here between a request and its answer. Bodies in
@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ethogram_timeline::clock::Clock;
+use ethogram_timeline::decode::scan::Limits;
 use ethogram_timeline::log::LogWriter;
 use ethogram_timeline::record::{Envelope, Source};
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -71,8 +72,7 @@ pub(crate) struct Collector {
     pub(crate) budget: Budget,
     pub(crate) quota: Quota,
     pub(crate) jitter: Jitter,
-    /// Large bodies decoded at once: as many as there are processors. More would not be faster,
-    /// and a decoded body occupies several times its bytes, which the budget does not see.
+    /// Large bodies decoded at once: as many as there are processors. More would not be faster.
     decoding: Semaphore,
     /// Told when the log said that it failed, so that the role ends at once.
     pub(crate) log_failed: Arc<Notify>,
@@ -200,7 +200,11 @@ fn prepare<P: Payload>(
     received_ns: i64,
 ) -> Result<Prepared, Refusal> {
     let Delivery { door, sender, encoding, coding, wire, inflated_bytes_max, mut held } = delivery;
-    let bytes = coding.inflate(wire, inflated_bytes_max, &mut held)?;
+    let limits = &collector.config.limits;
+    let limits =
+        Limits { records_max: limits.records_max, decoded_bytes_max: limits.decoded_bytes_max };
+    let scanner = P::scanner(encoding, limits);
+    let bytes = coding.inflate(wire, inflated_bytes_max, scanner, &mut held)?;
     let mut payload = P::decode(&bytes, encoding)
         .map_err(|message| Refusal::new(Reason::Undecodable, message))?;
     drop(bytes);

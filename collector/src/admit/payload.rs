@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ethogram_timeline::decode::admit::{self, Rejected};
 use ethogram_timeline::decode::json::{self, BeaconBody};
+use ethogram_timeline::decode::scan::{Limits, Scanner, Signal};
 use ethogram_timeline::decode::scrub::{self, Trust};
 use ethogram_timeline::record::Envelope;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -59,6 +60,9 @@ pub(crate) struct Admitted {
 
 /// A decoded body.
 pub(crate) trait Payload: Sized + Send + 'static {
+    /// What tells how much the body would be, before it is read.
+    fn scanner(encoding: Encoding, limits: Limits) -> Scanner;
+
     /// Reads the body, or says what is wrong with it.
     fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self, String>;
 
@@ -74,6 +78,10 @@ pub(crate) trait Payload: Sized + Send + 'static {
 }
 
 impl Payload for ExportTraceServiceRequest {
+    fn scanner(encoding: Encoding, limits: Limits) -> Scanner {
+        scanner(encoding, Signal::Traces, limits)
+    }
+
     fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self, String> {
         decode(bytes, encoding, json::traces)
     }
@@ -95,6 +103,10 @@ impl Payload for ExportTraceServiceRequest {
 }
 
 impl Payload for ExportLogsServiceRequest {
+    fn scanner(encoding: Encoding, limits: Limits) -> Scanner {
+        scanner(encoding, Signal::Logs, limits)
+    }
+
     fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self, String> {
         decode(bytes, encoding, json::logs)
     }
@@ -116,6 +128,10 @@ impl Payload for ExportLogsServiceRequest {
 }
 
 impl Payload for ExportMetricsServiceRequest {
+    fn scanner(encoding: Encoding, limits: Limits) -> Scanner {
+        scanner(encoding, Signal::Metrics, limits)
+    }
+
     fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self, String> {
         decode(bytes, encoding, json::metrics)
     }
@@ -138,6 +154,10 @@ impl Payload for ExportMetricsServiceRequest {
 }
 
 impl Payload for BeaconBody {
+    fn scanner(_: Encoding, limits: Limits) -> Scanner {
+        Scanner::json(limits)
+    }
+
     fn decode(bytes: &[u8], _: Encoding) -> Result<Self, String> {
         json::beacon(bytes).map_err(|error| error.to_string())
     }
@@ -162,6 +182,13 @@ impl Payload for BeaconBody {
         if log_records(&self.logs) > 0 {
             self.logs.store(envelope);
         }
+    }
+}
+
+fn scanner(encoding: Encoding, signal: Signal, limits: Limits) -> Scanner {
+    match encoding {
+        Encoding::Protobuf => Scanner::protobuf(signal, limits),
+        Encoding::Json => Scanner::json(limits),
     }
 }
 

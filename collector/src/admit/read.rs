@@ -1,16 +1,18 @@
 //! Reading a body within bounds, and inflating it within bounds.
 //!
 //! The wire is read whole, since inflation and decoding need a processor and not a socket.
-//! Inflation then runs in steps and stops at the first step beyond the limit, so that a bomb
-//! costs the limit and not what it claims to be.
+//! Inflation then runs in steps, each of which is scanned before the next one is made: it stops at
+//! the first step beyond a limit, so that a bomb costs the step and not what it claims to be.
 //!
-//! Invariant: no byte is held that the reservation has not been grown for.
+//! Invariant: no byte is held that the reservation has not been grown for, and no body is decoded
+//! whose structs it has not been grown for.
 
 use std::io::{self, BufReader, Read};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use ethogram_timeline::decode::scan::Scanner;
 use flate2::bufread::MultiGzDecoder;
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -42,21 +44,29 @@ impl Coding {
         if wire.starts_with(&[0x1f, 0x8b]) { Self::Gzip } else { Self::Identity }
     }
 
-    /// The inflated body, at most `bytes_max` long.
+    /// The inflated body, at most `bytes_max` long, as far as `scanner` lets it come. What its structs
+    /// will need is reserved.
     pub(crate) fn inflate(
         self,
         wire: Bytes,
         bytes_max: usize,
+        mut scanner: Scanner,
         held: &mut Reservation,
     ) -> Result<Bytes, Refusal> {
         let inflated = match self {
-            Self::Identity => return Ok(wire),
-            Self::Gzip => drain(MultiGzDecoder::new(&wire[..]), bytes_max, held),
-            Self::Zstd => zstd_decoder(&wire)
-                .map_err(bad_coding)
-                .and_then(|decoder| drain(decoder, bytes_max, held)),
+            Self::Identity => {
+                scanner.feed(&wire)?;
+                wire
+            }
+            Self::Gzip => drain(MultiGzDecoder::new(&wire[..]), bytes_max, &mut scanner, held)?,
+            Self::Zstd => {
+                let decoder = zstd_decoder(&wire).map_err(bad_coding)?;
+                drain(decoder, bytes_max, &mut scanner, held)?
+            }
         };
-        inflated.map(Bytes::from)
+        let counts = scanner.finish()?;
+        held.grow(usize::try_from(counts.decoded_bytes).unwrap_or(usize::MAX))?;
+        Ok(inflated)
     }
 }
 
@@ -77,13 +87,14 @@ const STEP_BYTES: usize = 32 << 10;
 fn drain(
     mut reader: impl Read,
     bytes_max: usize,
+    scanner: &mut Scanner,
     held: &mut Reservation,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Bytes, Refusal> {
     let mut inflated = Vec::new();
     let mut step = vec![0_u8; STEP_BYTES];
     loop {
         let count = match reader.read(&mut step) {
-            Ok(0) => return Ok(inflated),
+            Ok(0) => return Ok(Bytes::from(inflated)),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(bad_coding(error)),
@@ -91,6 +102,7 @@ fn drain(
         if inflated.len() + count > bytes_max {
             return Err(too_large(bytes_max));
         }
+        scanner.feed(&step[..count])?;
         held.grow(count)?;
         inflated.extend_from_slice(&step[..count]);
     }
@@ -177,56 +189,4 @@ fn bad_coding(error: io::Error) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::super::Budget;
-    use super::*;
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(bytes).expect("memory takes all");
-        encoder.finish().expect("memory takes all")
-    }
-
-    fn zstd(bytes: &[u8]) -> Vec<u8> {
-        zstd::bulk::compress(bytes, 3).expect("compresses")
-    }
-
-    #[test]
-    fn inflation_is_bounded() {
-        let check =
-            |coding: Coding, wire: Vec<u8>, bytes_max: usize, expected: Result<usize, Reason>| {
-                let budget = Budget::new(1 << 20);
-                let mut held = budget.reserve();
-                let inflated = coding.inflate(Bytes::from(wire), bytes_max, &mut held);
-                let outcome = inflated.map(|bytes| bytes.len()).map_err(|refusal| refusal.reason);
-                assert_eq!(outcome, expected, "{coding:?} {bytes_max}");
-                assert!(budget.used() <= bytes_max.min(1 << 20));
-            };
-        let plain = b"ethogram ".repeat(1_000);
-        for (coding, wire) in [(Coding::Gzip, gzip(&plain)), (Coding::Zstd, zstd(&plain))] {
-            check(coding, wire.clone(), 9_000, Ok(9_000));
-            check(coding, wire.clone(), 8_999, Err(Reason::TooLarge));
-            check(coding, wire[..wire.len() - 4].to_vec(), 9_000, Err(Reason::Undecodable));
-            check(coding, b"no such thing".to_vec(), 9_000, Err(Reason::Undecodable));
-        }
-        check(Coding::Gzip, [gzip(&plain), gzip(&plain)].concat(), 18_000, Ok(18_000));
-        let bomb = vec![0; 64 << 20];
-        for (coding, wire) in [(Coding::Gzip, gzip(&bomb)), (Coding::Zstd, zstd(&bomb))] {
-            check(coding, wire.clone(), 512 << 10, Err(Reason::TooLarge));
-            check(coding, wire, 32 << 20, Err(Reason::InFlightBytes));
-        }
-    }
-
-    #[test]
-    fn codings() {
-        assert_eq!(Coding::named("GZIP"), Some(Coding::Gzip));
-        assert_eq!(Coding::named("zstd"), Some(Coding::Zstd));
-        assert_eq!(Coding::named("identity"), Some(Coding::Identity));
-        assert_eq!(Coding::named("gzip, gzip"), None);
-        assert_eq!(Coding::named("br"), None);
-        assert_eq!(Coding::of_magic(&gzip(b"x")), Coding::Gzip);
-        assert_eq!(Coding::of_magic(b"{}"), Coding::Identity);
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
+use ethogram_timeline::decode::scan::ScanError;
 use ethogram_timeline::log::AppendError;
 use http::{HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
@@ -29,6 +30,8 @@ pub(crate) enum Reason {
     ContentEncoding,
     TooLarge,
     Undecodable,
+    TooMany,
+    TooDeep,
     Quota,
     InFlightBytes,
     LogQueue,
@@ -41,7 +44,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Unauthenticated,
         Self::Origin,
         Self::NotFound,
@@ -50,6 +53,8 @@ impl Reason {
         Self::ContentEncoding,
         Self::TooLarge,
         Self::Undecodable,
+        Self::TooMany,
+        Self::TooDeep,
         Self::Quota,
         Self::InFlightBytes,
         Self::LogQueue,
@@ -84,6 +89,8 @@ impl Reason {
                 ("too_large", Http::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, false)
             }
             Self::Undecodable => ("undecodable", Http::BAD_REQUEST, Code::InvalidArgument, false),
+            Self::TooMany => ("too_many", Http::BAD_REQUEST, Code::InvalidArgument, false),
+            Self::TooDeep => ("too_deep", Http::BAD_REQUEST, Code::InvalidArgument, false),
             Self::Quota => ("quota", Http::TOO_MANY_REQUESTS, Code::ResourceExhausted, true),
             Self::InFlightBytes => {
                 ("in_flight_bytes", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true)
@@ -98,6 +105,11 @@ impl Reason {
             Self::SlowBody => ("slow_body", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true),
             Self::Panic => ("panic", Http::INTERNAL_SERVER_ERROR, Code::Unknown, false),
         }
+    }
+
+    /// Whether the bytes of the body are at fault.
+    fn is_of_body(self) -> bool {
+        matches!(self, Self::Undecodable | Self::TooMany | Self::TooDeep)
     }
 
     /// The label in counters.
@@ -157,7 +169,7 @@ impl Refusal {
 
     fn json(&self) -> Vec<u8> {
         let mut status = json!({ "code": self.reason.row().2 as i32, "message": self.message });
-        if self.reason == Reason::Undecodable {
+        if self.reason.is_of_body() {
             let violations = json!([{ "field": "body", "description": self.message }]);
             status["details"] = json!([{ "@type": BAD_REQUEST, "fieldViolations": violations }]);
         }
@@ -171,7 +183,7 @@ impl Refusal {
             let info = RetryInfo { retry_delay: Some(delay) };
             details.push(Any { type_url: String::from(RETRY_INFO), value: info.encode_to_vec() });
         }
-        if self.reason == Reason::Undecodable {
+        if self.reason.is_of_body() {
             let violation =
                 FieldViolation { field: String::from("body"), description: self.message.clone() };
             let bad_request = BadRequest { field_violations: vec![violation] };
@@ -193,6 +205,18 @@ impl From<AppendError> for Refusal {
             AppendError::DiskFull => Reason::DiskFull,
             AppendError::TooLarge => Reason::TooLarge,
             AppendError::Failed => Reason::LogFailed,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+impl From<ScanError> for Refusal {
+    fn from(error: ScanError) -> Self {
+        let reason = match error {
+            ScanError::Malformed(_) => Reason::Undecodable,
+            ScanError::TooMany { .. } => Reason::TooMany,
+            ScanError::TooDeep { .. } => Reason::TooDeep,
+            ScanError::TooCostly { .. } => Reason::TooLarge,
         };
         Self::new(reason, error.to_string())
     }

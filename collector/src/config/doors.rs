@@ -51,9 +51,16 @@ pub struct OtlpConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Bytes of bodies between arrival and answer, wire and inflated bytes together. 256 MiB is
-    /// two of the largest bodies, inflated, or four thousand beacons. Beyond it: 503.
+    /// Bytes of bodies between arrival and answer: wire, inflated and decoded bytes together.
+    /// 256 MiB is the largest body in all its forms, or a thousand beacons. Beyond it: 503.
     pub in_flight_bytes_max: usize,
+    /// Records (spans, log records or data points) of one request, and as many resources, scopes
+    /// and metrics. SDKs send batches of 512 and collectors of 8,192; 65,536 is eight of those, and
+    /// what makes a bomb of empty spans end after 128 KiB. Beyond it: 400.
+    pub records_max: u64,
+    /// Estimated bytes of one request's structs. A usual span is 1.5 KiB of them, so 128 MiB is more
+    /// than `records_max` usual spans. Beyond it: 413.
+    pub decoded_bytes_max: u64,
     /// Connections per listener. A connection costs about 20 KiB, so 4,096 cost 80 MiB. Beyond
     /// it a new connection is closed at once and counted.
     pub connections_max: usize,
@@ -113,6 +120,8 @@ impl OtlpConfig {
 impl LimitsConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         above_zero("limits.in_flight_bytes_max", self.in_flight_bytes_max as u64)?;
+        above_zero("limits.records_max", self.records_max)?;
+        above_zero("limits.decoded_bytes_max", self.decoded_bytes_max)?;
         above_zero("limits.connections_max", self.connections_max as u64)?;
         above_zero("limits.streams_max", u64::from(self.streams_max))?;
         above_zero("limits.first_request_s", self.first_request_s)?;
@@ -147,6 +156,8 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             in_flight_bytes_max: 256 << 20,
+            records_max: 65_536,
+            decoded_bytes_max: 128 << 20,
             connections_max: 4_096,
             streams_max: 100,
             first_request_s: 10,

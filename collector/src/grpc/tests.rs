@@ -1,7 +1,10 @@
 //! The gRPC door: codes that senders retry and codes that they do not.
 
+use prost::Message;
+use tonic::Code;
+
 use super::*;
-use crate::stand::{Answer, SPAN, Stand, send, traces};
+use crate::stand::{Answer, SPAN, Stand, bomb, send, traces};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
@@ -114,6 +117,32 @@ async fn code_by_request() {
     assert_eq!(stand.records().len(), 4, "empty requests leave no record");
     let plain = call(&stand, EXPORT, &[("content-type", "application/json")], false, b"").await;
     assert_eq!(plain.status.as_u16(), 415);
+}
+
+#[tokio::test]
+async fn bombs_are_refused_before_they_are_decoded() {
+    let stand = Stand::new("{}");
+    let (gz, zstd) = (("grpc-encoding", "gzip"), ("grpc-encoding", "zstd"));
+    let cases = [
+        (vec![GRPC, gz], true, bomb::gzip_spans(), "more than 65536 records"),
+        (vec![GRPC, zstd], true, bomb::zstd_spans(), "more than 65536 records"),
+        (vec![GRPC, gz], true, bomb::gzip_zeros(), "not valid protobuf"),
+        (vec![GRPC, zstd], true, bomb::zstd_zeros(), "not valid protobuf"),
+        (vec![GRPC], false, bomb::deep_value(33), "nests deeper than 32 levels"),
+        (vec![GRPC], false, bomb::deep_value(10_000), "nests deeper than 32 levels"),
+        (vec![GRPC], true, message(&[SPAN]), "no encoding is named"),
+    ];
+    for (headers, compressed, body, expected) in cases {
+        let answer = call(&stand, EXPORT, &headers, compressed, &body).await;
+        let status = Status::from_header_map(&answer.headers).expect("a gRPC status");
+        assert_eq!(
+            (status.code(), has_delay(&answer)),
+            (Code::InvalidArgument, false),
+            "{expected}"
+        );
+        assert!(status.message().contains(expected), "{}", status.message());
+        assert_eq!(stand.collector.budget.used(), 0, "{expected}");
+    }
 }
 
 #[tokio::test]

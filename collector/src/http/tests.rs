@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::*;
-use crate::stand::{Answer, EVENT, NOW_NS, SPAN, Stand, logs, send, traces};
+use crate::stand::{Answer, EVENT, NOW_NS, SPAN, Stand, bomb, logs, send, traces};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
@@ -123,6 +123,48 @@ async fn status_and_type_by_request() {
         }
     }
     assert_eq!(stand.records().len(), 7, "empty requests leave no record");
+}
+
+#[tokio::test]
+async fn bombs_are_refused_before_they_are_decoded() {
+    let stand = Stand::new("{}");
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let unread = format!(r#"{{"nobody reads this":{}}}"#, nested(100_000));
+    let value = format!(r#"{{"resourceSpans":{}}}"#, nested(100_000));
+    let (gz, zstd) = (("content-encoding", "gzip"), ("content-encoding", "zstd"));
+    let many = traces(&vec!["null"; 65_537]);
+    let cases = [
+        ("/v1/traces", vec![PROTOBUF, gz], bomb::gzip_spans(), 400, "too_many"),
+        ("/v1/traces", vec![PROTOBUF, zstd], bomb::zstd_spans(), 400, "too_many"),
+        ("/v1/traces", vec![PROTOBUF, gz], bomb::gzip_zeros(), 400, "undecodable"),
+        ("/v1/metrics", vec![PROTOBUF, zstd], bomb::zstd_zeros(), 400, "undecodable"),
+        ("/v1/traces", vec![PROTOBUF, gz], gzip_twice(), 400, "undecodable"),
+        ("/v1/traces", vec![PROTOBUF], bomb::deep_value(32), 200, ""),
+        ("/v1/traces", vec![PROTOBUF], bomb::deep_value(33), 400, "too_deep"),
+        ("/v1/traces", vec![PROTOBUF], bomb::deep_value(10_000), 400, "too_deep"),
+        ("/v1/traces", vec![JSON], unread.into(), 400, "too_deep"),
+        ("/v1/traces", vec![JSON], value.into(), 400, "too_deep"),
+        ("/v1/traces", vec![JSON], many.into(), 400, "too_many"),
+    ];
+    for (path, headers, body, status, reason) in cases {
+        let before = refused(&stand, reason);
+        let case = format!("{path} {headers:?} {} bytes", body.len());
+        let answer = post(&stand, "POST", path, &headers, body).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (status, ""), "{case}");
+        assert_eq!(refused(&stand, reason) - before, u64::from(status != 200), "{case}");
+        assert_eq!(stand.collector.budget.used(), 0, "{case}: what was reserved is given back");
+    }
+}
+
+fn refused(stand: &Stand, reason: &str) -> u64 {
+    let refused = stand.collector.counters.read().refused;
+    refused.iter().filter(|(known, ..)| known.name() == reason).map(|(_, _, count)| count).sum()
+}
+
+fn gzip_twice() -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&bomb::gzip_spans()).expect("memory takes all");
+    encoder.finish().expect("memory takes all")
 }
 
 #[tokio::test]

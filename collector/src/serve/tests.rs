@@ -3,18 +3,24 @@
 use std::path::Path;
 
 use ethogram_timeline::clock::FixedClock;
+use ethogram_timeline::decode;
 use ethogram_timeline::log::{LogConfig, LogReader};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic::codec::CompressionEncoding;
 
 use super::*;
-use crate::stand::{EVENT, NOW_NS, logs};
+use crate::stand::{EVENT, NOW_NS, SPAN, logs, traces};
 
 struct Running {
     admin: SocketAddr,
     beacon: SocketAddr,
+    otlp_grpc: SocketAddr,
     stop: oneshot::Sender<()>,
     role: JoinHandle<Result<(), CollectorError>>,
 }
@@ -32,13 +38,14 @@ async fn start(config: Config, directory: &Path, services: &str) -> Running {
     };
     let address = |listener: &TcpListener| listener.local_addr().expect("a bound listener");
     let (admin, beacon) = (address(&listeners.admin), address(&listeners.beacon));
+    let otlp_grpc = address(&listeners.otlp_grpc);
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
         stopped.await.ok();
     };
     let clock = Arc::new(FixedClock::new(NOW_NS));
     let role = tokio::spawn(serve(config, directory.to_path_buf(), listeners, clock, shutdown));
-    Running { admin, beacon, stop, role }
+    Running { admin, beacon, otlp_grpc, stop, role }
 }
 
 /// Sends `request` and reads until the other end closes.
@@ -88,6 +95,39 @@ async fn what_is_answered_is_in_the_log_after_the_role_has_ended() {
         .expect("a tick at the start");
     assert_eq!(tick.received_ns, NOW_NS);
     assert!(tick.counters.iter().any(|(name, _)| name == "requests.beacon"));
+}
+
+/// Our framing, judged by a client that is not ours.
+#[tokio::test]
+async fn a_grpc_client_understands_the_answers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let running = start(Config::default(), directory.path(), "127.0.0.1:0").await;
+    let address = format!("http://{}", running.otlp_grpc);
+    for coding in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
+        let client = TraceServiceClient::connect(address.clone()).await.expect("a connection");
+        let mut client = match coding {
+            Some(coding) => client.send_compressed(coding),
+            None => client,
+        };
+        let bad = r#"{"traceId":"","spanId":"","name":"bad"}"#;
+        let batch = |spans: &[&str]| decode::json::traces(traces(spans).as_bytes()).expect("JSON");
+        let answer = client.export(batch(&[SPAN])).await.expect("success").into_inner();
+        assert_eq!(answer.partial_success, None, "{coding:?}");
+        let answer = client.export(batch(&[SPAN, bad])).await.expect("success").into_inner();
+        assert_eq!(answer.partial_success.expect("a bad one").rejected_spans, 1, "{coding:?}");
+        let group = ResourceSpans {
+            scope_spans: vec![ScopeSpans::default(); 65_537],
+            ..ResourceSpans::default()
+        };
+        let many = ExportTraceServiceRequest { resource_spans: vec![group] };
+        let refusal = client.export(many).await.expect_err("too many");
+        assert_eq!(refusal.code(), tonic::Code::InvalidArgument, "{refusal}");
+        assert!(refusal.message().contains("scopes"), "{refusal}");
+    }
+    running.stop.send(()).expect("the role waits for it");
+    running.role.await.expect("no panic").expect("an orderly end");
+    let stored = envelopes(directory.path());
+    assert_eq!(stored.iter().filter(|envelope| envelope.source == Source::Otlp).count(), 6);
 }
 
 #[tokio::test]

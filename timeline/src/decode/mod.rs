@@ -1,7 +1,8 @@
 //! OTLP → rows. The only place that knows OTLP's names.
 //!
-//! Flow of the collector: [`json`] (or protobuf) → [`admit`] (what is invalid goes, by reason) →
-//! [`scrub`] (what is personal goes) → the log. Flow of the query role: the log → [`rows`].
+//! Flow of the collector: [`scan`] (how much it would be) → [`json`] (or protobuf) → [`admit`] (what
+//! is invalid goes, by reason) → [`scrub`] (what is personal goes) → the log. Flow of the query role:
+//! the log → [`rows`].
 //!
 //! It is not the join: the derived columns of a row (attempts, callers, sessions found through a
 //! trace) are left empty here.
@@ -20,6 +21,7 @@ pub mod json;
 mod metrics;
 mod names;
 mod route;
+pub mod scan;
 pub mod scrub;
 mod sender;
 mod spans;
