@@ -95,7 +95,8 @@ async fn accept(collector: &Arc<Collector>, parts: &Parts, body: &mut Body) -> R
     let edge = collector.proxies.trusts(peer).then_some(&parts.headers);
     let key = Query::<Parameters>::try_from_uri(&parts.uri).ok().and_then(|query| query.0.key);
     let sender = Sender::page(collector, key.as_deref(), collector.geo.place(client, edge))?;
-    collector.quota.take(client.unwrap_or(peer), collector.clock.now_ns())?;
+    let client = client.unwrap_or(peer);
+    collector.quota.take(client, sender.key_id(), collector.clock.now_ns())?;
 
     let mut held = collector.budget.reserve();
     let limits = &collector.config.beacon;
@@ -108,6 +109,7 @@ async fn accept(collector: &Arc<Collector>, parts: &Parts, body: &mut Body) -> R
         coding: Coding::of_magic(&wire),
         wire,
         inflated_bytes_max: limits.inflated_bytes_max,
+        is_exempt: client.is_loopback(),
         held,
     };
     handle::<BeaconBody>(collector, delivery).await?;

@@ -36,6 +36,27 @@ impl Door {
     }
 }
 
+/// Why a connection was closed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The listener has as many as it may.
+    Listener,
+    /// The client's address has.
+    Address,
+}
+
+impl Full {
+    const ALL: [Self; 2] = [Self::Listener, Self::Address];
+
+    /// The label in counters.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Listener => "listener",
+            Self::Address => "address",
+        }
+    }
+}
+
 /// Counts by kind and reason; the reasons are names of `timeline::decode`, a few dozen at most.
 type Cells = BTreeMap<(Kind, &'static str), u64>;
 
@@ -45,7 +66,7 @@ pub(crate) struct Counters {
     requests: [AtomicU64; Door::ALL.len()],
     refused: [[AtomicU64; Reason::ALL.len()]; Door::ALL.len()],
     connections: [AtomicI64; Door::ALL.len()],
-    connections_refused: [AtomicU64; Door::ALL.len()],
+    connections_refused: [[AtomicU64; Full::ALL.len()]; Door::ALL.len()],
     accepted: [AtomicU64; Kind::ALL.len()],
     rejected: Mutex<Cells>,
     shortened: Mutex<Cells>,
@@ -70,8 +91,8 @@ impl Counters {
     }
 
     /// A connection at `door` was closed at once, for there were too many.
-    pub(crate) fn refuse_connection(&self, door: Door) {
-        add(&self.connections_refused[door as usize], 1);
+    pub(crate) fn refuse_connection(&self, door: Door, full: Full) {
+        add(&self.connections_refused[door as usize][full as usize], 1);
     }
 
     /// `count` records of `kind` are on disk.
@@ -121,7 +142,10 @@ impl Counters {
             refused,
             connections: Door::ALL
                 .map(|door| (door, self.connections[door as usize].load(Ordering::Relaxed))),
-            connections_refused: by_door(&self.connections_refused),
+            connections_refused: Door::ALL.map(|door| {
+                let cells = &self.connections_refused[door as usize];
+                (door, Full::ALL.map(|full| (full, get(&cells[full as usize]))))
+            }),
             accepted: Kind::ALL.map(|kind| (kind, get(&self.accepted[kind as usize]))),
             rejected: by_reason(&self.rejected),
             shortened: by_reason(&self.shortened),
@@ -137,7 +161,7 @@ pub(crate) struct Values {
     /// Only those above zero.
     pub(crate) refused: Vec<(Reason, Door, u64)>,
     pub(crate) connections: [(Door, i64); Door::ALL.len()],
-    pub(crate) connections_refused: [(Door, u64); Door::ALL.len()],
+    pub(crate) connections_refused: [(Door, [(Full, u64); Full::ALL.len()]); Door::ALL.len()],
     pub(crate) accepted: [(Kind, u64); Kind::ALL.len()],
     pub(crate) rejected: Vec<(Kind, &'static str, u64)>,
     pub(crate) shortened: Vec<(Kind, &'static str, u64)>,

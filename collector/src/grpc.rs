@@ -84,6 +84,7 @@ async fn receive<P: Payload>(
         encoding: Encoding::Protobuf,
         coding,
         inflated_bytes_max: bytes_max,
+        is_exempt: true,
         wire,
         held,
     };

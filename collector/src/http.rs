@@ -90,6 +90,7 @@ async fn receive<P: Payload>(
         coding,
         wire,
         inflated_bytes_max: bytes_max,
+        is_exempt: true,
         held,
     };
     Ok((encoding, handle::<P>(collector, delivery).await?))

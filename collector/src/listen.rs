@@ -4,9 +4,12 @@
 //! unless they are given a clock, and then a client that never finishes its head holds a connection
 //! for ever.
 //!
-//! Invariants: a listener has at most `connections_max` connections; a connection that has not
+//! Invariants: a listener has at most `connections_max` connections, and of one client address at
+//! most `connections_per_address_max`; a connection that has not
 //! sent a whole request head in time is closed; when told to stop, no new connection is accepted
 //! and each open one ends after the requests it has begun.
+
+mod seats;
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -30,7 +33,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admit::Collector;
 use crate::config::LimitsConfig;
-use crate::counters::Door;
+use crate::counters::{Door, Full};
+use seats::{Seat, Seats};
 
 /// The address at the other end of the connection, an extension of every request.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +53,7 @@ pub(crate) async fn listen(
     let router = router.layer(CatchPanicLayer::custom(panicked));
     let builder = Arc::new(builder(door, limits));
     let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let seats = Arc::new(Seats::new(limits.connections_per_address_max));
     let first_request_max = Duration::from_secs(limits.first_request_s);
     let mut connections = JoinSet::new();
     loop {
@@ -66,9 +71,15 @@ pub(crate) async fn listen(
                 continue;
             }
         };
+        // What is refused is closed as it goes out of scope.
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            collector.counters.refuse_connection(door);
-            continue; // The connection is closed as it goes out of scope.
+            collector.counters.refuse_connection(door, Full::Listener);
+            continue;
+        };
+        let is_exempt = collector.proxies.trusts(peer.ip());
+        let Some(seat) = Seat::take(&seats, peer.ip(), is_exempt) else {
+            collector.counters.refuse_connection(door, Full::Address);
+            continue;
         };
         let connection =
             Connection { builder: Arc::clone(&builder), first_request_max, stop: stop.clone() };
@@ -76,7 +87,7 @@ pub(crate) async fn listen(
         connections.spawn(async move {
             let open = Open::new(&collector, door);
             connection.serve(stream, Peer(peer), router).await;
-            drop((open, permit));
+            drop((open, permit, seat));
         });
     }
     drop(listener);

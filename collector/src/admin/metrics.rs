@@ -65,10 +65,15 @@ fn doors(page: &mut Page, collector: &Collector) {
         .iter()
         .map(|(door, open)| (label("door", door.name()), open.max(&0).unsigned_abs()));
     page.gauge("connections", "Connections open now.", connections);
+    let refused = values.connections_refused.iter().flat_map(|(door, counts)| {
+        counts.iter().map(|(full, count)| {
+            (format!("{},{}", label("reason", full.name()), label("door", door.name())), *count)
+        })
+    });
     page.counter(
         "connections_refused",
-        "Connections closed at once, because the listener had as many as it may.",
-        by_door(&values.connections_refused),
+        "Connections closed at once, because the listener or the address had as many as it may.",
+        refused,
     );
     page.counter(
         "body_bytes",

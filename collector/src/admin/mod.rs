@@ -106,10 +106,12 @@ impl Admin {
             .collect();
         let mut doors = Map::new();
         for (index, (door, requests)) in values.requests.iter().enumerate() {
+            let refused = values.connections_refused[index].1;
+            let connections_refused: u64 = refused.iter().map(|(_, count)| count).sum();
             let door_counts = json!({
                 "requests": requests,
                 "connections": values.connections[index].1,
-                "connections_refused": values.connections_refused[index].1,
+                "connections_refused": connections_refused,
             });
             doors.insert(String::from(door.name()), door_counts);
         }

@@ -132,6 +132,8 @@ pub(crate) struct Delivery {
     /// The body as it was on the wire.
     pub(crate) wire: Bytes,
     pub(crate) inflated_bytes_max: usize,
+    /// Whether no quota holds: a service of ours, or a client on this machine.
+    pub(crate) is_exempt: bool,
     /// The budget's share that the body holds until it is answered.
     pub(crate) held: Reservation,
 }
@@ -199,7 +201,8 @@ fn prepare<P: Payload>(
     delivery: Delivery,
     received_ns: i64,
 ) -> Result<Prepared, Refusal> {
-    let Delivery { door, sender, encoding, coding, wire, inflated_bytes_max, mut held } = delivery;
+    let Delivery { door, sender, encoding, coding, wire, inflated_bytes_max, is_exempt, mut held } =
+        delivery;
     let limits = &collector.config.limits;
     let limits =
         Limits { records_max: limits.records_max, decoded_bytes_max: limits.decoded_bytes_max };
@@ -211,6 +214,11 @@ fn prepare<P: Payload>(
     let admitted = payload.admit();
     if admitted.iter().all(|admitted| admitted.kept == 0) {
         return Ok(Prepared { record: None, admitted, held });
+    }
+    if !is_exempt {
+        for (session, records) in payload.sessions() {
+            collector.quota.take_records(sender.key_id(), &session, records, received_ns)?;
+        }
     }
     let source = if door == Door::Beacon { Source::Beacon } else { Source::Otlp };
     let mut envelope = Envelope::new(source, received_ns);

@@ -4,11 +4,12 @@
 //! It does not know what the records mean: validity and personal data are the business of
 //! `timeline::decode`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ethogram_timeline::decode::admit::{self, Rejected};
 use ethogram_timeline::decode::json::{self, BeaconBody};
-use ethogram_timeline::decode::scan::{Limits, Scanner, Signal};
+use ethogram_timeline::decode::scan::{Limits, Scanner, Signal, sessions};
 use ethogram_timeline::decode::scrub::{self, Trust};
 use ethogram_timeline::record::Envelope;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -68,6 +69,11 @@ pub(crate) trait Payload: Sized + Send + 'static {
 
     /// Removes the records that can never be accepted.
     fn admit(&mut self) -> Vec<Admitted>;
+
+    /// The sessions that a page states, and how many records of each; services state none.
+    fn sessions(&self) -> impl Iterator<Item = (Cow<'_, str>, u64)> {
+        std::iter::empty()
+    }
 
     /// Removes personal data; addresses become places. Returns which source of places was asked
     /// with success.
@@ -166,6 +172,10 @@ impl Payload for BeaconBody {
         let mut admitted = self.traces.admit();
         admitted.extend(self.logs.admit());
         admitted
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = (Cow<'_, str>, u64)> {
+        sessions(self)
     }
 
     /// A browser may state no address, so none is looked up; its place is the envelope's.

@@ -33,6 +33,8 @@ pub(crate) enum Reason {
     TooMany,
     TooDeep,
     Quota,
+    KeyQuota,
+    SessionQuota,
     InFlightBytes,
     LogQueue,
     LogBudget,
@@ -44,7 +46,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Unauthenticated,
         Self::Origin,
         Self::NotFound,
@@ -56,6 +58,8 @@ impl Reason {
         Self::TooMany,
         Self::TooDeep,
         Self::Quota,
+        Self::KeyQuota,
+        Self::SessionQuota,
         Self::InFlightBytes,
         Self::LogQueue,
         Self::LogBudget,
@@ -92,6 +96,10 @@ impl Reason {
             Self::TooMany => ("too_many", Http::BAD_REQUEST, Code::InvalidArgument, false),
             Self::TooDeep => ("too_deep", Http::BAD_REQUEST, Code::InvalidArgument, false),
             Self::Quota => ("quota", Http::TOO_MANY_REQUESTS, Code::ResourceExhausted, true),
+            Self::KeyQuota => ("key_quota", Http::TOO_MANY_REQUESTS, Code::ResourceExhausted, true),
+            Self::SessionQuota => {
+                ("session_quota", Http::TOO_MANY_REQUESTS, Code::ResourceExhausted, true)
+            }
             Self::InFlightBytes => {
                 ("in_flight_bytes", Http::SERVICE_UNAVAILABLE, Code::Unavailable, true)
             }

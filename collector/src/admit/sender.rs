@@ -75,6 +75,11 @@ impl Sender {
         })
     }
 
+    /// The id of the key, which is the sender's name in quotas.
+    pub(crate) fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
     /// Writes who and where into the envelope.
     pub(super) fn sign(self, envelope: &mut Envelope) {
         envelope.app = self.app;

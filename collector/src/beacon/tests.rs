@@ -168,3 +168,37 @@ async fn the_script_is_cached() {
         assert_eq!(answer.header("etag"), tag);
     }
 }
+
+#[tokio::test]
+async fn keys_and_sessions_have_quotas() {
+    let stand = Stand::new(
+        r#"{"beacon": {"key_bodies_per_second": 1, "key_burst": 5,
+            "session_records_per_second": 1, "session_burst": 3}}"#,
+    );
+    let body = |session: &str| {
+        format!(
+            r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"session.id",
+                "value":{{"stringValue":"{session}"}}}}]}},
+                "scopeLogs":[{{"logRecords":[{EVENT},{EVENT}]}}]}}]}}"#
+        )
+    };
+    let cases = [
+        ("192.0.2.1:9", "a", 204, ""),
+        ("192.0.2.1:9", "a", 429, "session_quota"),
+        ("192.0.2.1:9", "b", 204, ""),
+        ("198.51.100.1:9", "b", 429, "session_quota"), // A session is one, wherever it is.
+        ("198.51.100.1:9", "c", 204, ""),
+        ("203.0.113.1:9", "d", 429, "key_quota"),
+        ("127.0.0.1:9", "a", 204, ""),
+    ];
+    for (peer, session, status, reason) in cases {
+        let answer = ask(&stand, "POST", POST, peer, &[PLAIN], body(session)).await;
+        assert_eq!(answer.status.as_u16(), status, "{peer} {session}");
+        let delay = answer.header("retry-after").parse::<u64>().ok();
+        assert_eq!(delay.is_some_and(|delay| (1..=30).contains(&delay)), status == 429);
+        if status == 429 {
+            let refused = stand.collector.counters.read().refused;
+            assert!(refused.iter().any(|(known, ..)| known.name() == reason), "{refused:?}");
+        }
+    }
+}

@@ -34,6 +34,19 @@ pub struct BeaconConfig {
     /// the limit idle ones are forgotten, and if none is idle a new network is refused as
     /// `quota`.
     pub prefixes_max: usize,
+    /// Bodies per second of one write key, sustained: ten times a network's. It keeps one
+    /// application from using up the collector of all. Loopback clients are exempt.
+    pub key_bodies_per_second: u32,
+    /// Bodies of one write key at once: ten seconds' worth.
+    pub key_burst: u32,
+    /// Records (spans and events) per second of one session, sustained. A page in a retry storm
+    /// makes about ten. Loopback clients are exempt.
+    pub session_records_per_second: u32,
+    /// Records of one session at once: a minute's worth, which a page offline for ten had queued.
+    pub session_burst: u32,
+    /// Sessions remembered for the quota. One costs about 32 bytes, so all cost about 8 MiB; at
+    /// the limit idle ones are forgotten, and if none is idle a new session has no quota of its own.
+    pub sessions_max: usize,
 }
 
 /// The OTLP doors: authenticated services, bodies of any honest size.
@@ -64,6 +77,10 @@ pub struct LimitsConfig {
     /// Connections per listener. A connection costs about 20 KiB, so 4,096 cost 80 MiB. Beyond
     /// it a new connection is closed at once and counted.
     pub connections_max: usize,
+    /// Connections of one client address (of IPv6, one /64) per listener. Browsers open six at most
+    /// and exporters one; 64 leaves room for a few behind one address. Networks in `proxy.trusted`
+    /// are exempt, which by default are those of loopback. Beyond it: as above.
+    pub connections_per_address_max: usize,
     /// Concurrent HTTP/2 streams per connection: OTLP exporters use fewer than ten.
     pub streams_max: u32,
     /// Seconds a new connection has to send its first whole request head. Longer ones are
@@ -104,7 +121,15 @@ impl BeaconConfig {
         above_zero("beacon.inflated_bytes_max", self.inflated_bytes_max as u64)?;
         above_zero("beacon.prefix_bodies_per_second", u64::from(self.prefix_bodies_per_second))?;
         above_zero("beacon.prefix_burst", u64::from(self.prefix_burst))?;
-        above_zero("beacon.prefixes_max", self.prefixes_max as u64)
+        above_zero("beacon.prefixes_max", self.prefixes_max as u64)?;
+        above_zero("beacon.key_bodies_per_second", u64::from(self.key_bodies_per_second))?;
+        above_zero("beacon.key_burst", u64::from(self.key_burst))?;
+        above_zero(
+            "beacon.session_records_per_second",
+            u64::from(self.session_records_per_second),
+        )?;
+        above_zero("beacon.session_burst", u64::from(self.session_burst))?;
+        above_zero("beacon.sessions_max", self.sessions_max as u64)
     }
 }
 
@@ -123,6 +148,7 @@ impl LimitsConfig {
         above_zero("limits.records_max", self.records_max)?;
         above_zero("limits.decoded_bytes_max", self.decoded_bytes_max)?;
         above_zero("limits.connections_max", self.connections_max as u64)?;
+        above_zero("limits.connections_per_address_max", self.connections_per_address_max as u64)?;
         above_zero("limits.streams_max", u64::from(self.streams_max))?;
         above_zero("limits.first_request_s", self.first_request_s)?;
         above_zero("limits.idle_s", self.idle_s)?;
@@ -142,6 +168,11 @@ impl Default for BeaconConfig {
             prefix_bodies_per_second: 1_000,
             prefix_burst: 10_000,
             prefixes_max: 65_536,
+            key_bodies_per_second: 10_000,
+            key_burst: 100_000,
+            session_records_per_second: 50,
+            session_burst: 3_000,
+            sessions_max: 262_144,
         }
     }
 }
@@ -159,6 +190,7 @@ impl Default for LimitsConfig {
             records_max: 65_536,
             decoded_bytes_max: 128 << 20,
             connections_max: 4_096,
+            connections_per_address_max: 64,
             streams_max: 100,
             first_request_s: 10,
             idle_s: 75,

@@ -141,6 +141,33 @@ async fn a_silent_connection_is_closed() {
     running.role.await.expect("no panic").expect("an orderly end");
 }
 
+/// Loopback is exempt as the default proxy; without that it is an address like any other.
+#[tokio::test]
+async fn one_address_cannot_take_every_connection() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut config = Config::default();
+    config.limits.connections_per_address_max = 3;
+    config.limits.first_request_s = 600;
+    config.proxy.trusted.clear();
+    let running = start(config, directory.path(), "127.0.0.1:0").await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(running.beacon).await.expect("the listener is open"));
+    }
+    let mut fourth = TcpStream::connect(running.beacon).await.expect("the listener is open");
+    let closed = fourth.read_to_end(&mut Vec::new()).await;
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    // Each listener counts for itself, and this one says what happened.
+    let request = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let page = exchange(running.admin, request).await;
+    let sample =
+        "ethogram_collector_connections_refused_total{reason=\"address\",door=\"beacon\"} 1\n";
+    assert!(page.contains(sample), "{page}");
+    drop(silent);
+    running.stop.send(()).expect("the role waits for it");
+    running.role.await.expect("no panic").expect("an orderly end");
+}
+
 #[tokio::test]
 async fn open_services_without_tokens_do_not_start() {
     let directory = tempfile::tempdir().expect("a directory");

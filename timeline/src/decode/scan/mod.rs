@@ -11,6 +11,7 @@
 //! * For what decodes, no count is below that of the decoded structs, and each is equal where no field
 //!   that can stand only once is repeated.
 
+mod session;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod wire;
 
 use thiserror::Error;
 
+pub use session::sessions;
 pub use shape::Signal;
 
 /// How deep values may stand in each other: what the collector reads and what is read again from
