@@ -41,17 +41,11 @@ impl Sender {
             )
         };
         let shown = bearer(headers).ok_or_else(refused)?;
-        // Every token is compared, so that the time says nothing about which one was near.
-        let mut known = None;
-        for token in tokens {
-            if is_same(token.token.as_bytes(), shown) {
-                known = Some(token);
-            }
-        }
+        let known = find(tokens, |token| token.token.as_bytes(), shown);
         known.map(|token| sender(&token.app, &token.id)).ok_or_else(refused)
     }
 
-    /// The page behind a beacon. Write keys are public, so they are compared plainly.
+    /// The page behind a beacon.
     pub(crate) fn page(
         collector: &Collector,
         key: Option<&str>,
@@ -64,8 +58,8 @@ impl Sender {
             )
         };
         let shown = key.ok_or_else(refused)?;
-        let known =
-            collector.config.keys.iter().find(|known| known.key == shown).ok_or_else(refused)?;
+        let known = find(&collector.config.keys, |known| known.key.as_bytes(), shown.as_bytes())
+            .ok_or_else(refused)?;
         Ok(Self {
             app: known.app.clone(),
             service: known.service.clone(),
@@ -103,6 +97,18 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 const BEARER: &[u8] = b"bearer ";
 
+/// The one of `all` whose secret is shown. Every one is compared, so that the time says nothing about
+/// which was near.
+fn find<'a, T>(all: &'a [T], secret: impl Fn(&T) -> &[u8], shown: &[u8]) -> Option<&'a T> {
+    let mut known = None;
+    for one in all {
+        if is_same(secret(one), shown) {
+            known = Some(one);
+        }
+    }
+    known
+}
+
 /// Compares in a time that depends on the lengths alone.
 fn is_same(left: &[u8], right: &[u8]) -> bool {
     let differences =
@@ -113,6 +119,7 @@ fn is_same(left: &[u8], right: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stand::Stand;
 
     #[test]
     fn bearers() {
@@ -130,5 +137,33 @@ mod tests {
         assert!(!is_same(b"abc", b"abd"));
         assert!(!is_same(b"abc", b"ab"));
         assert!(!is_same(b"", b"a"));
+    }
+
+    #[test]
+    fn a_key_opens_its_own_door_only() {
+        let stand = Stand::new(
+            r#"{"keys": [{"id": "web", "key": "old"}, {"id": "web", "key": "new"}],
+                "tokens": [{"id": "team", "token": "first"}, {"id": "team", "token": "second"}]}"#,
+        );
+        let page = |key: &str| {
+            Sender::page(&stand.collector, Some(key), stand.collector.geo.place(None, None))
+        };
+        let service = |token: &str| {
+            let mut headers = HeaderMap::new();
+            let value = format!("Bearer {token}").parse().expect("a header value");
+            headers.insert(header::AUTHORIZATION, value);
+            Sender::service(&stand.collector, &headers)
+        };
+        for key in ["old", "new"] {
+            assert_eq!(page(key).expect("a key in rotation").key_id(), "web");
+            assert_eq!(service(key).expect_err("a page's").reason, Reason::Unauthenticated);
+        }
+        for token in ["first", "second"] {
+            assert_eq!(service(token).expect("a token in rotation").key_id(), "team");
+            assert_eq!(page(token).expect_err("a service's").reason, Reason::Unauthenticated);
+        }
+        for wrong in ["", "ol", "oldd", "OLD", "firs", "web", "team"] {
+            assert!(page(wrong).is_err() && service(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -13,7 +13,7 @@ mod places;
 pub use doors::{BeaconConfig, LimitsConfig, OtlpConfig};
 pub use places::{GeoConfig, ProxyConfig};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -47,7 +47,8 @@ pub struct Config {
 #[derive(Clone, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct WriteKey {
-    /// Names the key in rows and counters, so that the key itself is stored nowhere.
+    /// Names the key in rows and counters, so that the key itself is stored nowhere. Two keys may
+    /// have one id, for as long as one takes over from the other.
     pub id: String,
     /// What the browser sends as the query parameter `key`.
     pub key: String,
@@ -63,7 +64,7 @@ pub struct WriteKey {
 #[derive(Clone, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
-    /// Names the token in rows and counters.
+    /// Names the token in rows and counters. Two tokens may have one id, as keys may.
     pub id: String,
     /// The secret.
     pub token: String,
@@ -160,7 +161,8 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        let owners = self.keys.iter().map(|key| (key.id.as_str(), (&key.app, &key.service)));
+        check_rotation("keys", owners)
     }
 
     fn check_tokens(&self) -> Result<(), ConfigError> {
@@ -177,7 +179,7 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        check_rotation("tokens", self.tokens.iter().map(|token| (token.id.as_str(), &token.app)))
     }
 }
 
@@ -228,6 +230,31 @@ fn check_name(key: &str, field: &str, value: &str) -> Result<(), ConfigError> {
         let problem =
             format!("{field} must have 1 to {NAME_BYTES_MAX} bytes and no control characters");
         return Err(invalid(key, problem));
+    }
+    Ok(())
+}
+
+/// An id names one owner, and has at most the two secrets that a rotation needs: a third would be one
+/// that somebody forgot to take away.
+fn check_rotation<'a, O: PartialEq>(
+    key: &str,
+    all: impl Iterator<Item = (&'a str, O)>,
+) -> Result<(), ConfigError> {
+    let mut known: BTreeMap<&str, (O, usize)> = BTreeMap::new();
+    for (id, owner) in all {
+        let Some((first, count)) = known.get_mut(id) else {
+            known.insert(id, (owner, 1));
+            continue;
+        };
+        *count += 1;
+        if *count > 2 {
+            let problem = format!("id {id:?} is listed more than twice; two are enough to rotate");
+            return Err(invalid(key, problem));
+        }
+        if *first != owner {
+            let problem = format!("id {id:?} is listed for different owners; ids name rows");
+            return Err(invalid(key, problem));
+        }
     }
     Ok(())
 }

@@ -32,6 +32,14 @@ fn wrong_values_name_their_key() {
     check(r#"{"keys": [{"id": "", "key": "k"}]}"#, "keys");
     check(r#"{"keys": [{"id": "a", "key": "k"}, {"id": "b", "key": "k"}]}"#, "listed twice");
     check(r#"{"tokens": [{"id": "a", "token": ""}]}"#, "tokens");
+    check(
+        r#"{"keys": [{"id": "a", "key": "k"}, {"id": "a", "key": "l"}, {"id": "a", "key": "m"}]}"#,
+        "more than twice",
+    );
+    check(
+        r#"{"tokens": [{"id": "a", "token": "k"}, {"id": "a", "token": "l", "app": "shop"}]}"#,
+        "different owners",
+    );
     check(r#"{"proxy": {"trusted": ["10.0.0.0/40"]}}"#, "proxy.trusted");
     check(r#"{"proxy": {"client_header": "x forwarded"}}"#, "proxy.client_header");
     check(r#"{"geo": {"regions": {"Britain": "emea"}}}"#, "geo.regions");
@@ -44,6 +52,7 @@ fn right_values_pass() {
         r#"{"otlp": {"cors_origins": ["https://*.example.com", "http://localhost:3000"]}}"#,
         r#"{"beacon": {"path": "/t/e", "origins": ["https://shop.example", "http://[::1]:8080"]}}"#,
         r#"{"proxy": {"trusted": ["10.0.0.0/8", "::1", "192.0.2.7"]}}"#,
+        r#"{"keys": [{"id": "a", "key": "old"}, {"id": "a", "key": "new"}]}"#,
         r#"{"geo": {"embedded": false, "regions": {"GB": "emea", "US-CA": "us-west"}}}"#,
     ] {
         parse(json).expect(json);
