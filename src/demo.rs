@@ -15,7 +15,7 @@ use crate::serve::{Guest, Launch, Ready, reachable};
 /// Where demo data is kept. Deleting it makes the demo new.
 const DATA_DIR: &str = "data-demo";
 
-/// What the command line says.
+/// Both roles and a simulated world of users and services, so that the first look is not empty
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// Seed of the simulated world [default: another one each time]

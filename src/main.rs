@@ -36,7 +36,7 @@ const AFTER_HELP: &str = "Every flag of the configuration is a key in ethogram.t
     flags beat variables, variables beat the file.\n\
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 address or data directory taken, 130 interrupted twice.";
 
-/// Options of `ethogram simulate`.
+/// Real traffic with known truth, from a seed, to a running collector
 #[derive(Debug, Args)]
 struct Simulate {
     /// The scenario

@@ -125,6 +125,7 @@ pub fn start(
         sealing: None,
         sealed_ns: join.now().0,
         seal_now: false,
+        goal: None,
         unpublished: false,
         published_ns: 0,
         shared: None,
@@ -157,6 +158,8 @@ struct Follower {
     sealed_ns: i64,
     /// Whether a seal is wanted whatever the time and the size.
     seal_now: bool,
+    /// The first committed position that was seen.
+    goal: Option<Position>,
     unpublished: bool,
     published_ns: i64,
     shared: Option<Shared>,
@@ -178,6 +181,7 @@ impl Follower {
             self.status.committed = link.wait(seen, self.patience());
             let outcome = self.read();
             self.note(outcome);
+            self.note_goal();
             self.publish_when_due();
             self.finish_seal(&mut link);
             self.begin_seal_when_due();
@@ -235,6 +239,16 @@ impl Follower {
         let from = self.status.position.map(|position| position.to_string()).unwrap_or_default();
         self.join.lose(kind, from, to.to_string(), String::from(detail));
         self.unpublished = true;
+    }
+
+    /// Caught up is what has read all that was committed when it began; a log that does not exist
+    /// yet has nothing to catch up with.
+    fn note_goal(&mut self) {
+        self.goal = self.goal.or(self.status.committed);
+        if !self.status.caught_up && self.status.position >= self.goal {
+            self.status.caught_up = true;
+            self.publish();
+        }
     }
 
     /// What cannot be read is passed over and remembered; what cannot go on says why.

@@ -67,10 +67,13 @@ impl Surface {
         self.follower.lock().as_ref().is_some_and(Handle::is_alive)
     }
 
-    /// Why answers should not be asked for; `None` where they may. A first snapshot there is as
-    /// soon as there is a surface, since following begins with publishing what is at rest.
+    /// Why pollers should not be answered; `None` where they may. SQL answers all the same, and says
+    /// how far it is complete.
     pub(crate) fn unready(&self) -> Option<&'static str> {
-        (!self.follower_alive()).then_some("the follower has ended")
+        if !self.follower_alive() {
+            return Some("the follower has ended");
+        }
+        (!self.published().follower.caught_up).then_some("still reading what was committed before")
     }
 
     /// The follower, to be stopped; `None` the second time.

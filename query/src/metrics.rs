@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ethogram_timeline::rollup::{Hop, HopCounts, Place, RequestCounts, RollupView};
 use http::HeaderMap;
@@ -117,6 +118,10 @@ fn keep<K: Ord + Clone>(kept: &mut BTreeSet<K>, key: &K, max: usize) -> bool {
 
 /// Answers in the syntax that was asked for.
 pub(crate) async fn get(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Response {
+    // A counter that shows the last seal's value after a restart would look as if it had fallen.
+    if let Some(reason) = surface.unready() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response();
+    }
     let syntax = Syntax::negotiate(&headers);
     let published = surface.published();
     let mut text = Exposition::new(syntax);

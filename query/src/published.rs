@@ -18,6 +18,9 @@ pub struct FollowerStatus {
     pub position: Option<Position>,
     /// The newest committed position known.
     pub committed: Option<Position>,
+    /// Whether everything that was committed when this process began has been read. Until then
+    /// counters are those of the last seal, and would seem to fall.
+    pub caught_up: bool,
     /// What the last seal covers.
     pub sealed: Option<Position>,
     /// Records read since this process began.

@@ -16,7 +16,7 @@ pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:4319";
 /// A statement larger than this is not one somebody wrote.
 const STATEMENT_BYTES_MAX: u64 = 16 << 20;
 
-/// What the command line says.
+/// Ask a running query role: a table, or JSON, NDJSON, CSV, Arrow
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The statement, or - to read it from standard input

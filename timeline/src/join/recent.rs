@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::Time;
 
+/// Fingerprints kept, about 50 MB. Beyond it the oldest go early and the reach is shorter.
+const PRINTS_MAX: usize = 1_000_000;
+
 /// The fingerprints seen within the window, oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recent {
@@ -21,6 +24,11 @@ pub(super) struct Recent {
 impl Recent {
     /// Takes a fingerprint; false where it was seen before.
     pub(super) fn is_new(&mut self, print: u64, now: Time) -> bool {
+        if self.order.len() >= PRINTS_MAX
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
         let new = self.seen.insert(print);
         if new {
             self.order.push_back((now, print));

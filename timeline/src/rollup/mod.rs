@@ -24,6 +24,9 @@ use crate::schema::{RequestRow, SessionRow, SpanRow};
 /// beyond is counted under `overflow`. Twice what one metric may expose (2,000 series).
 const HOPS_MAX: usize = 4_000;
 
+/// Distinct places kept: every subdivision of ISO 3166-2 fits. A service may name any region.
+const PLACES_MAX: usize = 8_000;
+
 /// Where a send went and who sent it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Hop {
@@ -145,8 +148,12 @@ impl Rollup {
     }
 
     fn settle_request(&mut self, row: &RequestRow) {
-        let place = Place { region: row.region.to_string(), layer: row.layer.to_string() };
-        let counts = Arc::make_mut(&mut self.totals).requests.entry(place).or_default();
+        let totals = Arc::make_mut(&mut self.totals);
+        let mut place = Place { region: row.region.to_string(), layer: row.layer.to_string() };
+        if totals.requests.len() >= PLACES_MAX && !totals.requests.contains_key(&place) {
+            place.region = String::from("overflow");
+        }
+        let counts = totals.requests.entry(place).or_default();
         match row.outcome.as_str() {
             "ok" => counts.ok += 1,
             "failed" => counts.failed += 1,
@@ -155,7 +162,9 @@ impl Rollup {
             _ => {}
         }
         if let Some(total_us) = row.total_us {
-            counts.sum_us += total_us;
+            // A sender may claim any duration; the sum must neither overflow nor fall.
+            let total_us = total_us.clamp(0, buckets::VALUE_US_LIMIT as i64);
+            counts.sum_us = counts.sum_us.saturating_add(total_us);
             counts.h.record(total_us.unsigned_abs(), 1);
         }
     }

@@ -98,7 +98,8 @@ columns! {
         pub repeat_cause: Option<Label>,
         /// The attempts in order.
         pub attempt_list: Vec<AttemptItem>,
-        /// `matched`, or why no server span stands under it: pending | not_sent | no_context | not_received.
+        /// `matched`, or why no server span stands under it: pending | not_answered (no status
+        /// came back) | not_received (a status did, and no span).
         pub coverage: Label,
     }
 }

@@ -149,8 +149,11 @@ impl Sealing {
         }
         // The new name differs from the first input's by its version.
         let file = self.file(table, first);
-        let batches = inputs.iter().map(MergeInput::kept).collect::<Result<Vec<_>, _>>()?;
-        let batches = batches.into_iter().flatten().map(Ok);
+        // One input at a time is in memory.
+        let batches = inputs.iter().flat_map(|input| match input.kept() {
+            Ok(batches) => batches.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        });
         let part = part::write_batches(&self.directory.join(&file), table, batches)?;
         Ok(Some(NewPart {
             table,
