@@ -16,6 +16,7 @@ mod shape;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use arrow::datatypes::DataType;
 use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ExprSchema, Result, plan_err};
@@ -31,7 +32,7 @@ use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 
 use crate::config::SqlConfig;
 use crate::error::ApiError;
-use crate::functions::{self, digits::Digits, list};
+use crate::functions::{self, censored, digits::Digits, list};
 use crate::tables::TimelineTable;
 use shape::Shape;
 
@@ -193,7 +194,7 @@ fn refuse(name: &ast::ObjectName) -> ControlFlow<ApiError> {
 /// that is no tail.
 fn refuse_distinct(function: &ast::Function) -> ControlFlow<ApiError> {
     let is_ours = last_name(&function.name).is_some_and(|name| {
-        ["hdr", "hdr_merge"].iter().any(|ours| name.eq_ignore_ascii_case(ours))
+        ["hdr", "hdr_censored", "hdr_merge"].iter().any(|ours| name.eq_ignore_ascii_case(ours))
     });
     let is_distinct = matches!(
         &function.args,
@@ -261,11 +262,10 @@ fn check_cast(part: &Expr, schema: &dyn ExprSchema) -> Result<TreeNodeRecursion>
     let (Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })) = part else {
         return Ok(TreeNodeRecursion::Continue);
     };
-    let to_three = list::digits_of(field.data_type()) == Some(Digits::Three);
-    if to_three && list::digits_of(&expr.get_type(schema)?) == Some(Digits::Two) {
-        return plan_err!(
-            "histograms of two and of three digits are mixed; bring both to two with hdr_coarsen(h)"
-        );
+    let digits = |of: &DataType| list::digits_of(of).or_else(|| censored::digits_of(of));
+    let to_three = digits(field.data_type()) == Some(Digits::Three);
+    if to_three && digits(&expr.get_type(schema)?) == Some(Digits::Two) {
+        return plan_err!("{}", list::MIXED);
     }
     Ok(TreeNodeRecursion::Continue)
 }

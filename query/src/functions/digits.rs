@@ -37,6 +37,22 @@ impl Digits {
         }
     }
 
+    /// The least value a bucket holds, in microseconds: what all its values surely reached.
+    pub fn least_us(self, bucket: u32) -> u64 {
+        match self {
+            Self::Two => buckets::bounds_2(self.known(bucket)).0,
+            Self::Three => buckets::bounds_3(self.known(bucket)).0,
+        }
+    }
+
+    /// The greatest value a bucket holds, in microseconds.
+    pub fn greatest_us(self, bucket: u32) -> u64 {
+        match self {
+            Self::Two => buckets::bounds_2(self.known(bucket)).1 - 1,
+            Self::Three => buckets::bounds_3(self.known(bucket)).1 - 1,
+        }
+    }
+
     /// A number beyond the last bucket can only come from a histogram that somebody wrote by
     /// hand; it counts as the last.
     fn known(self, bucket: u32) -> u16 {

@@ -104,7 +104,7 @@ fn refuse_distinct(arguments: &AccumulatorArgs<'_>) -> Result<()> {
 }
 
 /// Calls `take(row, us)` for each row whose value counts.
-fn each_value(values: &ArrayRef, mut take: impl FnMut(usize, u64)) -> Result<()> {
+pub(crate) fn each_value(values: &ArrayRef, mut take: impl FnMut(usize, u64)) -> Result<()> {
     match values.data_type() {
         DataType::Int64 => {
             let values = values.as_primitive::<Int64Type>();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -11,6 +11,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
+use super::censored::{self, CensoredGroups, CensoredSingle};
 use super::digits::Digits;
 use super::groups::{Groups, Single};
 use super::histogram::Histogram;
@@ -25,7 +26,8 @@ pub(crate) fn hdr_merge() -> AggregateUDF {
 ///
 /// The result has the digits of the column. A column mixes no digits (Arrow has one type per
 /// column): bring both sides of a `UNION` to two digits with `hdr_coarsen(h)`, which is exact.
-/// Counts are signed, so rows that withdraw a fact may be summed with the others.
+/// Counts are signed, so rows that withdraw a fact may be summed with the others. Censored
+/// histograms are merged part by part, and stay censored.
 ///
 /// ```sql
 /// > SELECT hdr_quantile(hdr_merge(h), 0.99) FROM (SELECT region, hdr(total_us) AS h FROM requests GROUP BY region);
@@ -54,7 +56,11 @@ impl AggregateUDFImpl for HdrMerge {
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        list::require("hdr_merge", arguments, 0)?;
+        if arguments.first().is_none_or(|first| !censored::is_meant(first)) {
+            list::require("hdr_merge", arguments, 0)?;
+        } else {
+            censored::require("hdr_merge", arguments, 0)?;
+        }
         if arguments.len() != 1 {
             return plan_err!("hdr_merge takes one histogram");
         }
@@ -62,7 +68,10 @@ impl AggregateUDFImpl for HdrMerge {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        Ok(list::data_type(list::require("hdr_merge", arguments, 0)?))
+        match arguments.first().and_then(censored::digits_of) {
+            Some(digits) => Ok(censored::data_type(digits)),
+            None => Ok(list::data_type(list::require("hdr_merge", arguments, 0)?)),
+        }
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -72,6 +81,10 @@ impl AggregateUDFImpl for HdrMerge {
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        refuse_distinct(&arguments)?;
+        if let Some(digits) = censored::digits_of(arguments.return_field.data_type()) {
+            return Ok(Box::new(CensoredMerge(CensoredSingle::new(digits))));
+        }
         Ok(Box::new(MergeAccumulator(Single::new(digits(&arguments)?))))
     }
 
@@ -83,20 +96,31 @@ impl AggregateUDFImpl for HdrMerge {
         &self,
         arguments: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
+        refuse_distinct(&arguments)?;
+        if let Some(digits) = censored::digits_of(arguments.return_field.data_type()) {
+            return Ok(Box::new(CensoredMergeGroups(CensoredGroups::new(digits))));
+        }
         let digits = digits(&arguments)?;
         Ok(Box::new(MergeGroups { groups: Groups::new(digits), digits }))
     }
 
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
+        if let Some(digits) = censored::digits_of(data_type) {
+            return CensoredSingle::new(digits).scalar();
+        }
         let digits = list::digits_of(data_type).unwrap_or(Digits::Two);
         Single::new(digits).scalar()
     }
 }
 
-fn digits(arguments: &AccumulatorArgs<'_>) -> Result<Digits> {
+fn refuse_distinct(arguments: &AccumulatorArgs<'_>) -> Result<()> {
     if arguments.is_distinct {
         return plan_err!("hdr_merge(DISTINCT …) is refused: equal histograms are not duplicates");
     }
+    Ok(())
+}
+
+fn digits(arguments: &AccumulatorArgs<'_>) -> Result<Digits> {
     list::require("hdr_merge", &[arguments.return_field.data_type().clone()], 0)
 }
 
@@ -180,5 +204,79 @@ impl GroupsAccumulator for MergeGroups {
 
     fn size(&self) -> usize {
         self.groups.bytes()
+    }
+}
+
+/// `hdr_merge` of one group of censored histograms.
+#[derive(Debug)]
+struct CensoredMerge(CensoredSingle);
+
+impl Accumulator for CensoredMerge {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.merge(&values[0])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.0.merge(&states[0])
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.0.scalar()?])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.0.scalar()
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.0.heap_bytes()
+    }
+}
+
+/// `hdr_merge` of many groups of censored histograms.
+#[derive(Debug)]
+struct CensoredMergeGroups(CensoredGroups);
+
+impl GroupsAccumulator for CensoredMergeGroups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.0.merge(&values[0], group_indices, filter, total_num_groups)
+    }
+
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.0.merge(&values[0], group_indices, None, total_num_groups)
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.0.emit(emit_to)?])
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        self.0.emit(emit_to)
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut rows = CensoredGroups::new(self.0.digits());
+        let each: Vec<usize> = (0..values[0].len()).collect();
+        rows.merge(&values[0], &each, filter, each.len())?;
+        Ok(vec![rows.emit(EmitTo::All)?])
+    }
+
+    fn size(&self) -> usize {
+        self.0.bytes()
     }
 }

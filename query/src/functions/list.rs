@@ -20,6 +20,10 @@ use datafusion::common::{Result, exec_datafusion_err, plan_err};
 use super::digits::Digits;
 use super::histogram::Histogram;
 
+/// Why buckets of two resolutions do not stand side by side, and what helps.
+pub const MIXED: &str =
+    "histograms of two and of three digits are mixed; bring both to two with hdr_coarsen(h)";
+
 /// The Arrow type of histograms of `digits`.
 pub fn data_type(digits: Digits) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(DataType::Struct(fields(digits)), false)))
@@ -50,13 +54,20 @@ pub fn digits_of(data_type: &DataType) -> Option<Digits> {
 
 /// Checks that argument `position` of `function` is a histogram, and says so where it is not.
 pub fn require(function: &str, arguments: &[DataType], position: usize) -> Result<Digits> {
-    match arguments.get(position).map(digits_of) {
-        Some(Some(digits)) => Ok(digits),
-        _ => plan_err!(
-            "{function} takes a histogram, such as hdr(total_us), as argument {}",
-            position + 1
-        ),
+    let argument = arguments.get(position);
+    if let Some(digits) = argument.and_then(digits_of) {
+        return Ok(digits);
     }
+    let is_censored = argument.and_then(super::censored::digits_of).is_some();
+    let hint = if is_censored {
+        "; of a censored one take a part: c['finished'] or c['left']"
+    } else {
+        ""
+    };
+    plan_err!(
+        "{function} takes a histogram, such as hdr(total_us), as argument {}{hint}",
+        position + 1
+    )
 }
 
 /// Histograms as one Arrow array, one row each; never null.

@@ -4,20 +4,29 @@
 //! (`hdr`, `hdr_merge`) and a scalar that reads the result (`hdr_quantile`, `hdr_count`, …). The
 //! answers do not depend on partitions, on recent or sealed, on one node or many.
 //!
+//! Users who leave are not missing data: `hdr_censored` keeps them beside those who finished, and
+//! the same scalars then estimate what everybody would have waited, or say that nobody can know.
+//!
 //! It is not the guard: statements are judged in [`crate::guard`]. The names in [`REFUSED`] are
 //! taken out of the session here and named there with a hint.
 
+pub mod censored;
 pub mod digits;
 mod groups;
 mod hdr;
+mod hdr_censored;
 mod hdr_coarsen;
 mod hdr_count;
 mod hdr_fraction_below;
+mod hdr_is_bound;
 mod hdr_max;
 mod hdr_merge;
+mod hdr_patience;
 mod hdr_quantile;
+mod hdr_quantile_bound;
 pub mod histogram;
 pub mod list;
+pub mod survival;
 
 use std::sync::Arc;
 
@@ -58,13 +67,20 @@ pub fn refusal(name: &str) -> Option<&'static str> {
 
 /// Ethogram's aggregate functions.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    vec![Arc::new(hdr::hdr()), Arc::new(hdr_merge::hdr_merge())]
+    vec![
+        Arc::new(hdr::hdr()),
+        Arc::new(hdr_censored::hdr_censored()),
+        Arc::new(hdr_merge::hdr_merge()),
+    ]
 }
 
 /// Ethogram's scalar functions.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(hdr_quantile::hdr_quantile()),
+        Arc::new(hdr_quantile_bound::hdr_quantile_bound()),
+        Arc::new(hdr_is_bound::hdr_is_bound()),
+        Arc::new(hdr_patience::hdr_patience()),
         Arc::new(hdr_count::hdr_count()),
         Arc::new(hdr_fraction_below::hdr_fraction_below()),
         Arc::new(hdr_max::hdr_max()),

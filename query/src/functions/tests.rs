@@ -105,6 +105,77 @@ async fn answers() {
 }
 
 #[tokio::test]
+async fn those_who_left_count() {
+    let context = context(3);
+    let of = |values: &str, question: &str| {
+        format!(
+            "SELECT {question} FROM (SELECT hdr_censored(x, finished) AS c \
+             FROM (VALUES {values}) AS t(x, finished))"
+        )
+    };
+    let seconds = "(1000000, true), (2000000, true), (3000000, true), (2500000, false)";
+    let lost = "(100, true), (200, false), (300, false)";
+    for (sql, expected) in [
+        // Two seconds, as their bucket's midpoint.
+        (of(seconds, "hdr_quantile(c, 0.5), hdr_is_bound(c, 0.5)"), "2000384 false"),
+        (of(seconds, "hdr_quantile_bound(c, 0.5), hdr_quantile(c, 1)"), "2000384 2999296"),
+        (of(seconds, "hdr_count(c), hdr_count(c['finished']), hdr_count(c['left'])"), "4 3 1"),
+        (
+            of(lost, "hdr_quantile(c, 0.3), hdr_quantile_bound(c, 0.3), hdr_is_bound(c, 0.3)"),
+            "100 100 false",
+        ),
+        (
+            of(lost, "hdr_quantile(c, 0.5), hdr_quantile_bound(c, 0.5), hdr_is_bound(c, 0.5)"),
+            "300 true",
+        ),
+        // The example of the documentation.
+        (
+            of(
+                "(100, true), (300, true), (150, false), (200, false), (400, true), (120, true)",
+                "hdr_quantile(c, 0.75), hdr_quantile(c['finished'], 0.75), hdr_count(c)",
+            ),
+            "400 300 6",
+        ),
+        (of("(10001, true), (10001, false)", "hdr_quantile(hdr_coarsen(c), 0.5)"), "10016"),
+        // What is not known to have finished has left.
+        (of("(5, NULL), (9, true)", "hdr_count(c['left']), hdr_quantile(c, 1.0)"), "1 9"),
+        (
+            of(
+                "(NULL, true), (-1, false)",
+                "hdr_count(c), hdr_quantile_bound(c, 0.5), hdr_is_bound(c, 0.5)",
+            ),
+            "0",
+        ),
+        (of(seconds, "hdr_quantile(c, NULL), hdr_is_bound(c, NULL)"), ""),
+        (
+            String::from(
+                "SELECT hdr_quantile(named_struct('finished', hdr_coarsen(hdr(x)), 'left', \
+                 hdr_coarsen(hdr(y))), 0.5) FROM (VALUES (1, 9), (2, 9)) AS t(x, y)",
+            ),
+            "2",
+        ),
+        (
+            String::from(
+                "SELECT p['waited_s'], p['at_risk'], p['finished'], p['abandoned'], p['censored'], \
+                 p['survival'], p['incidence'] FROM (SELECT unnest(hdr_patience(\
+                 hdr(us) FILTER (WHERE ok), hdr(us) FILTER (WHERE NOT ok))) AS p \
+                 FROM (VALUES (1e6, true), (2e6, false), (3e6, true), (4e6, false)) AS t(us, ok))",
+            ),
+            "1 4 1 0 0 1.0 0.0; 2 3 0 1 0 0.6666666666666666 0.25; \
+             3 2 1 0 0 0.6666666666666666 0.25; 4 1 0 1 0 0.0 0.5",
+        ),
+    ] {
+        let answer = answer(&context, &sql).await;
+        assert_eq!(answer.as_deref().map(single_spaced), Ok(String::from(expected)), "{sql}");
+    }
+}
+
+/// NULL is shown as nothing.
+fn single_spaced(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
 async fn refusals_name_the_function() {
     let context = context(1);
     for (sql, expected) in [
@@ -115,6 +186,23 @@ async fn refusals_name_the_function() {
         ("SELECT hdr_quantile(hdr(x)) FROM t", "hdr_quantile takes a histogram and a quantile"),
         ("SELECT hdr_quantile(hdr(x), 99) FROM t", "not between 0 and 1"),
         ("SELECT hdr_fraction_below(hdr(x)) FROM t", "hdr_fraction_below takes"),
+        ("SELECT hdr_censored(x) FROM t", "whether it finished"),
+        ("SELECT hdr_censored(x, region) FROM t", "whether it finished"),
+        ("SELECT hdr_quantile_bound(hdr(x), 0.5) FROM t", "does not know who left"),
+        ("SELECT hdr_is_bound(hdr_censored(x, true)) FROM t", "hdr_is_bound takes a histogram and"),
+        ("SELECT hdr_is_bound(hdr_censored(x, true), 2) FROM t", "not between 0 and 1"),
+        ("SELECT hdr_max(hdr_censored(x, true)) FROM t", "c['finished']"),
+        (
+            "SELECT hdr_quantile(named_struct('finished', hdr(x), 'left', hdr_coarsen(hdr(x))), 0.5) FROM t",
+            "hdr_coarsen(h)",
+        ),
+        ("SELECT hdr_patience(hdr(x), hdr_coarsen(hdr(x))) FROM t", "hdr_coarsen(h)"),
+        ("SELECT hdr_patience(hdr(x)) FROM t", "hdr_patience(finished, abandoned)"),
+        (
+            "SELECT hdr_merge(h) FROM (SELECT hdr(x) AS h FROM t UNION ALL \
+             SELECT hdr_censored(x, true) FROM t)",
+            "",
+        ),
     ] {
         let message = answer(&context, sql).await.expect_err(sql);
         assert!(message.contains(expected), "{sql}: {message}");
@@ -123,7 +211,9 @@ async fn refusals_name_the_function() {
 
 #[tokio::test]
 async fn the_answer_does_not_depend_on_partitions() {
-    const SQL: [&str; 3] = [
+    const SQL: [&str; 5] = [
+        "SELECT region, hdr_censored(x, x % 3 = 0) FROM t GROUP BY region ORDER BY region",
+        "SELECT hdr_merge(c) FROM (SELECT hdr_censored(x, x % 3 = 0) AS c FROM t GROUP BY x % 31)",
         "SELECT region, hdr(x) FROM t GROUP BY region ORDER BY region",
         "SELECT x % 97 AS k, hdr_quantile(hdr(x), 0.99) FROM t GROUP BY k ORDER BY k",
         "SELECT hdr_merge(h) FROM (SELECT hdr_coarsen(hdr(x)) AS h FROM t GROUP BY x % 31)",
