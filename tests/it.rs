@@ -17,6 +17,8 @@ mod formats;
 mod harness;
 #[path = "it/seal.rs"]
 mod seal;
+#[path = "it/sql.rs"]
+mod sql;
 #[path = "it/tidy.rs"]
 mod tidy;
 #[path = "it/truth.rs"]

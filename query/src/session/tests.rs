@@ -156,11 +156,22 @@ async fn answers_questions() {
             "service GET /cart 503 10000 shop 1",
         ),
         ("SELECT count(*) FROM timeline WHERE session_id = 's1'", "120"),
+        // Row 0 of each ten failed after as many milliseconds as its number; row 1 retries it.
+        (
+            "SELECT retry_ratio, wasted_share FROM amplification",
+            "0.14285714285714285 0.11864406779661017",
+        ),
+        (
+            "SELECT caller, service, calls_retried, attempts_max, retries, hedges, unprovoked, \
+             backoff_us_p50, backoffs FROM retry_policies",
+            "shop cart 15 2 15 0 0 1000 1",
+        ),
         ("SELECT arrow_typeof(now())", "Timestamp(ns, \"UTC\")"),
         ("SELECT date_trunc('minute', time) FROM spans WHERE depth = 3", "2023-11-14T22:13:00Z"),
         (
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-            "amplification; events; losses; metrics; requests; sessions; spans; timeline",
+            "abandonment; amplification; coverage; events; losses; metrics; patience; refreshes; requests; \
+             retry_policies; session_bursts; sessions; spans; timeline",
         ),
     ] {
         assert_eq!(answer(&fixture, sql).await.as_deref(), Ok(expected), "{sql}");
@@ -188,7 +199,31 @@ async fn views_have_their_columns() {
         (
             "amplification",
             "minute layer caller service route sends first_attempts logical_calls retries hedges \
-             local inherited amplification annotated_share",
+             local inherited amplification annotated_share retry_ratio wasted_share",
+        ),
+        (
+            "abandonment",
+            "minute app region route trigger requests abandoned provisional share waited_us_p50 \
+             waited_us_p90 waited_us_p99",
+        ),
+        (
+            "patience",
+            "hour app region waited_s at_risk finished abandoned censored survival incidence",
+        ),
+        (
+            "refreshes",
+            "minute app region page_loads refreshes while_waiting abandoned repeats refresh_share",
+        ),
+        (
+            "session_bursts",
+            "app session_id user_id region start end requests requests_per_min_max \
+             requests_per_min_calm burst calm_of_region_per_min refreshes errors abandonments",
+        ),
+        ("coverage", "minute app service route coverage requests share"),
+        (
+            "retry_policies",
+            "hour app layer caller service calls_retried attempts_max retries hedges unprovoked \
+             backoff_us_p10 backoff_us_p50 backoff_us_p90 backoff_spread backoffs",
         ),
     ] {
         let session = fixture.template.session(&fixture.snapshot).await.expect("a session");
@@ -226,10 +261,21 @@ async fn refuses_what_only_the_plan_tells() {
              UNION ALL SELECT h FROM metrics)",
             "hdr_coarsen",
         ),
+        (
+            "SELECT hdr_quantile(c, 0.5) FROM (\
+             SELECT hdr_censored(duration_us, true) AS c FROM spans UNION ALL \
+             SELECT named_struct('finished', h, 'left', h) FROM metrics)",
+            "hdr_coarsen",
+        ),
+        ("SELECT hdr_censored(DISTINCT duration_us, true) FROM spans", "DISTINCT"),
     ] {
         let message = answer(&fixture, sql).await.expect_err(sql);
         assert!(message.contains(expected), "{sql}: {message}");
     }
+    let censored = "SELECT hdr_count(hdr_merge(c)) FROM (\
+                    SELECT hdr_coarsen(hdr_censored(duration_us, true)) AS c FROM spans \
+                    UNION ALL SELECT named_struct('finished', h, 'left', h) FROM metrics)";
+    assert_eq!(answer(&fixture, censored).await.as_deref(), Ok("8"));
     let mixed = "SELECT hdr_count(hdr_merge(h)) FROM (SELECT hdr_coarsen(hdr(duration_us)) AS h \
                  FROM spans UNION ALL SELECT h FROM metrics)";
     assert_eq!(answer(&fixture, mixed).await.as_deref(), Ok("8"));
