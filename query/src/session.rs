@@ -10,6 +10,8 @@
 //! sessions together. `information_schema` is on, since `SHOW TABLES` and every client's
 //! completion read it; its table of settings is refused by the guard.
 
+mod views;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,16 +19,13 @@ use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     MemorySchemaProvider, SchemaProvider,
 };
-use datafusion::common::{Result, plan_err};
-use datafusion::datasource::ViewTable;
+use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::parser::{DFParser, Statement};
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use ethogram_timeline::store::{Snapshot, Table};
 
 use crate::config::SqlConfig;
@@ -34,28 +33,18 @@ use crate::error::QueryError;
 use crate::functions;
 use crate::parts::PartFiles;
 use crate::tables::TimelineTable;
+use views::{View, Views};
 
 /// The catalogue and the schema that statements need not name.
 const CATALOG: &str = "ethogram";
 const SCHEMA: &str = "public";
 
-/// The views, as a person reads them.
-const VIEWS: &str = include_str!("views.sql");
-
 /// What all sessions have in common.
 #[derive(Debug)]
 pub(crate) struct Template {
-    state: SessionState,
-    views: Vec<View>,
+    state: Arc<SessionState>,
+    views: Arc<[View]>,
     files: PartFiles,
-}
-
-/// A view: its query is planned again for each snapshot, since a plan holds the snapshot's tables.
-#[derive(Debug)]
-struct View {
-    name: String,
-    definition: String,
-    query: Statement,
 }
 
 impl Template {
@@ -64,36 +53,36 @@ impl Template {
         let files = PartFiles::open(store).map_err(QueryError::Store)?;
         let engine = |error| QueryError::Engine(Box::new(error));
         let runtime = runtime(limits, &files, &store.join("spill")).map_err(engine)?;
-        let views = parse_views(VIEWS).map_err(engine)?;
-        Ok(Self { state: state(limits, runtime), views, files })
+        let views = views::all().map_err(engine)?.into();
+        Ok(Self { state: Arc::new(state(limits, runtime)), views, files })
     }
 
     /// A session pinned to `snapshot`.
     pub(crate) async fn session(&self, snapshot: &Arc<Snapshot>) -> Result<SessionContext> {
-        let schema = Arc::new(MemorySchemaProvider::new());
+        let tables = Arc::new(MemorySchemaProvider::new());
         for table in Table::ALL {
             let rows = TimelineTable::new(table, Arc::clone(snapshot), self.files.clone());
-            schema.register_table(String::from(table.name()), Arc::new(rows))?;
+            tables.register_table(String::from(table.name()), Arc::new(rows))?;
         }
-        let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(SCHEMA, Arc::clone(&schema) as Arc<dyn SchemaProvider>)?;
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(String::from(CATALOG), Arc::new(catalog));
-        let state = SessionStateBuilder::new_from_existing(self.state.clone())
-            .with_catalog_list(Arc::new(catalogs))
-            .build();
-        for view in &self.views {
-            let plan = state.statement_to_plan(view.query.clone()).await?;
-            let table = ViewTable::new(plan, Some(view.definition.clone()));
-            schema.register_table(view.name.clone(), Arc::new(table))?;
-        }
-        Ok(SessionContext::new_with_state(state))
+        let schema = Views::new(Arc::clone(&self.state), Arc::clone(&self.views), tables);
+        Ok(SessionContext::new_with_state(over(&self.state, Arc::new(schema))?))
     }
 
     /// Bytes that running statements hold now.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.state.runtime_env().memory_pool.reserved()
     }
+}
+
+/// A state like `template` whose one schema is `schema`.
+fn over(template: &SessionState, schema: Arc<dyn SchemaProvider>) -> Result<SessionState> {
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, schema)?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(String::from(CATALOG), Arc::new(catalog));
+    Ok(SessionStateBuilder::new_from_existing(template.clone())
+        .with_catalog_list(Arc::new(catalogs))
+        .build())
 }
 
 /// Memory and disk for all sessions together.
@@ -148,24 +137,6 @@ fn adjust_functions(state: &mut SessionState) {
     for function in functions::scalars() {
         state.register_udf(function).expect(KNOWN);
     }
-}
-
-/// The `CREATE VIEW` statements of a text.
-fn parse_views(text: &str) -> Result<Vec<View>> {
-    DFParser::parse_sql(text)?
-        .into_iter()
-        .map(|statement| match statement {
-            Statement::Statement(statement) => match *statement {
-                SqlStatement::CreateView(view) => Ok(View {
-                    name: view.name.to_string(),
-                    definition: view.query.to_string(),
-                    query: Statement::Statement(Box::new(SqlStatement::Query(view.query))),
-                }),
-                other => plan_err!("views.sql holds {other}"),
-            },
-            other => plan_err!("views.sql holds {other}"),
-        })
-        .collect()
 }
 
 #[cfg(test)]
