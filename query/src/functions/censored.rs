@@ -46,10 +46,10 @@ fn parts_of(data_type: &DataType) -> Option<(Digits, Digits)> {
     Some((list::digits_of(finished.data_type())?, list::digits_of(left.data_type())?))
 }
 
-/// Whether somebody means a censored histogram by this: a struct of the right names, or one whose
-/// parts are of two resolutions.
+/// Whether somebody means a censored histogram by this, right or wrong: no other argument of ours
+/// is a struct.
 pub(crate) fn is_meant(data_type: &DataType) -> bool {
-    parts_of(data_type).is_some()
+    matches!(data_type, DataType::Struct(_))
 }
 
 /// Checks that argument `position` of `function` is a censored histogram, and says what it is
@@ -62,10 +62,14 @@ pub fn require(function: &str, arguments: &[DataType], position: usize) -> Resul
     if argument.is_some_and(|argument| parts_of(argument).is_some()) {
         return plan_err!("{}", list::MIXED);
     }
-    let hint = if argument.is_some_and(|argument| list::digits_of(argument).is_some()) {
-        "; a plain histogram does not know who left"
-    } else {
-        ""
+    let hint = match argument {
+        Some(argument) if list::digits_of(argument).is_some() => {
+            "; a plain histogram does not know who left"
+        }
+        Some(argument) if is_meant(argument) => {
+            "; two histograms become one by named_struct('finished', h, 'left', h)"
+        }
+        _ => "",
     };
     plan_err!(
         "{function} takes a censored histogram, such as \

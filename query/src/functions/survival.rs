@@ -123,7 +123,7 @@ pub fn quantile(finished: Vec<(u32, i64)>, left: Vec<(u32, i64)>, quantile: f64)
 #[cfg(test)]
 mod tests {
     use super::super::digits::Digits;
-    use super::super::histogram::quantile_us;
+    use super::super::histogram::{Histogram, quantile_us};
     use super::*;
 
     #[test]
@@ -194,6 +194,48 @@ mod tests {
                     other => panic!("{other:?}"),
                 };
                 assert_eq!(censored, plain, "{count} values, {q}");
+            }
+        }
+    }
+
+    /// Answers after a random time of 1 s on average, users whose patience is 2 s on average: those
+    /// who left are a third, mostly of the slow ones.
+    #[test]
+    fn finds_the_truth_where_users_leave() {
+        let mut state = 1_u64;
+        let mut exponential = |mean_us: f64| {
+            // SplitMix64, so that the test has its numbers from nobody.
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let uniform = ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
+            -(1.0 - uniform).ln() * mean_us
+        };
+        for longest_wait_us in [f64::INFINITY, 1_000_000.0] {
+            let mut finished = Histogram::new(Digits::Three);
+            let mut left = Histogram::new(Digits::Three);
+            for _ in 0..100_000 {
+                let answer = exponential(1_000_000.0);
+                let patience = exponential(2_000_000.0).min(longest_wait_us);
+                let histogram = if answer <= patience { &mut finished } else { &mut left };
+                histogram.record(answer.min(patience) as u64);
+            }
+            for q in [0.5, 0.9, 0.99] {
+                let truth = -(1.0_f64 - q).ln() * 1_000_000.0;
+                let naive = quantile_us(Digits::Three, finished.pairs().into_iter(), q);
+                let naive = naive.expect("many finished") as f64;
+                match quantile(finished.pairs(), left.pairs(), q).expect("many waits") {
+                    Answer::Reached(bucket) => {
+                        let estimate = Digits::Three.midpoint_us(bucket) as f64;
+                        assert!((estimate / truth - 1.0).abs() < 0.05, "{q}: {estimate} {truth}");
+                    }
+                    Answer::NotBefore(bucket) => {
+                        let bound = Digits::Three.least_us(bucket) as f64;
+                        assert!(q > 0.5 && longest_wait_us.is_finite(), "{q} is known");
+                        assert!(bound <= truth && bound > 0.99 * longest_wait_us, "{q}: {bound}");
+                    }
+                }
+                assert!(naive < 0.75 * truth, "{q}: the naive {naive} of {truth} is not wrong");
             }
         }
     }

@@ -197,6 +197,11 @@ async fn refusals_name_the_function() {
             "hdr_coarsen(h)",
         ),
         ("SELECT hdr_patience(hdr(x), hdr_coarsen(hdr(x))) FROM t", "hdr_coarsen(h)"),
+        ("SELECT hdr_quantile(struct(hdr(x), hdr(x)), 0.5) FROM t", "named_struct('finished'"),
+        (
+            "SELECT hdr_count(hdr_merge(named_struct('left', hdr(x), 'finished', hdr(x)))) FROM t",
+            "named_struct('finished'",
+        ),
         ("SELECT hdr_patience(hdr(x)) FROM t", "hdr_patience(finished, abandoned)"),
         (
             "SELECT hdr_merge(h) FROM (SELECT hdr(x) AS h FROM t UNION ALL \
