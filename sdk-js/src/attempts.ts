@@ -3,28 +3,40 @@
 // Sends of one key (method, URL with query, digest of the body) are compared with the newest
 // logical request of that key:
 //
-// * it is still waiting, and nobody has touched the page: a *hedge*, another attempt of it;
-// * it has failed, and nobody has touched the page since: a *retry*, another attempt of it;
-// * it is waiting or has failed, and the user has acted since: the user asks again, a new request
-//   with the same intent and `repeat` one higher, because think time is not latency;
-// * it has succeeded, or was refused for good, or is too long ago: a new request (polling).
+// * it comes at the cadence of the earlier successes: a new request (polling), whatever became of the last;
+// * it is waiting or has failed, and the user acted since, a moment ago: the user asks again, a new
+//   request with the same intent and `repeat` one higher, because think time is not latency;
+// * one of its sends has failed and no send has answered that: a *retry*, another attempt of it;
+// * it is still waiting: a *hedge*, another attempt of it;
+// * it has succeeded, or was refused for good, or is too long ago: a new request.
+//
+// Where the page says which attempt a send is, that holds.
 //
 // A key that the previous document of this tab left waiting or failed is, after a reload, asked
 // again by the user: `repeat_cause` refresh.
 
-/** What the user waits for: its attempts share the trace. */
-export interface Logical {
-  readonly trace: string;
+interface Asked {
   /** Trace of the first request of the same intent. */
   readonly intent: string;
   /** How many times the user has asked before. */
   readonly repeat: number;
+}
+
+/** What the user waits for: its attempts share the trace. */
+export interface Logical extends Asked {
+  readonly trace: string;
   readonly cause: "user" | "refresh" | undefined;
   readonly firstMs: number;
   /** Method and URL without query: the granularity at which an aborted request is replaced. */
   readonly place: string;
   attempts: number;
   waiting: number;
+  /** Failures that no send has answered yet. */
+  owed: number;
+  /** Since the request before, if that succeeded: from its start, and from its end. */
+  readonly paces: number[];
+  /** The same, as soon as it was seen twice in a row; else 0. */
+  readonly cadence: number[];
   /** Start of the newest attempt. */
   startMs: number;
   /** Of the attempt that ended last: when, until when a new send can still answer it, and how. */
@@ -37,8 +49,8 @@ export interface Attempt {
   readonly trace: string;
   readonly span: string;
   readonly session: string;
-  readonly method: string;
-  readonly url: URL;
+  readonly verb: string;
+  readonly address: URL;
   readonly request: Logical;
   /** 1 is the first. */
   readonly number: number;
@@ -68,6 +80,12 @@ export type Carried = [key: string, intent: string, repeat: number];
  * Back-offs of the retry libraries in use end at 30 s; twice that, since timers of hidden pages lag.
  */
 export const ANSWER_MS_MAX = 60_000;
+/** A send so soon after the user acted is the user's: handlers debounce, and render before they ask. */
+const USER_MS_MAX = 1_000;
+/** Nobody polls faster; what follows a success sooner is a loop over other things. */
+const CADENCE_MS_MIN = 250;
+/** How far off the cadence a poll may be: a fifth, and a little for what the cadence itself was off. */
+const CADENCE_SHARE = 0.25;
 /** Keys remembered. A page with more distinct requests than this in a minute forgets the oldest. */
 const KEYS_MAX = 200;
 /** Keys handed to the next document: sessionStorage is small and is written while the page leaves. */
@@ -75,14 +93,18 @@ const CARRIED_MAX = 50;
 
 /** The statuses after which clients try again (RFC 9110, RFC 6585, RFC 8470). */
 export const isFailure = (status: number): boolean =>
-  status == 408 || status == 425 || status == 429 || status >= 500;
+  /408|425|429|5../.test(status as never);
+
+const isNear = (ms: number, paceMs: number): boolean =>
+  paceMs >= CADENCE_MS_MIN && Math.abs(ms - paceMs) <= paceMs * CADENCE_SHARE;
 
 export interface Attempts {
   /**
    * Places a new send of `key`. `touchedMs` is when the user last acted or the page last navigated.
-   * A trace the page has chosen by itself (`adopted`) becomes the trace of a new request.
+   * A trace the page has chosen by itself (`adopted`) becomes the trace of a new request. `given` is
+   * which attempt the page says it is, 1 for the first; 0 where it says nothing.
    */
-  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string): [Logical, Attempt["kind"]];
+  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string, given?: number): [Logical, Attempt["kind"]];
   /** Ends one attempt of `request`. A hedge that lost does not undo the success of the one that won. */
   end(request: Logical, verdict: Verdict, atMs: number, retryAfterMs?: number): void;
   /** Whether a request to the place has started since `sinceMs`. */
@@ -94,43 +116,53 @@ export interface Attempts {
 /** An empty table, or one that continues what the reloaded document has carried over at `atMs`. */
 export function createAttempts(newTrace: () => string, carried: Carried[] = [], atMs = 0): Attempts {
   const newest = new Map<string, Logical>();
-  const before = new Map(carried.map((entry) => [entry[0], entry]));
-
-  const open = (key: string, place: string, startMs: number, again: Logical | undefined, trace: string): Logical => {
-    const recalled = startMs <= atMs + ANSWER_MS_MAX ? before.get(key) : undefined;
-    return {
-      trace,
-      intent: again ? again.intent : recalled ? recalled[1] : trace,
-      repeat: again ? again.repeat + 1 : recalled ? recalled[2] + 1 : 0,
-      cause: again ? "user" : recalled && "refresh",
-      firstMs: startMs,
-      place,
-      attempts: 0,
-      waiting: 0,
-      startMs,
-    };
-  };
+  const before = new Map(carried.map(([key, intent, repeat]) => [key, { intent, repeat }]));
 
   return {
-    begin(key, place, startMs, touchedMs, adopted) {
-      const last = newest.get(key);
-      let kind: Attempt["kind"] = "first";
-      let request: Logical | undefined;
-      let again: Logical | undefined;
-      if (last && last.verdict != "ok" && (last.waiting || startMs <= last.untilMs!)) {
-        const isFailed = !last.waiting && last.verdict == "failed";
-        if (touchedMs > (isFailed ? last.endMs! : last.startMs)) again = last;
-        else if (last.waiting || isFailed) {
+    begin(key, place, startMs, touchedMs, adopted, given) {
+      let last = newest.get(key);
+      if (given! > 1) last ||= [...newest.values()].find((request) => request.place == place && request.attempts == given! - 1);
+      const paces = last ? [startMs - last.firstMs, startMs - last.endMs!] : [];
+      let request = given! > 1 ? last : undefined;
+      let kind: Attempt["kind"] = given! > 1 ? "retry" : "first";
+      let again: Asked | undefined = startMs <= atMs + ANSWER_MS_MAX ? before.get(key) : undefined;
+      let cause: Logical["cause"] = again && "refresh";
+      if (
+        !given && last && (last.owed || last.verdict != "ok") && (last.waiting || startMs <= last.untilMs!) &&
+        !paces.some((ms, index) => isNear(ms, last!.cadence[index]!))
+      ) {
+        if (touchedMs > (last.owed ? last.endMs! : last.startMs) && startMs - touchedMs <= USER_MS_MAX) {
+          again = last;
+          cause = "user";
+        } else if (last.owed || last.waiting) {
           request = last;
-          kind = isFailed ? "retry" : "hedge";
+          kind = last.owed ? "retry" : "hedge";
         }
       }
-      request ||= open(key, place, startMs, again, adopted || newTrace());
+      if (!request) {
+        const trace = adopted || newTrace();
+        const isPaced = last?.verdict == "ok";
+        request = {
+          trace,
+          intent: again?.intent || trace,
+          repeat: again ? again.repeat + 1 : 0,
+          cause,
+          firstMs: startMs,
+          place,
+          attempts: 0,
+          waiting: 0,
+          owed: 0,
+          paces: isPaced ? paces : last?.paces || [],
+          cadence: isPaced ? paces.map((ms, index) => (isNear(ms, last!.paces[index]!) ? ms : 0)) : last?.cadence || [],
+          startMs,
+        };
+      }
       before.delete(key);
       newest.delete(key);
       newest.set(key, request);
       if (newest.size > KEYS_MAX) newest.delete(newest.keys().next().value!);
-      request.attempts++;
+      request.attempts = given || request.attempts + 1;
+      if (request.owed) request.owed--;
       request.waiting++;
       request.startMs = startMs;
       return [request, kind];
@@ -138,8 +170,9 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
 
     end(request, verdict, endMs, retryAfterMs = 0) {
       request.waiting--;
-      if (request.verdict == "ok") return;
-      request.verdict = verdict;
+      if (verdict == "ok") request.owed = 0;
+      if (verdict == "failed") request.owed++;
+      if (request.verdict != "ok") request.verdict = verdict;
       request.endMs = endMs;
       request.untilMs = endMs + Math.max(ANSWER_MS_MAX, retryAfterMs);
     },
@@ -149,8 +182,7 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
 
     carry: (nowMs) =>
       [...newest]
-        .filter(([, { verdict, waiting, untilMs }]) =>
-          verdict != "ok" && (waiting || (verdict == "failed" && nowMs <= untilMs!)))
+        .filter(([, { verdict, waiting, owed, untilMs }]) => verdict != "ok" && (waiting || (owed && nowMs <= untilMs!)))
         .map(([key, { intent, repeat }]): Carried => [key, intent, repeat])
         .slice(-CARRIED_MAX),
   };

@@ -37,9 +37,9 @@ export function fromScript(script: HTMLScriptElement): Config {
   const data = script.dataset;
   return {
     ...data,
-    endpoint: data.endpoint || new URL("/v1/beacon", script.src || location.href).href,
+    endpoint: data.endpoint || (script.src && new URL("/v1/beacon", script.src).href),
     propagate: data.propagate?.split(/[\s,]+/),
-    flushMs: data.flushMs ? +data.flushMs : undefined,
+    flushMs: +(data.flushMs || FLUSH_MS),
     off: "off" in data,
   };
 }

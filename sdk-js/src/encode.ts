@@ -5,6 +5,10 @@ import type { Attempt, Failure } from "./attempts";
 
 /** A whole number is sent as an OTLP int, so units are chosen such that no fraction is needed. */
 export type Value = string | number | bigint | boolean | undefined;
+/**
+ * A name without a dot is one we coined and is sent under `behavior.`: "attempt" is `behavior.attempt`.
+ * Names are quoted, so that no bundler shortens them.
+ */
 export type Attributes = Record<string, Value>;
 
 export const VERSION = "0.1.0";
@@ -18,58 +22,49 @@ export const micros = (ms: number): number => Math.round(ms * 1000);
 /** A URL as it may leave the page: query and fragment carry personal data, the path names the place. */
 export const withoutQuery = (url: URL | Location): string => (url.origin + url.pathname).slice(0, 2048);
 
-/** JSON in ASCII alone, so that a text's length is its size in bytes and limits hold exactly. */
-export const json = (value: unknown): string =>
-  JSON.stringify(value).replace(/[\u007f-\uffff]/g, (unit) => "\\u" + (0x10000 + unit.charCodeAt(0)).toString(16).slice(1));
-
 function keyValues(attributes: Attributes): unknown[] {
   return Object.entries(attributes)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => ({
-      key,
-      value:
-        typeof value == "string"
-          ? { stringValue: value }
-          : typeof value == "boolean"
-            ? { boolValue: value }
-            : { intValue: "" + value },
+    .map(([name, value]) => ({
+      key: name.includes(".") ? name : "behavior." + name,
+      value: typeof value == "string" ? { stringValue: value } : value === !!value ? { boolValue: value } : { intValue: "" + value },
     }));
 }
 
 /** What a span and an event say alike about the attempt they speak of. */
 export const attemptAttributes = (attempt: Attempt): Attributes => ({
-  "http.request.method": attempt.method,
-  "url.full": withoutQuery(attempt.url),
-  "behavior.attempt": attempt.number,
-  "behavior.intent_id": attempt.request.intent,
-  "behavior.repeat": attempt.request.repeat || undefined,
-  "behavior.repeat_cause": attempt.request.cause,
+  "http.request.method": attempt.verb,
+  "url.full": withoutQuery(attempt.address),
+  "attempt": attempt.number,
+  "intent_id": attempt.request.intent,
+  "repeat": attempt.request.repeat || undefined,
+  "repeat_cause": attempt.request.cause,
 });
 
 /** One finished attempt; a status of 0 is one the browser hides. */
 export const span = (attempt: Attempt, endMs: number, error: Failure, status?: number): string =>
-  json({
+  JSON.stringify({
     traceId: attempt.trace,
     spanId: attempt.span,
-    name: attempt.method,
-    kind: 3,
+    name: attempt.verb,
+    "kind": 3,
     startTimeUnixNano: nanos(attempt.startMs),
     endTimeUnixNano: nanos(endMs),
     attributes: keyValues({
       ...attemptAttributes(attempt),
-      "server.address": attempt.url.hostname,
-      "server.port": +attempt.url.port || (attempt.url.protocol == "https:" ? 443 : 80),
+      "server.address": attempt.address.hostname,
+      "server.port": +attempt.address.port || (attempt.address.protocol == "https:" ? 443 : 80),
       "http.response.status_code": status || undefined,
       "error.type": error || undefined,
       "http.request.resend_count": attempt.number - 1 || undefined,
-      "behavior.attempt_kind": attempt.kind,
-      "behavior.sequence": attempt.sequence,
+      "attempt_kind": attempt.kind,
+      "sequence": attempt.sequence,
     }),
   });
 
 /** Everything that is not a finished attempt. */
 export const event = (name: string, timeMs: number, attributes: Attributes, attempt?: Attempt): string =>
-  json({
+  JSON.stringify({
     timeUnixNano: nanos(timeMs),
     eventName: name,
     traceId: attempt?.trace,
@@ -86,7 +81,7 @@ export interface Entry {
 
 /** One body for `POST /v1/beacon`. */
 export function body(resource: Attributes, entries: Entry[]): string {
-  const head = '[{"resource":' + json({ attributes: keyValues(resource) });
+  const head = '[{"resource":' + JSON.stringify({ attributes: keyValues(resource) });
   const scope = `{"name":"ethogram","version":"${VERSION}"}`;
   const part = (isSpan: boolean, signal: string, list: string): string[] => {
     const records = entries.filter((entry) => entry.isSpan == isSpan).map((entry) => entry.text);

@@ -17,11 +17,11 @@ const MESSAGE_CHARS_MAX = 256;
 
 /** The page's first records. */
 export function recordArrival(page: Page, recorder: Recorder): void {
-  recorder.navigation(page.navigation, page.before?.page);
-  if (page.navigation == "reload" && page.before) {
+  recorder.arrive(page.arrival, page.before?.page);
+  if (page.arrival == "reload" && page.before) {
     recorder.event("behavior.refresh", {
-      "behavior.previous_page_id": page.before.page,
-      "behavior.pending_requests": page.before.pending,
+      "previous_page_id": page.before.page,
+      "pending_requests": page.before.pending,
     });
   }
 }
@@ -31,8 +31,8 @@ export function watchRoutes(recorder: Recorder, input: Input, signal: AbortSigna
   let place = withoutQuery(location);
   const changed = (type: string): void => {
     if (place == (place = withoutQuery(location))) return;
-    input.navigatedMs = now();
-    recorder.navigation(type);
+    input.askedMs = now();
+    recorder.arrive(type);
   };
   listen(window, "popstate", signal, () => changed("traverse"));
   for (const type of ["push", "replace"] as const) {
@@ -51,7 +51,7 @@ export function watchClicks(recorder: Recorder, signal: AbortSignal): () => void
   const finish = (): void => {
     if (times.some((time, index) => time - times[index - BURST_CLICKS + 1]! <= BURST_MS)) {
       recorder.event("behavior.click_burst", {
-        "behavior.click_count": times.length,
+        "click_count": times.length,
         "app.widget.id": (target as Element).id || undefined,
       });
     }

@@ -40,9 +40,9 @@ export function watchExit(
     page.note(false, requests.leave(trigger), requests.carry());
     if (document.readyState != "complete") {
       recorder.event("behavior.abandon", {
-        "behavior.abandon_target": "page",
-        "behavior.abandon_trigger": trigger,
-        "behavior.waited_us": micros(performance.now()),
+        "abandon_target": "page",
+        "abandon_trigger": trigger,
+        "waited_us": micros(performance.now()),
         "url.full": withoutQuery(location),
       });
     }
@@ -56,7 +56,7 @@ export function watchExit(
     trigger = "leave";
     page.note(true);
     requests.restore();
-    recorder.navigation("back_forward");
+    recorder.arrive("back_forward");
   });
 
   listen(document, "visibilitychange", signal, () => {

@@ -3,7 +3,7 @@
 
 import type { Attempt, Failure } from "./attempts";
 import { patch, quietly } from "./patch";
-import { propagation } from "./propagate";
+import { propagate } from "./propagate";
 import type { Requests } from "./requests";
 
 type FetchArguments = [input: RequestInfo | URL, init?: RequestInit];
@@ -20,12 +20,14 @@ export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boole
       const request = input instanceof Request ? input : undefined;
       const url = new URL(request ? request.url : "" + input, document.baseURI);
       const headers = new Headers(init.headers || request?.headers);
-      const traceparent = headers.get("traceparent");
       aborting = init.signal || request?.signal;
       if (aborting?.aborted || !args.length) return;
-      attempt = requests.begin(init.method || request?.method || "GET", url, init.body, traceparent);
+      const method = init.method || request?.method || "GET";
+      // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
+      // URL says; what is posted may be anything, so each such Request stands for itself.
+      attempt = requests.begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers);
       if (attempt && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
-        sent = withHeaders(args, propagation(attempt, traceparent, headers.get("baggage")), headers);
+        sent = withHeaders(args, attempt, headers);
       }
     });
     const promise = original.apply(this, sent);
@@ -50,10 +52,10 @@ export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boole
  * use them again. A Request, or an init that is not a plain object, is copied by the constructor,
  * as fetch itself would do; copying a Request through an init would lose its referrer.
  */
-function withHeaders([input, init]: FetchArguments, added: [string, string][], headers: Headers): FetchArguments {
+function withHeaders([input, init]: FetchArguments, attempt: Attempt, headers: Headers): FetchArguments {
   const isPlain = !(input instanceof Request) && (!init || init.constructor == Object);
   const request = isPlain ? { ...init, headers } : new Request(input, init);
-  for (const [name, value] of added) request.headers.append(name, value);
+  propagate(attempt, headers, (name, value) => request.headers.append(name, value));
   return isPlain ? [input, request] : [request as Request];
 }
 

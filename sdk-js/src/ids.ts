@@ -1,13 +1,8 @@
 // Identifiers: random trace, span, session, tab and page ids, and the digest that names a request.
 
 /** `bytes` random bytes as lower-case hex: 16 for traces and sessions, 8 for spans, tabs and pages. */
-export function randomHex(bytes: number): string {
-  let hex = "";
-  for (const byte of crypto.getRandomValues(new Uint8Array(bytes))) {
-    hex += (byte + 256).toString(16).slice(1);
-  }
-  return hex;
-}
+export const randomHex = (bytes: number): string =>
+  [...crypto.getRandomValues(new Uint8Array(bytes))].map((byte) => (byte + 256).toString(16).slice(1)).join("");
 
 /**
  * Characters of a text that are hashed. A body that differs only beyond this place, and not in its
@@ -16,13 +11,11 @@ export function randomHex(bytes: number): string {
 const DIGEST_CHARS_MAX = 10_000;
 
 /**
- * A digest of 32 bits (FNV-1a over UTF-16 units). It keeps URLs and bodies out of storage, and is no
+ * A digest of 32 bits (FNV-1a over characters). It keeps URLs and bodies out of storage, and is no
  * secret-keeper: among a page's two hundred keys one pair in 200,000 pages is taken for another.
  */
 export function digest(text: string): string {
   let hash = ~text.length;
-  for (let index = 0; index < text.length && index < DIGEST_CHARS_MAX; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 16777619);
-  }
+  for (const character of text.slice(0, DIGEST_CHARS_MAX)) hash = Math.imul(hash ^ character.codePointAt(0)!, 16777619);
   return (hash >>> 0).toString(36);
 }

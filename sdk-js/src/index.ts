@@ -2,7 +2,7 @@
 
 import { FLUSH_MS, isOff, needsConsent, type Config } from "./config";
 import { now } from "./clock";
-import { nanos, VERSION } from "./encode";
+import { nanos } from "./encode";
 import { recordArrival, watchClicks, watchErrors, watchRoutes } from "./events";
 import { watchExit } from "./exit";
 import { patchFetch } from "./fetch";
@@ -74,27 +74,24 @@ function start(config: Config): Beacon {
   const endpoint = new URL(config.endpoint || "/v1/beacon", document.baseURI).href;
   const transport = createTransport(queue, {
     url: endpoint + "?key=" + encodeURIComponent(config.key || "local"),
+    // Not yet patched, so that the beacon does not watch itself.
     fetch: window.fetch.bind(window),
     flushMs: config.flushMs ?? FLUSH_MS,
     resource: (id) => ({
-      "telemetry.sdk.name": "ethogram",
-      "telemetry.sdk.language": "webjs",
-      "telemetry.sdk.version": VERSION,
       "session.id": id,
-      "behavior.tab_id": page.tab,
-      "behavior.page_id": page.id,
-      "behavior.sent_at": BigInt(nanos(now())),
-      "behavior.dropped_records": queue.dropped() || undefined,
+      "tab_id": page.tab,
+      "page_id": page.id,
+      "sent_at": BigInt(nanos(now())),
+      "dropped_records": queue.dropped() || undefined,
       "user.id": config.user,
       "service.version": config.version,
       "deployment.environment.name": config.environment,
-      "browser.mobile": (navigator as { userAgentData?: { mobile: boolean } }).userAgentData?.mobile,
       "browser.language": navigator.language,
     }),
   });
   const recorder = createRecorder(session, page, queue, transport.nudge);
   const input = watchInput(signal);
-  const requests = createRequests(recorder, page, input, endpoint, signal);
+  const requests = createRequests(recorder, page, input, signal);
   const mayPropagate = createAllowance(location.origin, config.propagate || []);
   recordArrival(page, recorder);
   watchExit(requests, page, recorder, transport, watchClicks(recorder, signal), signal);

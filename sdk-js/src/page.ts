@@ -21,7 +21,7 @@ export interface Page {
   readonly id: string;
   readonly tab: string;
   /** navigate, reload or back_forward. */
-  readonly navigation: string;
+  readonly arrival: string;
   /** The document before this one in the same tab. */
   readonly before: TabRecord | undefined;
   /** Next number in the order of the page's records. */
@@ -50,7 +50,7 @@ export function openPage(storage: Storage | undefined, navigation: string, isTop
   const page: Page = {
     id,
     tab,
-    navigation,
+    arrival: navigation,
     before,
     sequence: () => sequence++,
     note: (open, pending = 0, keys = []) => write({ tab, page: id, open, pending, keys }),

@@ -23,9 +23,9 @@ export function patch<Name extends string, Original extends Method>(
 ): void {
   const original = target[name];
   const patched = wrap(original) as Original;
-  quietly(() => Object.defineProperty(patched, "length", { value: original.length }));
+  Object.defineProperty(patched, "length", { value: original.length });
   target[name] = patched;
-  listen(signal, "abort", signal, () => {
+  signal.addEventListener("abort", () => {
     if (target[name] == patched) target[name] = original;
   });
 }
@@ -38,6 +38,6 @@ export function listen<Heard extends Event>(
   heard: (event: Heard) => void,
 ): void {
   for (const type of types.split(" ")) {
-    target?.addEventListener(type, (event) => quietly(() => heard(event as Heard)), { capture: true, passive: true, signal: target == signal ? undefined : signal });
+    target?.addEventListener(type, (event) => quietly(() => heard(event as Heard)), { capture: true, passive: true, signal });
   }
 }

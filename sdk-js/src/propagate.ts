@@ -17,15 +17,13 @@ export function createAllowance(ownOrigin: string, propagate: string[]): (url: U
 }
 
 /** The trace a request already names: another SDK's, or the page's own. Adopted, never replaced. */
-export const adoptedTrace = (traceparent: string | null | undefined): string | undefined =>
-  /^..-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-/.exec(traceparent || "")?.[1];
+export const adoptedTrace = (headers: Headers): string | undefined =>
+  /^..-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-/.exec(headers.get("traceparent")!)?.[1];
 
-/** The headers to add to what the request has. */
-export function propagation(attempt: Attempt, traceparent?: string | null, baggage?: string | null): [string, string][] {
-  const added: [string, string][] = [];
-  if (!traceparent) added.push(["traceparent", `00-${attempt.trace}-${attempt.span}-01`]);
+/** Adds our headers, where the request does not say the same already. */
+export function propagate(attempt: Attempt, headers: Headers, add: (name: string, value: string) => void): void {
+  if (!headers.has("traceparent")) add("traceparent", `00-${attempt.trace}-${attempt.span}-01`);
+  const baggage = headers.get("baggage");
   const member = "session.id=" + attempt.session;
-  const members = baggage ? baggage + "," + member : member;
-  if (!/(^|,\s*)session\.id=.*,/.test(members) && members.length <= BAGGAGE_BYTES_MAX) added.push(["baggage", member]);
-  return added;
+  if (!/(^|, *)session\.id=/.test(baggage!) && (baggage + member).length < BAGGAGE_BYTES_MAX) add("baggage", member);
 }

@@ -11,7 +11,7 @@ export interface Recorder {
   /** Records an event, by default of this moment. */
   event(name: string, attributes?: Attributes, attempt?: Attempt, timeMs?: number): void;
   /** Records that the address is what it now is. */
-  navigation(type: string, previousPage?: string): void;
+  arrive(type: string, previousPage?: string): void;
   span(attempt: Attempt, endMs: number, error: Failure, status?: number): void;
   /** The session, kept alive; opens a new one, and says so, when the old has ended. */
   session(): string;
@@ -23,7 +23,7 @@ export function createRecorder(session: Session, page: Page, queue: Queue, nudge
     nudge();
   };
   const write = (id: string, name: string, attributes: Attributes, attempt?: Attempt, timeMs = now()): void =>
-    put(event(name, timeMs, { ...attributes, "behavior.sequence": page.sequence() }, attempt), id, false);
+    put(event(name, timeMs, { ...attributes, "sequence": page.sequence() }, attempt), id, false);
   const touch = (): string => {
     const { id, opened, previous } = session.touch(Date.now());
     if (opened) write(id, "session.start", { "session.id": id, "session.previous_id": previous });
@@ -33,11 +33,11 @@ export function createRecorder(session: Session, page: Page, queue: Queue, nudge
     write(touch(), name, attributes, attempt, timeMs);
   return {
     event: record,
-    navigation: (type, previousPage) =>
+    arrive: (type, previousPage) =>
       record("browser.navigation", {
         "url.full": withoutQuery(location),
         "browser.navigation.type": type,
-        "behavior.previous_page_id": previousPage,
+        "previous_page_id": previousPage,
       }),
     span: (attempt, endMs, error, status) => put(span(attempt, endMs, error, status), attempt.session, true),
     session: touch,

@@ -8,7 +8,6 @@ import { createAttempts, isFailure, type Attempt, type Carried, type Failure, ty
 import { now } from "./clock";
 import { attemptAttributes, micros, withoutQuery, type Attributes } from "./encode";
 import { digest, randomHex } from "./ids";
-import { listen } from "./patch";
 import { adoptedTrace } from "./propagate";
 import type { Input } from "./input";
 import type { Page } from "./page";
@@ -30,8 +29,8 @@ const REJECTED_MS_MAX = 100;
 const WATCHED_MAX = 200;
 
 export interface Requests {
-  /** Begins to watch a request; nothing for one that is none of ours. */
-  begin(method: string, url: URL, body: unknown, traceparent?: string | null): Attempt | undefined;
+  /** Begins to watch a request; nothing for one that is no HTTP. */
+  begin(method: string, url: URL, body: unknown, headers: Headers): Attempt | undefined;
   /** Ends it: by a response with its status and Retry-After, or for want of one. */
   end(attempt: Attempt | undefined, error: Failure, status?: number, retryAfter?: string | null): void;
   /** The page leaves: all that waits is abandoned, provisionally. The answer is how many. */
@@ -41,18 +40,20 @@ export interface Requests {
   carry(): Carried[];
 }
 
-export function createRequests(recorder: Recorder, page: Page, input: Input, endpoint: string, signal: AbortSignal): Requests {
-  const carried = page.navigation == "reload" ? page.before?.keys : undefined;
+export function createRequests(recorder: Recorder, page: Page, input: Input, signal: AbortSignal): Requests {
+  const carried = page.arrival == "reload" ? page.before?.keys : undefined;
   const attempts = createAttempts(() => randomHex(16), carried, now());
   const waiting = new Set<Attempt>();
   /** Ended attempts whose meaning a moment will tell, with how they are told if the page stays. */
   const doubts = new Map<Attempt, () => void>();
+  /** Names of bodies that are not text: one that is sent again is the same object. */
+  const bodies = new WeakMap<object, unknown>();
   let away = false;
   let timer: unknown;
 
   const waited = (attempt: Attempt, atMs = now()): Attributes => ({
     ...attemptAttributes(attempt),
-    "behavior.waited_us": micros(atMs - attempt.startMs),
+    "waited_us": micros(atMs - attempt.startMs),
   });
 
   const abandon = (attempt: Attempt, trigger: string, atMs = now()): void =>
@@ -60,9 +61,9 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
       "behavior.abandon",
       {
         ...waited(attempt, atMs),
-        "behavior.abandon_target": "request",
-        "behavior.abandon_trigger": trigger,
-        "behavior.total_waited_us": micros(atMs - attempt.request.firstMs),
+        "abandon_target": "request",
+        "abandon_trigger": trigger,
+        "total_waited_us": micros(atMs - attempt.request.firstMs),
       },
       attempt,
       atMs,
@@ -83,30 +84,33 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
     timer = waiting.size ? setTimeout(look, LOOK_MS) : 0;
   };
 
-  listen(signal, "abort", signal, () => {
+  signal.addEventListener("abort", () => {
     away = true;
     waiting.clear();
     doubts.clear();
   });
 
   return {
-    begin(given, url, body, traceparent) {
-      if (away || waiting.size >= WATCHED_MAX || !/^http/.test(url.protocol) || url.href.startsWith(endpoint)) return;
-      const text = typeof body == "string" || body instanceof URLSearchParams ? "" + body : "";
-      const method = given.toUpperCase();
+    begin(verb, url, body, headers) {
+      if (away || waiting.size >= WATCHED_MAX || !/^http/.test(url as never)) return;
+      let text: unknown = body;
+      // Only a form has `getAll`: FormData, or URLSearchParams.
+      if ((body as FormData)?.getAll) text = JSON.stringify([...(body as FormData)]);
+      else if (body instanceof Object) bodies.set(body, (text = bodies.get(body) || randomHex(8)));
+      const method = verb.toUpperCase();
       const place = method + " " + withoutQuery(url);
       const key = digest(place + url.search + "\n" + text);
       const session = recorder.session();
       const atMs = now();
-      const adopted = adoptedTrace(traceparent);
-      const touchedMs = Math.max(input.atMs, input.navigatedMs);
-      const [request, kind] = attempts.begin(key, place, atMs, touchedMs, adopted);
+      const adopted = adoptedTrace(headers);
+      const resent = headers.get("retry-attempt") || headers.get("x-retry-attempt");
+      const [request, kind] = attempts.begin(key, place, atMs, input.askedMs, adopted, resent ? +resent + 1 : 0);
       const attempt: Attempt = {
         trace: adopted || request.trace,
         span: randomHex(8),
         session,
-        method,
-        url,
+        verb: method,
+        address: url,
         request,
         number: request.attempts,
         kind,
@@ -123,11 +127,12 @@ export function createRequests(recorder: Recorder, page: Page, input: Input, end
       if (!attempt || !waiting.delete(attempt)) return;
       const atMs = (attempt.endMs = now());
       attempt.failure = error;
-      const verdict: Verdict =
-        error == "abort" ? "aborted" : error || isFailure(status) ? "failed" : "ok";
+      const inputMs = input.atMs;
+      // Who aborts late, and not at the user's wish, had enough of waiting: a timeout made by hand.
+      const isAborted = error == "abort" && (atMs - inputMs <= ABORT_MS_MAX || atMs - attempt.startMs < ABORT_MS_MAX);
+      const verdict: Verdict = isAborted ? "aborted" : error || isFailure(status) ? "failed" : "ok";
       attempts.end(attempt.request, verdict, atMs, retryAfterMs(retryAfter));
       if (attempt.left) return;
-      const inputMs = input.atMs;
       const tell = (): void => recorder.span(attempt, atMs, error, status);
       if (error == "network") doubt(attempt, REJECTED_MS_MAX, tell);
       else if (error == "abort" && atMs - inputMs <= ABORT_MS_MAX) {

@@ -5,6 +5,6 @@ const RETRY_AFTER_MS_MAX = 3_600_000;
 
 /** The header, seconds or a date, in milliseconds from now; 0 where there is none to read. */
 export function retryAfterMs(header: string | null | undefined): number {
-  const waitMs = header ? +header * 1000 || Date.parse(header) - Date.now() : 0;
+  const waitMs = +header! * 1000 || Date.parse(header!) - Date.now();
   return waitMs > 0 ? Math.min(RETRY_AFTER_MS_MAX, waitMs) : 0;
 }

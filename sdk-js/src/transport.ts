@@ -55,7 +55,7 @@ export function createTransport(queue: Queue, post: Post): Transport {
   const answered = (entries: Entry[], response: Response): void => {
     const status = response.status;
     // The key or the origin is refused for good: this page says no more.
-    if (status == 401 || status == 403 || status == 410) isRefused = true;
+    if (/401|403|410/.test(status as never)) isRefused = true;
     else if (isFailure(status)) failed(entries, retryAfterMs(response.headers.get("retry-after")));
     else {
       // Any other refusal is of these records; sending them again would not make them better.

@@ -3,14 +3,14 @@
 
 import type { Attempt, Failure } from "./attempts";
 import { patch, quietly } from "./patch";
-import { propagation } from "./propagate";
+import { propagate } from "./propagate";
 import type { Requests } from "./requests";
 
 interface Opened {
   method: string;
   url: URL;
-  /** Headers the page has set, of those that concern us. */
-  headers: Record<string, string>;
+  /** Headers the page has set. */
+  headers: Headers;
   attempt?: Attempt;
 }
 
@@ -44,7 +44,7 @@ export function patchXhr(requests: Requests, mayPropagate: (url: URL) => boolean
       end(this, "abort");
       // A synchronous request stops the page, which cannot be left meanwhile: it is not watched.
       const url = args[2] === false ? "data:" : "" + args[1];
-      opened.set(this, { method: "" + args[0], url: new URL(url, document.baseURI), headers: {} });
+      opened.set(this, { method: "" + args[0], url: new URL(url, document.baseURI), headers: new Headers() });
     });
     return original.apply(this, args as never);
   });
@@ -52,7 +52,7 @@ export function patchXhr(requests: Requests, mayPropagate: (url: URL) => boolean
   patch(prototype, "setRequestHeader", signal, (original) => function (this: XMLHttpRequest, ...args: [string, string]): void {
     original.apply(this, args);
     quietly(() => {
-      opened.get(this)!.headers[("" + args[0]).toLowerCase()] = "" + args[1];
+      opened.get(this)!.headers.append(...args);
     });
   });
 
@@ -61,10 +61,9 @@ export function patchXhr(requests: Requests, mayPropagate: (url: URL) => boolean
       const state = opened.get(this)!;
       // Sending twice is an error, which the native function raises.
       if (state.attempt) return;
-      const { traceparent, baggage } = state.headers;
-      state.attempt = requests.begin(state.method, state.url, args[0], traceparent);
+      state.attempt = requests.begin(state.method, state.url, args[0], state.headers);
       if (state.attempt && mayPropagate(state.url)) {
-        for (const [name, value] of propagation(state.attempt, traceparent, baggage)) this.setRequestHeader(name, value);
+        propagate(state.attempt, state.headers, (name, value) => this.setRequestHeader(name, value));
       }
     });
     return original.apply(this, args as never);

@@ -60,6 +60,28 @@ check("re-sent after a reload", ["1 send a", "2 fail a", "3 send b"], ["first 1 
 check("re-sent after a reload is asked once", ["1 send a", "2 ok a", "3 send b"], ["first 1 t1 before 1 refresh", "first 1 t2 t2 0"], [["key", "before", 0]]);
 check("long after a reload", ["61 send a"], ["first 1 t1 t1 0"], [["key", "before", 0]]);
 
+check("the user acted long before the retry", ["1 send a", "2 fail a", "3 touch", "5 send b"], ["first 1 t1 t1 0", "retry 2 t1 t1 0"]);
+check("a poll that fails", ["0 send a", "0.1 ok a", "5 send b", "5.1 ok b", "10 send c", "10.1 fail c", "15.5 send d", "15.6 fail d", "20 send e"], [
+  "first 1 t1 t1 0", "first 1 t2 t2 0", "first 1 t3 t3 0", "first 1 t4 t4 0", "first 1 t5 t5 0",
+]);
+check("a poll that is retried", ["0 send a", "0.1 ok a", "5 send b", "5.1 ok b", "10 send c", "10.1 fail c", "10.6 send d", "10.7 ok d", "15 send e"], [
+  "first 1 t1 t1 0", "first 1 t2 t2 0", "first 1 t3 t3 0", "retry 2 t3 t3 0", "first 1 t4 t4 0",
+]);
+check("two at once that fail are each retried", ["1 send a", "1 send b", "2 fail a", "2 fail b", "3 send c", "3 send d"], [
+  "first 1 t1 t1 0", "hedge 2 t1 t1 0", "retry 3 t1 t1 0", "retry 4 t1 t1 0",
+]);
+
+test("what the page says of a send holds", () => {
+  let traces = 0;
+  const attempts = createAttempts(() => `t${++traces}`);
+  const [one] = attempts.begin("one body", "POST /", 1000, 0);
+  attempts.end(one, "ok", 1100);
+  const [two, kind] = attempts.begin("another body", "POST /", 1200, 1150, undefined, 2);
+  assert.deepEqual([kind, two.trace, two.attempts], ["retry", "t1", 2]);
+  const [unknown, later] = attempts.begin("elsewhere", "GET /", 1300, 0, undefined, 3);
+  assert.deepEqual([later, unknown.trace, unknown.attempts], ["retry", "t2", 3]);
+});
+
 test("what the next document must know", () => {
   const attempts = createAttempts(() => "t");
   const send = (key, verdict) => {

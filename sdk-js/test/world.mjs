@@ -40,8 +40,11 @@ export function records(text) {
   return list;
 }
 
-/** Starts server and browser. `tag` are the script tag's attributes. */
-export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false } = {}) {
+/**
+ * Starts server and browser. `tag` are the script tag's attributes; `script` is the page's own, run
+ * `before` or `after` the beacon; `api` answers what it wants to, given request and body.
+ */
+export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false, script = "", order = "after", api } = {}) {
   const received = [];
   const requests = [];
   const world = { received, requests, collectorStatus: 204, collectorHeaders: {}, bodies: [] };
@@ -60,11 +63,14 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false 
     if (url.pathname == "/beacon.js") {
       return answer(200, await readFile(new URL("../dist/beacon.js", import.meta.url)), { "content-type": "text/javascript" });
     }
+    if (url.pathname == "/own.js") return answer(200, script, { "content-type": "text/javascript" });
     if (url.pathname.startsWith("/page")) {
-      const html = `<!doctype html><link rel=icon href="data:,"><script src="/beacon.js" ${world.tag ?? tag}></script><button id=buy>buy</button><a href="/page/next">next</a>`;
+      const own = '<script src="/own.js"></script>';
+      const html = `<!doctype html><link rel=icon href="data:,">${order == "before" ? own : ""}<script src="/beacon.js" ${world.tag ?? tag}></script>${order == "after" ? own : ""}<button id=buy>buy</button><a href="/page/next">next</a>`;
       return answer(200, html, { "content-type": "text/html" });
     }
     requests.push({ path: url.pathname, method: request.method, body, headers: request.headers });
+    if (await api?.(request, url, body, response)) return;
     // /fail/N answers 503 N times, then 200; /held answers when told; the rest answers at once.
     const fail = /^\/fail\/(\d+)/.exec(url.pathname);
     if (fail) {

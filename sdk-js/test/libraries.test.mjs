@@ -1,0 +1,286 @@
+// Retries as seven libraries make them, and what only looks like a retry: how often is the beacon right?
+//
+// Each send's truth is known without the beacon: the page counts what it, or its library, sends, and
+// the server notes of each send which operation it is, its place in it, and the span it names.
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { createWorld, until } from "./world.mjs";
+
+/** Least precision and recall of `retry`, for each library and for all. */
+const RIGHT_MIN = 0.99;
+/** Most of the sends that are no retries and are called so, for each false friend. */
+const WRONG_MAX = 0.01;
+
+const { outputFiles } = await build({
+  entryPoints: [fileURLToPath(new URL("libraries.page.mjs", import.meta.url))],
+  bundle: true,
+  format: "iife",
+  define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },
+  write: false,
+});
+const script = outputFiles[0].text;
+
+/**
+ * A server that follows each operation's plan: `plan=503,net,200,80:200` are the answers to its sends
+ * in turn, the last for all that follow; `net` breaks the connection, `80:` is a delay in milliseconds.
+ */
+function createApi() {
+  const log = [];
+  const counts = new Map();
+  const api = async (request, url, body, response) => {
+    if (!/^\/(api|graphql)/.test(url.pathname)) return false;
+    const asked = url.pathname == "/graphql" ? JSON.parse(body).variables : Object.fromEntries(url.searchParams);
+    const span = request.headers.traceparent?.split("-")[2];
+    // A browser sends again by itself where a kept connection breaks: the same send.
+    const again = log.find((send) => send.span == span);
+    if (!again) {
+      counts.set(asked.id, (counts.get(asked.id) || 0) + 1);
+      log.push({ span, id: asked.id, place: counts.get(asked.id), at: Date.now() });
+    }
+    const plan = asked.plan.split(",");
+    const [, delayMs, status] = /^(?:(\d+):)?(.*)$/.exec(plan[Math.min(counts.get(asked.id), plan.length) - 1]);
+    if (delayMs) await new Promise((resolve) => setTimeout(resolve, +delayMs));
+    if (status == "net") request.socket.destroy();
+    else if (status == "302") response.writeHead(302, { location: "/elsewhere" }).end();
+    else response.writeHead(+status, { "content-type": "application/json" }).end('{"data":{"item":"one"}}');
+    return true;
+  };
+  return { api, log };
+}
+
+/** What the beacon said of each send the server has seen. */
+async function judged(world, log) {
+  const spans = await until("all spans", () => {
+    const bySpan = new Map(world.received.filter(({ kind }) => kind == 3).map((span) => [span.spanId, span]));
+    return log.every(({ span }) => bySpan.has(span)) && bySpan;
+  });
+  return log.map((send) => ({ ...send, told: spans.get(send.span) }));
+}
+
+async function visit(options, story) {
+  const { api, log } = createApi();
+  const world = await createWorld({ script, api, ...options });
+  try {
+    const page = await world.visit();
+    await story(page, world, log);
+  } finally {
+    await world.close();
+  }
+}
+
+const PLANS = ["200", "503,200", "429,200", "net,200", "503,429,200", "net,503,200", "503,503,503,503", "429,net,503,200"];
+/** Who retries a POST that a Request object hides cannot be told: see the README. */
+const METHODS = {
+  "axios-retry (fetch)": ["GET", "PUT"],
+  ky: ["GET", "PUT"],
+  "@apollo/client RetryLink": ["POST"],
+};
+
+function operations(name, tag, isOnePlace) {
+  return PLANS.flatMap((plan, index) =>
+    (METHODS[name] || ["GET", "POST", "PUT"]).map((method) => {
+      const id = `${tag}-${index}-${method}`;
+      const body = method == "GET" ? undefined : JSON.stringify({ id });
+      return { id, plan, method, body, url: `/api/${isOnePlace ? "item" : id}?id=${id}&plan=${plan}` };
+    }),
+  );
+}
+
+const table = {};
+const tally = (name, isRetry, isTold) => {
+  const row = (table[name] ||= { right: 0, missed: 0, wrong: 0, sends: 0 });
+  row.sends++;
+  if (isRetry && isTold) row.right++;
+  else if (isRetry) row.missed++;
+  else if (isTold) row.wrong++;
+};
+
+for (const order of ["before", "after"]) {
+  test(`libraries loaded ${order} the beacon`, { timeout: 180_000 }, async () => {
+    await visit({ order }, async (page, world, log) => {
+      const names = await page.evaluate(() => world.names);
+      const owner = new Map();
+      const run = async (name, way, given) => {
+        for (const { id } of given) owner.set(id, name);
+        await page.evaluate(([name, way, given]) => world[way](name, given), [name, way, given]);
+      };
+      // Somebody types meanwhile, which asks for nothing.
+      await page.evaluate(() => document.body.append(Object.assign(document.createElement("input"), { id: "text" })));
+      await page.focus("#text");
+      const typing = page.keyboard.type("somebody types while this goes on and on ".repeat(2), { delay: 60 });
+      await Promise.all(names.map(async (name, index) => {
+        await run(name, "together", operations(name, `t${index}`, false));
+        await run(name, "together", operations(name, `p${index}`, true));
+        await run(name, "inTurn", operations(name, `s${index}`, true).slice(0, 12));
+      }));
+      await typing;
+      const counted = await page.evaluate(() => world.sends);
+      const sends = await judged(world, log);
+      for (const [id, count] of Object.entries(counted)) {
+        const seen = sends.filter((send) => send.id == id).map((send) => send.place);
+        // ky counts a retry twice, in both of its hooks.
+        const made = owner.get(id) == "ky" ? (count + 1) / 2 : count;
+        assert.deepEqual(seen, Array.from({ length: made }, (_, place) => place + 1), `${id}: the page's count is the server's`);
+      }
+      for (const { id, place, told } of sends) tally(owner.get(id), place > 1, told["behavior.attempt_kind"] == "retry");
+      const first = new Map(sends.filter(({ place }) => place == 1).map(({ id, told }) => [id, told.traceId]));
+      const astray = sends.filter(({ id, place, told }) => told.traceId != first.get(id) || told["behavior.attempt"] != place);
+      assert.ok(astray.length <= sends.length * (1 - RIGHT_MIN), `${astray.length} of ${sends.length} are in another request's trace or place`);
+    });
+  });
+}
+
+test("precision and recall", () => {
+  const all = { right: 0, missed: 0, wrong: 0, sends: 0 };
+  for (const row of Object.values(table)) for (const key in all) all[key] += row[key];
+  const rows = Object.entries({ ...table, all }).map(([name, row]) => {
+    const { right, missed, wrong } = row;
+    return { name, ...row, precision: right / (right + wrong), recall: right / (right + missed) };
+  });
+  console.table(rows);
+  for (const { name, precision, recall } of rows) {
+    assert.ok(precision >= RIGHT_MIN, `${name}: precision ${precision}`);
+    assert.ok(recall >= RIGHT_MIN, `${name}: recall ${recall}`);
+  }
+});
+
+test("where the page says which attempt it is, that holds", { timeout: 60_000 }, async () => {
+  await visit({}, async (page, world, log) => {
+    for (const [name, method] of [["axios-retry (fetch)", "POST"], ["axios-retry (xhr)", "POST"], ["p-retry", "GET"]]) {
+      const given = PLANS.map((plan, index) => {
+        const id = `${name}-${index}`;
+        return { id, plan, method, says: true, body: method == "POST" ? id : undefined, url: `/api/${index}?id=${id}&plan=${plan}` };
+      });
+      await page.evaluate(([name, given]) => world.together(name, given), [name, given]);
+    }
+    const sends = await judged(world, log);
+    for (const { id, place, told } of sends) {
+      assert.equal(told["behavior.attempt"], place, id);
+      assert.equal(told["behavior.attempt_kind"], place > 1 ? "retry" : "first", id);
+      assert.equal(told["http.request.resend_count"], place - 1 || undefined, id);
+      assert.equal(told.traceId, sends.find((send) => send.id == id && send.place == 1).told.traceId, id);
+    }
+    assert.ok(sends.length > 40);
+  });
+});
+
+/** Each plays on the page, with sends that are all new requests; `users` act in the browser. */
+const FRIENDS = {
+  "failing pollers": {
+    play: () => {
+      const plan = "200,200,200,503,503,200,429,503,503,net,200,503,503";
+      const poll = async (id, everyMs, send) => {
+        for (let n = 0; n < 24; n++) {
+          const started = performance.now();
+          await send(`/api/${id}?id=${id}&plan=${plan},${plan}`).catch(() => {});
+          await world.pause(everyMs(performance.now() - started));
+        }
+      };
+      const steady = (ms) => (tookMs) => Math.max(0, ms - tookMs);
+      const jittered = (ms) => () => ms * (0.95 + 0.1 * Math.random());
+      return Promise.all([
+        poll("steady", steady(400), (url) => fetch(url)),
+        poll("after", () => 350, (url) => fetch(url, { method: "POST", body: "state?" })),
+        poll("jittered", jittered(500), (url) => fetch(url)),
+        poll("axios", steady(450), (url) => world.axios.get(url)),
+        poll("ky", steady(600), (url) => world.ky(url, { retry: 0 })),
+      ]);
+    },
+  },
+  "GraphQL on one URL": {
+    play: async () => {
+      const ask = (way, n) => {
+        const id = `${way}${n}`;
+        const body = JSON.stringify({ query: "query Q($id: ID, $plan: String) { q }", variables: { id, plan: n % 3 ? "200" : "503" } });
+        const by = {
+          fetch: () => fetch("/graphql", { method: "POST", body }),
+          xhr: () => world.axios.post("/graphql", body),
+          request: () => fetch(new Request("/graphql", { method: "POST", body })),
+          ky: () => world.ky.post("/graphql", { body }),
+        };
+        return by[way]().catch(() => {});
+      };
+      await Promise.all(["fetch", "xhr", "request", "ky"].map(async (way) => {
+        for (let n = 0; n < 20; n++) await ask(way, n);
+        await Promise.all(Array.from({ length: 20 }, (_, n) => ask(way, 100 + n)));
+      }));
+    },
+  },
+  "token refresh": {
+    play: () =>
+      Promise.all(Array.from({ length: 15 }, async (_, n) => {
+        const url = `/api/secret${n}?id=secret${n}&plan=401,200`;
+        if ((await fetch(url)).status == 401) {
+          await fetch(`/api/token?id=token${n}&plan=200`, { method: "POST" });
+          await fetch(url);
+        }
+      })),
+  },
+  redirects: {
+    play: async () => {
+      for (let n = 0; n < 15; n++) await fetch(`/api/moved${n % 3}?id=moved${n % 3}&plan=302`);
+    },
+  },
+  hedges: {
+    play: () =>
+      Promise.all(Array.from({ length: 12 }, async (_, n) => {
+        const url = `/api/hedge${n}?id=hedge${n}&plan=${n % 3 ? "300:200" : "300:503"},100:200`;
+        const send = (loser) => fetch(url, { signal: loser.signal }).then((response) => response.ok || Promise.reject());
+        const losers = [new AbortController(), new AbortController()];
+        const one = send(losers[0]);
+        const other = world.pause(60).then(() => send(losers[1]));
+        await Promise.any([one, other]);
+        losers.forEach((loser) => loser.abort());
+        await Promise.allSettled([one, other]);
+      })),
+  },
+  "double clicks": {
+    play: () => {
+      buy.addEventListener("click", () => void fetch("/api/buy?id=buy&plan=503,503,200,503", { method: "POST", body: "1" }));
+    },
+    users: async (page) => {
+      for (let n = 0; n < 12; n++) {
+        await page.dblclick("#buy", { delay: 20 });
+        await page.evaluate(() => world.pause(150));
+      }
+    },
+    sends: 24,
+  },
+  "infinite scroll": {
+    play: () => {
+      document.body.append(Object.assign(document.createElement("div"), { style: "height:90000px" }));
+      let cursor = 0;
+      let busy = false;
+      addEventListener("scroll", async () => {
+        if (busy) return;
+        busy = true;
+        const response = await fetch(`/api/list?id=list${cursor}&plan=${cursor % 3 ? "200" : "503,200"}&cursor=${cursor}`);
+        if (response.ok) cursor++;
+        busy = false;
+      });
+    },
+    users: async (page) => {
+      for (let n = 0; n < 24; n++) {
+        await page.mouse.wheel(0, 400);
+        await page.evaluate(() => world.pause(120));
+      }
+    },
+    sends: 15,
+  },
+};
+
+for (const [name, { play, users, sends = 15 }] of Object.entries(FRIENDS)) {
+  test(`${name} are no retries`, { timeout: 60_000 }, async () => {
+    await visit({}, async (page, world, log) => {
+      await page.evaluate(play);
+      await users?.(page);
+      await until("the sends", () => log.length >= sends);
+      const told = await judged(world, log);
+      const wrong = told.filter((send) => send.told["behavior.attempt_kind"] == "retry");
+      console.log(`${name}: ${wrong.length} of ${told.length} called retries`);
+      assert.ok(wrong.length <= told.length * WRONG_MAX, wrong.map(({ id, place }) => `${id} ${place}`).join(", "));
+    });
+  });
+}
