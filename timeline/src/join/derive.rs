@@ -3,14 +3,16 @@
 //! [`derive`] fills the derived columns of every span and makes the trace's requests. It keeps
 //! nothing: [`super::trace`] compares what it says now with what it said before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls::{AttemptKind, Calls};
 use super::request::{self, Asked};
 use super::sends::{self, Send};
 use super::sighting::{Sighting, sightings};
 use super::tree::{NodeId, Tree};
-use crate::schema::{Event, Label, PageId, RequestRow, SessionId, Span, SpanRow, Time, TraceId};
+use crate::schema::{
+    Event, Label, PageId, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
+};
 
 /// What the trace needs to know of its session.
 pub(super) trait Pages {
@@ -40,9 +42,12 @@ pub(super) fn derive(
     abandon_final_before: Time,
 ) -> Derived {
     let sighted = sightings(events.iter().copied());
-    let spanless = sighted.values().filter(|sighting| {
-        !spans.iter().any(|span| span.row.span_id == sighting.span_id && span.row.kind == "client")
-    });
+    let ended: BTreeSet<SpanId> = spans
+        .iter()
+        .filter(|span| span.row.kind == "client")
+        .map(|span| span.row.span_id)
+        .collect();
+    let spanless = sighted.values().filter(|sighting| !ended.contains(&sighting.span_id));
     let tree = Tree::new(spans.iter().copied(), spanless);
     let sends = sends::sends(&tree);
     let calls = Calls::new(&tree, &sends);
@@ -69,62 +74,44 @@ pub(super) fn derive(
 /// Writes what is known of each send into the row that stands for it. Spans are the first nodes of
 /// the tree, so a node's number is its row's; a sighting has none, and its callee stands for it.
 fn fill_sends(rows: &mut [SpanRow], tree: &Tree<'_>, sends: &[Send], calls: &Calls) {
+    let originals: Vec<Option<SpanId>> =
+        calls.of_call.iter().map(|call| original(tree, sends, call, rows.len())).collect();
+    let answering: Vec<Option<NodeId>> =
+        calls.of_call.iter().map(|call| call.iter().find_map(|send| sends[*send].callee)).collect();
     for (id, send) in sends.iter().enumerate() {
         let attempt = &calls.attempts[id];
-        let callee = answering_span(tree, sends, calls, id);
-        let Some(row) =
-            [send.caller, send.callee].into_iter().flatten().find(|node| *node < rows.len())
-        else {
-            continue;
-        };
-        rows[row].caller = caller_service(tree, send);
-        rows[row].callee =
+        // Where this send never arrived, another of its call tells: what was asked for is the same.
+        let callee = send.callee.or(answering[attempt.call]);
+        let callee = callee.and_then(|callee| tree.nodes[callee].span());
+        let Some(node) = row_of(send, rows.len()) else { continue };
+        let row = &mut rows[node];
+        row.caller = caller_service(tree, send);
+        row.callee =
             callee.map(|span| span.row.service.clone()).unwrap_or_else(|| send.key.callee.clone());
         if let Some(route) = callee.map(|span| &span.row.route).filter(|route| !route.is_unknown())
         {
-            rows[row].route = route.clone();
+            row.route = route.clone();
         }
-        rows[row].attempt = attempt.number;
-        rows[row].attempt_kind = Label::new(attempt.kind.word());
-        rows[row].retry_evidence = Label::new(attempt.evidence.word());
-        rows[row].retry_depth = attempt.retry_depth;
-        if attempt.kind == AttemptKind::Resend {
-            continue;
+        row.attempt = attempt.number;
+        row.attempt_kind = Label::new(attempt.kind.word());
+        row.retry_evidence = Label::new(attempt.evidence.word());
+        row.retry_depth = attempt.retry_depth;
+        if attempt.kind != AttemptKind::Resend {
+            row.is_send = true;
+            row.original = originals[attempt.call];
         }
-        rows[row].is_send = true;
-        rows[row].original = original_row(tree, sends, calls, attempt.call, rows.len());
     }
 }
 
-/// The span id of the row that stands for the earliest known send of a logical call.
-fn original_row(
-    tree: &Tree<'_>,
-    sends: &[Send],
-    calls: &Calls,
-    call: usize,
-    rows: usize,
-) -> Option<crate::schema::SpanId> {
-    calls.of_call[call].iter().find_map(|send| {
-        let node = [sends[*send].caller, sends[*send].callee]
-            .into_iter()
-            .flatten()
-            .find(|node| *node < rows)?;
-        Some(tree.nodes[node].span_id())
-    })
+/// The row that stands for a send: its caller's, else its callee's.
+fn row_of(send: &Send, rows: usize) -> Option<NodeId> {
+    [send.caller, send.callee].into_iter().flatten().find(|node| *node < rows)
 }
 
-/// The callee's span of a send, or of another attempt of the same call where this one never
-/// arrived: what was asked for is the same.
-fn answering_span<'trace>(
-    tree: &Tree<'trace>,
-    sends: &[Send],
-    calls: &Calls,
-    id: usize,
-) -> Option<&'trace Span> {
-    let own = sends[id].callee;
-    let siblings =
-        calls.of_call[calls.attempts[id].call].iter().filter_map(|send| sends[*send].callee);
-    own.into_iter().chain(siblings).find_map(|node| tree.nodes[node].span())
+/// The span id of the row that stands for the earliest known send of a logical call.
+fn original(tree: &Tree<'_>, sends: &[Send], call: &[usize], rows: usize) -> Option<SpanId> {
+    let node = call.iter().find_map(|send| row_of(&sends[*send], rows))?;
+    Some(tree.nodes[node].span_id())
 }
 
 fn caller_service(tree: &Tree<'_>, send: &Send) -> Label {

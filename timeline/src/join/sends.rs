@@ -5,7 +5,9 @@
 //! same target the innermost counts. Whether a send is an attempt of another is decided in
 //! [`super::calls`].
 
-use super::tree::{Node, NodeId, Origin, Tree};
+use std::collections::BTreeSet;
+
+use super::tree::{NodeId, Origin, Tree};
 use crate::schema::{Label, Span, SpanHints};
 
 /// Which convention says how many sends came before.
@@ -78,9 +80,10 @@ impl Send {
 pub(super) fn sends(tree: &Tree<'_>) -> Vec<Send> {
     let mut sends = Vec::new();
     let mut answered = vec![false; tree.nodes.len()];
+    let wraps = wrappers(tree);
     for &id in &tree.order {
         let node = &tree.nodes[id];
-        if node.calls() && !wraps_another_call(tree, id) {
+        if node.calls() && !wraps[id] {
             let mut callees =
                 node.children.iter().copied().filter(|child| tree.nodes[*child].serves());
             let first = callees.next();
@@ -102,29 +105,49 @@ pub(super) fn sends(tree: &Tree<'_>) -> Vec<Send> {
     sends
 }
 
-/// Whether a CLIENT span only wraps CLIENT spans of the same service for the same target.
-fn wraps_another_call(tree: &Tree<'_>, id: NodeId) -> bool {
-    let outer = &tree.nodes[id];
-    let mut stack: Vec<NodeId> = outer.children.clone();
-    while let Some(child) = stack.pop() {
-        let node = &tree.nodes[child];
-        if node.serves() || node.service() != outer.service() {
-            continue;
-        }
-        if node.calls() && same_target(outer, node) {
-            return true;
-        }
-        stack.extend(&node.children);
-    }
-    false
+/// Whom the calls below a node ask, as far as they are of its own service.
+#[derive(Default)]
+struct Below<'trace> {
+    /// Some call does not say whom it asks.
+    unnamed: bool,
+    named: BTreeSet<&'trace Label>,
 }
 
-fn same_target(outer: &Node<'_>, inner: &Node<'_>) -> bool {
-    let target = |node: &Node<'_>| node.span().and_then(|span| span.hints.callee.clone());
-    match (target(outer), target(inner)) {
-        (Some(outer), Some(inner)) => outer == inner,
-        _ => true,
+impl<'trace> Below<'trace> {
+    /// Adds the smaller set to the larger: every name moves at most log(n) times.
+    fn add(&mut self, mut other: Self) {
+        if other.named.len() > self.named.len() {
+            std::mem::swap(&mut self.named, &mut other.named);
+        }
+        self.named.append(&mut other.named);
+        self.unnamed |= other.unnamed;
     }
+
+    fn asks(&self, callee: Option<&Label>) -> bool {
+        let some = self.unnamed || !self.named.is_empty();
+        some && callee.is_none_or(|callee| self.unnamed || self.named.contains(callee))
+    }
+}
+
+/// For each node, whether it is a CLIENT span that only wraps CLIENT spans of the same service for
+/// the same target. From the leaves up, so that deep nesting costs no more than shallow.
+fn wrappers(tree: &Tree<'_>) -> Vec<bool> {
+    let mut below: Vec<Below<'_>> = tree.nodes.iter().map(|_| Below::default()).collect();
+    let mut wraps = vec![false; tree.nodes.len()];
+    for &id in tree.order.iter().rev() {
+        let node = &tree.nodes[id];
+        let callee = node.span().and_then(|span| span.hints.callee.as_ref());
+        let mut own = std::mem::take(&mut below[id]);
+        wraps[id] = node.calls() && own.asks(callee);
+        let above = node.parent.filter(|above| tree.nodes[*above].service() == node.service());
+        let Some(above) = above.filter(|_| !node.serves()) else { continue };
+        if node.calls() {
+            own.unnamed |= callee.is_none();
+            own.named.extend(callee);
+        }
+        below[above].add(own);
+    }
+    wraps
 }
 
 fn caller_send(tree: &Tree<'_>, id: NodeId, callee: Option<NodeId>) -> Send {

@@ -92,16 +92,18 @@ impl Trace {
     }
 
     fn say_events(&mut self, derived: &Derived, ids: &mut RowIds, changes: &mut Vec<Change>) {
+        // The first of the spans that share an id answers for it.
+        let mut session_of: BTreeMap<SpanId, Option<&SessionId>> = BTreeMap::new();
+        if self.events.iter().any(|held| held.arrived.row.session_id.is_none()) {
+            for span in &derived.spans {
+                session_of.entry(span.span_id).or_insert(span.session_id.as_ref());
+            }
+        }
         for held in &mut self.events {
             let mut row = held.arrived.row.clone();
             if row.session_id.is_none() {
-                row.session_id = self
-                    .spans
-                    .values()
-                    .zip(&derived.spans)
-                    .find(|(_, span)| Some(span.span_id) == row.span_id)
-                    .and_then(|(_, span)| span.session_id.clone())
-                    .or_else(|| derived.only_session.clone());
+                let own = row.span_id.and_then(|span| session_of.get(&span).copied().flatten());
+                row.session_id = own.or(derived.only_session.as_ref()).cloned();
             }
             changes.extend(replace(&mut held.said, row, &mut ids.events).map(Change::Event));
         }

@@ -1,5 +1,6 @@
 //! Known answers, and the property that order, batching and repetition do not matter.
 
+mod bounds;
 mod known_answers;
 mod oracle;
 mod order;
