@@ -85,6 +85,10 @@ async fn session(
     if let Some(app) = app {
         found.retain(|session| app_of(session) == app);
     }
+    // A session that came back after it was let go has a row for each time; the last is its latest.
+    let mut seen = std::collections::BTreeSet::new();
+    found.reverse();
+    found.retain(|session| seen.insert(app_of(session)));
     if found.len() > 1 {
         let apps: Vec<String> = found.iter().map(app_of).collect();
         return Err(ApiError::plan(format!(

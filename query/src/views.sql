@@ -74,7 +74,9 @@ FROM (
     FROM events
 ) AS r
 LEFT JOIN (
-    SELECT CAST(app AS VARCHAR) AS app, session_id, start FROM sessions
+    SELECT CAST(app AS VARCHAR) AS app, session_id, min(start) AS start
+    FROM sessions
+    GROUP BY app, session_id
 ) AS s
 ON s.app = r.app AND s.session_id = r.session_id;
 
@@ -105,7 +107,8 @@ SELECT
 FROM (
     SELECT
         date_trunc('minute', time) AS minute,
-        layer,
+        -- Who sends: an abandoned attempt has no span, and its callee's stands for it.
+        caller_layer AS layer,
         caller,
         callee AS service,
         route,
@@ -332,7 +335,7 @@ FROM (
             SELECT
                 time,
                 app,
-                layer,
+                caller_layer AS layer,
                 caller,
                 callee,
                 original,

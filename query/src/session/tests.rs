@@ -116,6 +116,7 @@ fn span(row: i32) -> SpanRow {
         depth: row,
         page_id: None,
         sequence: None,
+        caller_layer: Label::new("service"),
     }
 }
 

@@ -93,6 +93,7 @@ fn row(span: &otlp::Span, sender: &Sender<'_>) -> Option<Span> {
         depth: 0,
         page_id: sender.page(&known),
         sequence: known.integer(Name::Sequence),
+        caller_layer: sender.layer.clone(),
     };
     Some(Span { row, hints: hints::of_span(&known, kind, sender) })
 }

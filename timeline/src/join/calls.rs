@@ -7,16 +7,14 @@
 //!
 //! Evidence in order: what the beacon, HTTP, gRPC or a proxy counted; a shared idempotency key;
 //! else inference: the same caller asks the same thing again after a failure, or, for a concrete
-//! target, while it still waits.
+//! target, while it still waits. Attempts in traces of their own are joined in [`super::across`].
 
 use std::collections::BTreeMap;
 
+use super::across;
+use super::links::INFERRED_GAP_NS_MAX;
 use super::sends::{CallKey, Evidence, Send};
 use super::tree::{NodeId, Tree};
-
-/// A retry is inferred only within this time after the failure: every retry library studied backs
-/// off for at most 60 s, and what comes later is somebody asking anew.
-const INFERRED_GAP_NS_MAX: i64 = 60_000_000_000;
 
 /// How a send relates to the earlier ones of its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +52,7 @@ pub(super) struct Attempt {
     pub(super) retry_depth: i32,
 }
 
-/// The sends of one trace, sorted into calls.
+/// The sends of some traces, sorted into calls.
 pub(super) struct Calls {
     /// One for each send, in the order of the sends.
     pub(super) attempts: Vec<Attempt>,
@@ -76,7 +74,11 @@ impl Calls {
             let parent_call = caller.map(|send| calls.attempts[send].call);
             let parent_depth = caller.map_or(0, |send| calls.attempts[send].retry_depth);
             group.sort_by_key(|id| (sends[*id].start_ns, tree.nodes[sends[*id].node()].span_id()));
-            for (key, chains) in chains(sends, &group, &mut calls.attempts) {
+            let of_key = match context {
+                Some(_) => chains(sends, &group, &mut calls.attempts),
+                None => across::chains_of_traces(tree, sends, &group, &mut calls.attempts),
+            };
+            for (key, chains) in of_key {
                 for (ordinal, chain) in chains.into_iter().enumerate() {
                     let next = call_ids.len();
                     let call = *call_ids.entry((parent_call, key.clone(), ordinal)).or_insert(next);
@@ -123,7 +125,7 @@ fn groups_in_order(tree: &Tree<'_>, sends: &[Send]) -> Vec<(Option<NodeId>, Vec<
 }
 
 /// The calls of one context, by key, each a chain of sends in time; fills in `attempts`.
-fn chains(
+pub(super) fn chains(
     sends: &[Send],
     group: &[usize],
     attempts: &mut [Attempt],
@@ -193,15 +195,16 @@ fn continues(before: &Send, send: &Send) -> Option<(AttemptKind, Evidence)> {
         if before.caller.is_some() { AttemptKind::Hedge } else { AttemptKind::Overlap };
     let kind = if ended { AttemptKind::Retry } else { while_waiting };
     match send.previous {
-        Some((0, _)) => return None,
-        Some((_, evidence)) => {
+        Some((0, Evidence::Beacon)) => return None,
+        Some((count, evidence)) if count > 0 => {
             let said = send.said_kind.as_ref().map(|said| match said.as_str() {
                 "hedge" => AttemptKind::Hedge,
                 _ => AttemptKind::Retry,
             });
             return Some((said.unwrap_or(kind), evidence));
         }
-        None => {}
+        // A proxy counts its own sends: its first may well be the application's second.
+        _ => {}
     }
     match (&before.idempotency_key, &send.idempotency_key) {
         (Some(before), Some(own)) if before == own => {

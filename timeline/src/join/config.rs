@@ -10,6 +10,9 @@ pub struct Config {
     /// retries for a minute, so two minutes join what a working network delivers; a longer window
     /// costs about a kilobyte of memory a span. What comes later is a timeline of its own, counted.
     pub window_s: u32,
+    /// A span that comes again is known for this long after its trace was let go, in seconds: the
+    /// longest that exporters of the field retry for, with room. Nine bytes a span.
+    pub duplicate_window_s: u32,
     /// A trace without an arrival for this long is settled: counters count it, once. Shorter counts
     /// sooner, and misses spans that are merely slow to come.
     pub settle_s: u32,
@@ -33,6 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             window_s: 120,
+            duplicate_window_s: 900,
             settle_s: 20,
             abandon_final_s: 300,
             spans_max: 500_000,

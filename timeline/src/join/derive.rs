@@ -1,4 +1,4 @@
-//! What one trace says, as a pure function of the set of its spans and events.
+//! What one trace says, or several that are linked, as a pure function of the set of its spans and events.
 //!
 //! [`derive`] fills the derived columns of every span and makes the trace's requests. It keeps
 //! nothing: [`super::trace`] compares what it says now with what it said before.
@@ -9,7 +9,7 @@ use super::calls::{AttemptKind, Calls};
 use super::request::{self, Asked};
 use super::sends::{self, Send};
 use super::sighting::{Sighting, sightings};
-use super::tree::{NodeId, Tree};
+use super::tree::{NodeId, Tree, only};
 use crate::schema::{
     Event, Label, PageId, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
@@ -20,41 +20,41 @@ pub(super) trait Pages {
     fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label>;
 }
 
-/// What a trace says.
+/// What some traces say.
 pub(super) struct Derived {
     /// One row for each span, in the order they were given.
     pub(super) spans: Vec<SpanRow>,
-    /// The trace's requests.
+    /// The traces' requests.
     pub(super) requests: Vec<RequestRow>,
-    /// The session of an event that names none itself: its span's, else the trace's only one.
-    pub(super) only_session: Option<SessionId>,
+    /// The session of an event that names none itself: its span's, else its trace's only one.
+    pub(super) only_sessions: BTreeMap<TraceId, SessionId>,
     /// For each session, bounds of server clock minus client clock, in nanoseconds.
     pub(super) clock_bounds: Vec<(SessionId, i64, i64)>,
 }
 
-/// Derives everything about one trace. `abandon_final_before` is the log time before which an
+/// Derives everything about these traces, of one application. `abandon_final_before` is the log time before which an
 /// abandonment that nobody withdrew is final.
 pub(super) fn derive(
-    trace_id: TraceId,
     spans: &[&Span],
     events: &[&Event],
     pages: &dyn Pages,
     abandon_final_before: Time,
 ) -> Derived {
     let sighted = sightings(events.iter().copied());
-    let ended: BTreeSet<SpanId> = spans
+    let ended: BTreeSet<(TraceId, SpanId)> = spans
         .iter()
         .filter(|span| span.row.kind == "client")
-        .map(|span| span.row.span_id)
+        .map(|span| (span.row.trace_id, span.row.span_id))
         .collect();
-    let spanless = sighted.values().filter(|sighting| !ended.contains(&sighting.span_id));
+    let spanless =
+        sighted.values().filter(|sighting| !ended.contains(&(sighting.trace_id, sighting.span_id)));
     let tree = Tree::new(spans.iter().copied(), spanless);
     let sends = sends::sends(&tree);
     let calls = Calls::new(&tree, &sends);
     let inherited = Inherited::new(&tree);
     let mut rows: Vec<SpanRow> = spans.iter().map(|span| span.row.clone()).collect();
     fill_sends(&mut rows, &tree, &sends, &calls);
-    let asked = Asked { trace_id, tree: &tree, sends: &sends, calls: &calls, sighted: &sighted };
+    let asked = Asked { tree: &tree, sends: &sends, calls: &calls, sighted: &sighted };
     let made = request::requests(&asked, &rows, pages, abandon_final_before);
     let requests_of_node = requests_of_nodes(&tree, &made);
     for (id, row) in rows.iter_mut().enumerate() {
@@ -66,7 +66,11 @@ pub(super) fn derive(
     Derived {
         spans: rows,
         requests: made.into_iter().map(|(_, request)| request).collect(),
-        only_session: tree.only_session().cloned(),
+        only_sessions: tree
+            .only_sessions()
+            .into_iter()
+            .map(|(trace, session)| (trace, session.clone()))
+            .collect(),
         clock_bounds: clock_bounds(&tree, &sends),
     }
 }
@@ -86,6 +90,7 @@ fn fill_sends(rows: &mut [SpanRow], tree: &Tree<'_>, sends: &[Send], calls: &Cal
         let Some(node) = row_of(send, rows.len()) else { continue };
         let row = &mut rows[node];
         row.caller = caller_service(tree, send);
+        row.caller_layer = caller_layer(tree, send, row);
         row.callee =
             callee.map(|span| span.row.service.clone()).unwrap_or_else(|| send.key.callee.clone());
         if let Some(route) = callee.map(|span| &span.row.route).filter(|route| !route.is_unknown())
@@ -114,6 +119,17 @@ fn original(tree: &Tree<'_>, sends: &[Send], call: &[usize], rows: usize) -> Opt
     Some(tree.nodes[node].span_id())
 }
 
+/// Who sends, whichever row stands for the send: an attempt that was abandoned has no span of its
+/// own, and its callee's stands for it.
+fn caller_layer(tree: &Tree<'_>, send: &Send, row: &SpanRow) -> Label {
+    let caller = send.caller.or_else(|| send.callee.and_then(|callee| tree.nodes[callee].parent));
+    match caller {
+        Some(caller) if tree.nodes[caller].is_browser() => Label::new("browser"),
+        Some(_) => Label::new("service"),
+        None => row.layer.clone(),
+    }
+}
+
 fn caller_service(tree: &Tree<'_>, send: &Send) -> Label {
     let node = send.caller.or_else(|| send.callee.and_then(|callee| tree.nodes[callee].parent));
     node.map_or_else(Label::unknown, |node| tree.nodes[node].service().clone())
@@ -130,13 +146,14 @@ fn requests_of_nodes(
             of_node[*node] = Some(request.request_id);
         }
     }
-    let only = match requests {
-        [(_, request)] => Some(request.request_id),
-        _ => None,
-    };
+    // A trace whose attempts are of another trace's request has that one.
+    let only = only(requests.iter().flat_map(|(nodes, request)| {
+        nodes.iter().map(|node| (tree.nodes[*node].trace_id(), request.request_id))
+    }));
     for &id in &tree.order {
         let above = tree.nodes[id].parent.and_then(|parent| of_node[parent]);
-        of_node[id] = of_node[id].or(above).or(only);
+        of_node[id] =
+            of_node[id].or(above).or_else(|| only.get(&tree.nodes[id].trace_id()).copied());
     }
     of_node
 }
@@ -150,21 +167,22 @@ struct Inherited<'trace> {
 
 impl<'trace> Inherited<'trace> {
     fn new(tree: &Tree<'trace>) -> Self {
-        let only_session = tree.only_session();
+        let only_sessions = tree.only_sessions();
         let browsers: Vec<NodeId> =
             (0..tree.nodes.len()).filter(|id| tree.nodes[*id].is_browser()).collect();
         let mut browser_above: Vec<Option<NodeId>> = vec![None; tree.nodes.len()];
         let mut sessions: Vec<Option<&'trace SessionId>> = vec![None; tree.nodes.len()];
+        let only_browser = only(browsers.iter().map(|id| (tree.nodes[*id].trace_id(), *id)));
         for &id in &tree.order {
             let node = &tree.nodes[id];
             let above = node.parent.and_then(|parent| browser_above[parent]);
-            let only_browser = match browsers.as_slice() {
-                [only] => Some(*only),
-                _ => None,
-            };
+            let only_browser = only_browser.get(&node.trace_id()).copied();
             browser_above[id] = if node.is_browser() { Some(id) } else { above.or(only_browser) };
             let session_above = node.parent.and_then(|parent| sessions[parent]);
-            sessions[id] = node.session_id().or(session_above).or(only_session);
+            sessions[id] = node
+                .session_id()
+                .or(session_above)
+                .or_else(|| only_sessions.get(&node.trace_id()).copied());
         }
         let places = browsers.iter().map(|id| (*id, place(tree, *id))).collect();
         Self { browser_above, sessions, places }

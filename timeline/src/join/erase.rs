@@ -86,9 +86,11 @@ impl Join {
             if trace.is_empty() {
                 changes.extend(trace.take_requests());
                 self.traces.remove(&key);
+                self.links.forget(&key);
                 self.dirty_traces.remove(&key);
             } else {
-                self.say_trace(&key, changes);
+                let members = self.links.members(&key);
+                self.say_traces(&members, changes);
             }
         }
     }

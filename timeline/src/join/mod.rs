@@ -5,6 +5,8 @@
 //! the difference. That makes it free of order and idempotent by construction: any arrival order
 //! and any number of deliveries end in the same rows.
 //!
+//! Traces that hold attempts of one logical request are linked and derived as one group.
+//!
 //! Signals: spans and events by trace; events by page and sequence. Start: an empty join, or the
 //! state of a checkpoint. A trace settles [`Config::settle_s`] after its last arrival (counters
 //! count it, once) and is let go after [`Config::window_s`]; what comes later is a timeline by
@@ -17,12 +19,14 @@
 //! * Every row ends in exactly one timeline or in one drop counter with a reason.
 //! * Equal logs give equal changes, row numbers included.
 
+mod across;
 mod calls;
 mod change;
 mod config;
 mod derive;
 mod erase;
 mod identity;
+mod links;
 mod recent;
 mod request;
 mod sends;
@@ -48,9 +52,10 @@ use crate::schema::{
 };
 use change::place;
 use config::seconds_ns;
+use links::Links;
 use recent::{Recent, fingerprint};
 use session::Session;
-use trace::Trace;
+use trace::{Own, Trace};
 
 type TraceKey = (TraceId, Label);
 type SessionKey = (SessionId, Label);
@@ -62,6 +67,8 @@ pub struct Join {
     now: Time,
     ids: RowIds,
     traces: BTreeMap<TraceKey, Trace>,
+    /// Which of them are derived together.
+    links: Links,
     sessions: BTreeMap<SessionKey, Session>,
     /// Traces by the log time at which they are to be looked at again.
     due: BTreeSet<(Time, TraceKey)>,
@@ -71,6 +78,9 @@ pub struct Join {
     dirty_sessions: BTreeSet<SessionKey>,
     ready: Ready,
     recent: Recent,
+    /// Spans and traces that were let go: a span that comes twice is known for longer than its
+    /// trace is open.
+    released: Recent,
     counters: BTreeMap<String, u64>,
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
@@ -158,9 +168,14 @@ impl Join {
     pub fn emit(&mut self) -> Vec<Change> {
         let mut changes = std::mem::take(&mut self.pending);
         changes.extend(self.say_ready());
-        let dirty = std::mem::take(&mut self.dirty_traces);
-        for key in dirty {
-            self.say_trace(&key, &mut changes);
+        self.relink();
+        let mut said: BTreeSet<TraceKey> = BTreeSet::new();
+        for key in std::mem::take(&mut self.dirty_traces) {
+            if !said.contains(&key) {
+                let members = self.links.members(&key);
+                self.say_traces(&members, &mut changes);
+                said.extend(members);
+            }
         }
         self.say_sessions(&mut changes);
         changes
@@ -176,6 +191,7 @@ impl Join {
         self.close_due_sessions();
         self.forget_erasures();
         self.recent.forget_before(Time(now.0 - seconds_ns(self.config.window_s)));
+        self.released.forget_before(Time(now.0 - seconds_ns(self.config.duplicate_window_s)));
         self.pending = changes;
     }
 
@@ -189,9 +205,23 @@ impl Join {
         let session_key = span.row.session_id.clone().map(|id| (id, span.row.app.clone()));
         let (row_time, sent_at) = (span.row.time, span.hints.sent_at);
         let row_of_session = session_key.as_ref().map(|_| span.row.clone());
-        if !self.traces.entry(key.clone()).or_default().add_span(span) {
+        if self.released.has(trace::print(&span)) {
             self.count("duplicate_span", 1);
             return;
+        }
+        if !self.traces.contains_key(&key) && self.released.has(fingerprint(&key)) {
+            // Its trace was let go: it is a timeline by itself.
+            self.count("late_span", 1);
+        }
+        let trace = self.traces.entry(key.clone()).or_default();
+        if trace.holds(&span) {
+            self.count("duplicate_span", 1);
+            return;
+        }
+        let linked = self.links.see(&span);
+        trace.add_span(span);
+        if !linked {
+            self.count("attempt_not_linked", 1);
         }
         self.span_count += 1;
         self.touch(key);
@@ -315,27 +345,49 @@ impl Join {
         changes
     }
 
-    /// Says what changed in a trace; returns what it tells of its sessions' clocks.
-    fn say_trace(
+    /// Says what changed in linked traces; returns what they tell of their sessions' clocks.
+    fn say_traces(
         &mut self,
-        key: &TraceKey,
+        members: &[TraceKey],
         changes: &mut Vec<Change>,
     ) -> Vec<(SessionId, i64, i64)> {
         let final_before = Time(self.now.0 - seconds_ns(self.config.abandon_final_s));
-        let pages = PagesOf { sessions: &self.sessions, app: &key.1 };
-        let Some(trace) = self.traces.get_mut(key) else { return Vec::new() };
-        let said = trace.say(key.0, &pages, final_before, &mut self.ids);
-        if trace.settled && !said.changes.is_empty() {
-            *self.counters.entry(String::from("changed_after_settling")).or_default() += 1;
+        let Some((_, app)) = members.first() else { return Vec::new() };
+        let pages = PagesOf { sessions: &self.sessions, app };
+        let held = || members.iter().filter_map(|key| self.traces.get(key));
+        let spans: Vec<&Span> = held().flat_map(Trace::spans).collect();
+        let events: Vec<&Event> = held().flat_map(Trace::events).collect();
+        let derived = derive::derive(&spans, &events, &pages, final_before);
+        let mut requests: BTreeMap<TraceId, Vec<RequestRow>> = BTreeMap::new();
+        for request in derived.requests {
+            requests.entry(request.trace_id).or_default().push(request);
         }
-        for change in &said.changes {
-            if let Change::Request(Delta { old, new }) = change {
-                self.count_in_session(old.as_ref(), -1);
-                self.count_in_session(new.as_ref(), 1);
+        let (mut rows, mut only_sessions) = (derived.spans.into_iter(), derived.only_sessions);
+        for key in members {
+            let Some(trace) = self.traces.get_mut(key) else { continue };
+            let own = Own {
+                spans: rows.by_ref().take(trace.span_count()).collect(),
+                requests: requests.remove(&key.0).unwrap_or_default(),
+                only_session: only_sessions.remove(&key.0),
+            };
+            let said = trace.say(own, &mut self.ids);
+            if trace.settled && !said.is_empty() {
+                *self.counters.entry(String::from("changed_after_settling")).or_default() += 1;
             }
+            for change in &said {
+                if let Change::Request(Delta { old, new }) = change {
+                    self.count_in_session(old.as_ref(), -1);
+                    self.count_in_session(new.as_ref(), 1);
+                }
+            }
+            changes.extend(said);
         }
-        changes.extend(said.changes);
-        said.clock_bounds
+        derived.clock_bounds
+    }
+
+    /// Groups anew the traces whose links have changed.
+    fn relink(&mut self) {
+        self.dirty_traces.extend(self.links.relink());
     }
 
     /// A bound is taken from settled traces only: an earlier look may have paired a callee with a

@@ -36,6 +36,11 @@ impl Recent {
         new
     }
 
+    /// Whether a fingerprint was seen.
+    pub(super) fn has(&self, print: u64) -> bool {
+        self.seen.contains(&print)
+    }
+
     /// Lets go of what was seen before `time`.
     pub(super) fn forget_before(&mut self, time: Time) {
         while let Some((_, print)) = self.order.front().copied().filter(|(seen, _)| *seen < time) {

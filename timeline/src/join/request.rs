@@ -1,4 +1,4 @@
-//! The requests of one trace: what a user waited for, with all its automatic attempts.
+//! The requests of one trace, or of several that are linked: what a user waited for, with all its automatic attempts.
 //!
 //! A trace that a browser began has one request for each of its browser calls (our beacon gives
 //! each request a trace of its own). A trace without a browser is itself what somebody waited for:
@@ -8,7 +8,7 @@
 //! it `abandoned`; else one still awaited makes it `pending`; else the last attempt decides between
 //! `cancelled` (the program aborted it) and `failed`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls::Calls;
 use super::derive::Pages;
@@ -18,39 +18,48 @@ use super::sighting::Sighting;
 use super::tree::{NodeId, Origin, Tree};
 use crate::schema::{AttemptItem, Label, RequestRow, Span, SpanId, SpanRow, Time, TraceId};
 
-/// One trace, ready to be asked for its requests.
+/// Traces ready to be asked for its requests.
 pub(super) struct Asked<'a, 'trace> {
-    pub(super) trace_id: TraceId,
     pub(super) tree: &'a Tree<'trace>,
     pub(super) sends: &'a [Send],
     pub(super) calls: &'a Calls,
-    pub(super) sighted: &'a BTreeMap<SpanId, Sighting>,
+    pub(super) sighted: &'a BTreeMap<(TraceId, SpanId), Sighting>,
 }
 
-/// The trace's requests, each with the nodes that are its attempts.
+/// The traces' requests, each with the nodes that are its attempts.
 pub(super) fn requests(
     asked: &Asked<'_, '_>,
     rows: &[SpanRow],
     pages: &dyn Pages,
     abandon_final_before: Time,
 ) -> Vec<(Vec<NodeId>, RequestRow)> {
-    let has_browser = asked.tree.nodes.iter().any(|node| node.is_browser());
+    let nodes = &asked.tree.nodes;
+    let browsers: BTreeSet<TraceId> =
+        nodes.iter().filter(|node| node.is_browser()).map(|node| node.trace_id()).collect();
+    let trace_of = |send: usize| nodes[asked.sends[send].node()].trace_id();
     let root_calls: Vec<usize> = (0..asked.calls.of_call.len())
         .filter(|call| {
             asked.calls.of_call[*call].first().is_some_and(|first| {
                 let send = &asked.sends[*first];
-                send.context.is_none()
-                    && if has_browser { send_is_browser(asked, send) } else { is_root(asked, send) }
+                // A page that was rendered with a trace context asks below its server's span.
+                send_is_browser(asked, send)
+                    || (is_root(asked, send)
+                        && (names_no_parent(asked, send) || !browsers.contains(&trace_of(*first))))
             })
         })
         .collect();
-    let several = root_calls.len() > 1;
+    let mut calls_of_trace: BTreeMap<TraceId, usize> = BTreeMap::new();
+    for call in &root_calls {
+        *calls_of_trace.entry(trace_of(asked.calls.of_call[*call][0])).or_default() += 1;
+    }
     root_calls
         .into_iter()
         .map(|call| {
             let members = &asked.calls.of_call[call];
             let nodes = members.iter().map(|send| asked.sends[*send].node()).collect();
-            let request = Request { asked, members, rows };
+            let trace_id = trace_of(members[0]);
+            let request = Request { asked, trace_id, members, rows };
+            let several = calls_of_trace[&trace_id] > 1;
             (nodes, request.row(several, pages, abandon_final_before))
         })
         .collect()
@@ -58,6 +67,13 @@ pub(super) fn requests(
 
 fn send_is_browser(asked: &Asked<'_, '_>, send: &Send) -> bool {
     send.caller.is_some_and(|caller| asked.tree.nodes[caller].is_browser())
+}
+
+/// Nobody is missing above it, so that no browser's span can still turn out to have called it.
+fn names_no_parent(asked: &Asked<'_, '_>, send: &Send) -> bool {
+    send.callee
+        .and_then(|callee| asked.tree.nodes[callee].span())
+        .is_some_and(|span| span.row.parent_span_id.is_none())
 }
 
 /// A SERVER or CONSUMER span that nobody in the trace has called.
@@ -68,6 +84,8 @@ fn is_root(asked: &Asked<'_, '_>, send: &Send) -> bool {
 
 struct Request<'a, 'trace> {
     asked: &'a Asked<'a, 'trace>,
+    /// The trace of its first attempt.
+    trace_id: TraceId,
     members: &'a [usize],
     rows: &'a [SpanRow],
 }
@@ -112,7 +130,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
             page_id: identity.page_id,
             tab_id: identity.tab_id,
             request_id,
-            trace_id: self.asked.trace_id,
+            trace_id: self.trace_id,
             method: identity.method,
             route: self.answer(|row| &row.route).unwrap_or(identity.route),
             callee: self.answer(|row| &row.callee).unwrap_or_else(Label::unknown),
@@ -167,7 +185,8 @@ impl<'a, 'trace> Request<'a, 'trace> {
                 // A browser's attempt without a status got no answer, whatever its span status says.
                 None => !send.browser && row.is_some_and(|row| row.status != "error"),
             };
-        let sighting = self.asked.sighted.get(&node.span_id()).filter(|_| send.browser);
+        let sighting =
+            self.asked.sighted.get(&(node.trace_id(), node.span_id())).filter(|_| send.browser);
         Ended {
             send,
             item: AttemptItem {
@@ -198,11 +217,11 @@ impl<'a, 'trace> Request<'a, 'trace> {
 
     fn request_id(&self, several: bool, first: &Ended<'_>) -> TraceId {
         if !several {
-            return self.asked.trace_id;
+            return self.trace_id;
         }
         // A trace that holds several requests (a page load with its fetches) names each by half of
         // its trace and the span that began it.
-        let mut id = self.asked.trace_id.0;
+        let mut id = self.trace_id.0;
         id[8..].copy_from_slice(&first.item.span_id.0);
         TraceId(id)
     }
@@ -324,7 +343,7 @@ fn network_us(attempt: &Ended<'_>) -> Option<i64> {
 fn wasted_us(attempts: &[Ended<'_>], outcome: &str, decisive: &Ended<'_>) -> i64 {
     attempts
         .iter()
-        .filter(|attempt| outcome != "ok" || attempt.item.span_id != decisive.item.span_id)
+        .filter(|attempt| outcome != "ok" || attempt.send.node() != decisive.send.node())
         .filter_map(|attempt| attempt.item.server_us)
         .sum()
 }

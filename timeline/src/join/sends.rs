@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::tree::{NodeId, Origin, Tree};
 use crate::schema::{Label, Span, SpanHints};
 
@@ -38,7 +40,7 @@ impl Evidence {
 }
 
 /// What one caller asks for: two sends with the same key may be attempts of each other.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct CallKey {
     pub(super) callee: Label,
     pub(super) method: Label,
@@ -198,7 +200,6 @@ fn callee_send(tree: &Tree<'_>, id: NodeId) -> Send {
         if tree.nodes[parent].serves() { Some(parent) } else { tree.nodes[parent].context }
     });
     let mut send = span_send(span, node.end_ns());
-    send.key.callee = span.row.service.clone();
     send.callee = Some(id);
     send.context = parent_context;
     send.browser = false;
@@ -207,21 +208,17 @@ fn callee_send(tree: &Tree<'_>, id: NodeId) -> Send {
 
 fn span_send(span: &Span, end_ns: Option<i64>) -> Send {
     let row = &span.row;
-    let target = span.hints.target.clone();
+    let target = span.hints.target.as_ref();
     Send {
         caller: None,
         callee: None,
         context: None,
-        key: CallKey {
-            callee: span.hints.callee.clone().unwrap_or_else(Label::unknown),
-            method: row.method.clone(),
-            target: target.clone().unwrap_or_else(|| format!("{} {}", row.name, row.route)),
-        },
+        key: call_key(span),
         concrete: target.is_some_and(|target| target.contains('/')),
         start_ns: row.time_client.0,
         end_ns,
         failed: failed(span),
-        redirected: matches!(row.status_code, Some(300..=399 | 401 | 407)),
+        redirected: redirected(span),
         previous: previous_sends(&span.hints),
         idempotency_key: span.hints.idempotency_key.clone(),
         said_kind: span.hints.beacon_attempt_kind.clone(),
@@ -229,12 +226,29 @@ fn span_send(span: &Span, end_ns: Option<i64>) -> Send {
     }
 }
 
+/// What a span asks for, or is asked for.
+pub(super) fn call_key(span: &Span) -> CallKey {
+    let (row, hints) = (&span.row, &span.hints);
+    let callee = match row.kind.as_str() {
+        "server" | "consumer" => row.service.clone(),
+        _ => hints.callee.clone().unwrap_or_else(Label::unknown),
+    };
+    let target = hints.target.clone();
+    let target = target.unwrap_or_else(|| format!("{} {}", row.name, row.route));
+    CallKey { callee, method: row.method.clone(), target }
+}
+
 /// Whether the sender had reason to send again: an error, a timeout, or a status that says so.
-fn failed(span: &Span) -> bool {
+pub(super) fn failed(span: &Span) -> bool {
     match span.row.status_code {
         Some(code) => code >= 500 || matches!(code, 408 | 425 | 429),
         None => span.row.error_type.is_some() || span.row.status == "error",
     }
+}
+
+/// Whether the answer was a redirect or a challenge.
+pub(super) fn redirected(span: &Span) -> bool {
+    matches!(span.row.status_code, Some(300..=399 | 401 | 407))
 }
 
 /// The number of earlier sends by the first convention that says one.

@@ -6,11 +6,14 @@
 
 use super::change::Change;
 use super::config::seconds_ns;
+use super::recent::fingerprint;
+use super::trace::Trace;
 use super::{Join, TraceKey};
 use crate::schema::Time;
 
 impl Join {
     pub(super) fn settle_due(&mut self, changes: &mut Vec<Change>) {
+        self.relink();
         while let Some((due, key)) = self.due.first().cloned() {
             let over_budget = self.span_count > self.config.spans_max;
             if due > self.now && !over_budget {
@@ -21,37 +24,59 @@ impl Join {
         }
     }
 
-    /// Looks at one trace whose time has come: settles it, lets it go, or names its next time.
+    /// Looks at one trace whose time has come, with all that are linked to it: settles them, lets
+    /// them go, or names their next time.
     fn settle_trace(&mut self, key: TraceKey, over_budget: bool, changes: &mut Vec<Change>) {
-        let Some(trace) = self.traces.get(&key) else { return };
-        let settle = Time(trace.last_arrival.0 + seconds_ns(self.config.settle_s));
+        let members = self.links.members(&key);
+        let held = || members.iter().filter_map(|member| self.traces.get(member));
+        let (Some(last), true) =
+            (held().map(|trace| trace.last_arrival).max(), self.traces.contains_key(&key))
+        else {
+            return;
+        };
+        let settle = Time(last.0 + seconds_ns(self.config.settle_s));
         if !over_budget && self.now < settle {
             self.due.insert((settle, key));
             return;
         }
+        let settled = held().all(|trace| trace.settled);
         // An abandonment may have become final by the mere passing of time.
-        let bounds = if trace.settled { Vec::new() } else { self.say_trace(&key, changes) };
-        let Some(trace) = self.traces.get_mut(&key) else { return };
-        let abandon_final = Time(trace.last_arrival.0 + seconds_ns(self.config.abandon_final_s));
-        if !over_budget && !trace.settled && !trace.is_final() && self.now <= abandon_final {
+        let bounds = if settled { Vec::new() } else { self.say_traces(&members, changes) };
+        let is_final =
+            members.iter().filter_map(|key| self.traces.get(key)).all(|trace| trace.is_final());
+        let abandon_final = Time(last.0 + seconds_ns(self.config.abandon_final_s));
+        if !over_budget && !settled && !is_final && self.now <= abandon_final {
             self.due.insert((Time(abandon_final.0 + 1), key));
             return;
         }
-        if !trace.settled {
-            changes.extend(trace.settle());
-            self.bound_clocks(&key.1, bounds);
+        let go = Time(last.0 + seconds_ns(self.config.window_s));
+        let orphaned = members.iter().filter_map(|key| self.traces.get(key));
+        if !over_budget && !settled && self.now < go && orphaned.into_iter().any(Trace::waits_for_parent) {
+            self.due.insert((go, key));
+            return;
         }
-        let Some(trace) = self.traces.get(&key) else { return };
-        let go = Time(trace.last_arrival.0 + seconds_ns(self.config.window_s));
+        for member in &members {
+            if let Some(trace) = self.traces.get_mut(member).filter(|trace| !trace.settled) {
+                changes.extend(trace.settle());
+            }
+        }
+        self.bound_clocks(&key.1, bounds);
         if !over_budget && self.now < go {
             self.due.insert((go, key));
             return;
         }
-        if let Some(trace) = self.traces.remove(&key) {
-            self.span_count -= trace.span_count();
-        }
-        if over_budget {
-            self.count("settled_early", 1);
+        for member in &members {
+            if let Some(trace) = self.traces.remove(member) {
+                self.span_count -= trace.span_count();
+                for print in trace.prints() {
+                    self.released.is_new(print, self.now);
+                }
+                self.released.is_new(fingerprint(member), self.now);
+            }
+            self.links.forget(member);
+            if over_budget {
+                self.count("settled_early", 1);
+            }
         }
     }
 
@@ -65,7 +90,8 @@ impl Join {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
             let idle = session.time_received.0 + seconds_ns(self.config.session_idle_s);
             let aged = session.start().0 + seconds_ns(self.config.session_age_s);
-            let gone = Time(session.time_received.0 + seconds_ns(self.config.window_s));
+            // Kept for as long as a session may last, so that a user who comes back continues it.
+            let gone = Time(session.time_received.0 + seconds_ns(self.config.session_age_s));
             if session.closed && (over_budget || self.now >= gone) {
                 self.sessions.remove(&key);
             } else if !over_budget && self.now.0 < idle.min(aged) {

@@ -8,10 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::schema::{Event, SpanId};
+use crate::schema::{Event, SpanId, TraceId};
 
 /// Everything events say of one attempt.
 pub(super) struct Sighting {
+    pub(super) trace_id: TraceId,
     pub(super) span_id: SpanId,
     /// The latest event that describes it.
     pub(super) event: Event,
@@ -34,19 +35,19 @@ impl Sighting {
     }
 }
 
-/// The sightings of a trace from its events, by attempt.
+/// The sightings of some traces from their events, by attempt.
 pub(super) fn sightings<'trace>(
     events: impl Iterator<Item = &'trace Event>,
-) -> BTreeMap<SpanId, Sighting> {
-    let mut of_span: BTreeMap<SpanId, Vec<&Event>> = BTreeMap::new();
+) -> BTreeMap<(TraceId, SpanId), Sighting> {
+    let mut of_span: BTreeMap<(TraceId, SpanId), Vec<&Event>> = BTreeMap::new();
     for event in events.filter(|event| is_sighting(event)) {
-        if let Some(span_id) = event.row.span_id {
-            of_span.entry(span_id).or_default().push(event);
+        if let Some(attempt) = event.row.trace_id.zip(event.row.span_id) {
+            of_span.entry(attempt).or_default().push(event);
         }
     }
     of_span
         .into_iter()
-        .filter_map(|(span_id, mut events)| {
+        .filter_map(|((trace_id, span_id), mut events)| {
             events.sort_by_key(|event| (event.row.sequence, event.row.time_client));
             let last_word =
                 events.iter().rev().find(|event| event.row.event_name != "behavior.pending");
@@ -58,8 +59,9 @@ pub(super) fn sightings<'trace>(
                 last_word.is_some_and(|event| event.row.event_name == "behavior.abandon");
             let waited_us = events.iter().filter_map(|event| event.hints.waited_us).max();
             Some((
-                span_id,
+                (trace_id, span_id),
                 Sighting {
+                    trace_id,
                     span_id,
                     event: (*describing).clone(),
                     abandoned,

@@ -3,15 +3,14 @@
 //! Invariants: a span is held once, whatever the number of its deliveries; what is said depends on
 //! the set of what is held, so any order of arrival ends in the same rows.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Delta, Placed, RowIds, replace};
-use super::derive::{Derived, Pages, derive};
 use super::erase::{Whose, whose_event, whose_span};
+use super::recent::fingerprint;
 use crate::schema::{
     Event, EventRow, Label, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
@@ -34,31 +33,39 @@ pub(super) struct Trace {
     requests: BTreeMap<TraceId, Placed<RequestRow>>,
     /// Log time of the latest arrival.
     pub(super) last_arrival: Time,
-    /// True once its sends and requests were counted.
+    /// True once all of its sends and requests so far were counted.
     pub(super) settled: bool,
+    /// What was counted: what arrives later is counted then, and nothing twice.
+    counted_sends: BTreeSet<SpanKey>,
+    counted_requests: BTreeSet<TraceId>,
 }
 
-/// What changed when a trace was looked at anew.
-pub(super) struct Said {
-    pub(super) changes: Vec<Change>,
-    pub(super) clock_bounds: Vec<(SessionId, i64, i64)>,
+/// What was derived of one trace.
+pub(super) struct Own {
+    /// One row for each span, in the order of [`Trace::spans`].
+    pub(super) spans: Vec<SpanRow>,
+    /// The requests that it began.
+    pub(super) requests: Vec<RequestRow>,
+    /// The one session it names.
+    pub(super) only_session: Option<SessionId>,
 }
 
 impl Trace {
-    /// Takes a span in; false where it is here already.
-    pub(super) fn add_span(&mut self, span: Span) -> bool {
+    /// Whether a span is here already.
+    pub(super) fn holds(&self, span: &Span) -> bool {
+        self.spans.contains_key(&(span.row.span_id, span.row.kind.clone()))
+    }
+
+    /// Takes a span in that is not here yet.
+    pub(super) fn add_span(&mut self, span: Span) {
+        self.settled = false;
         let key = (span.row.span_id, span.row.kind.clone());
-        match self.spans.entry(key) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(free) => {
-                free.insert(Held { arrived: span, said: None });
-                true
-            }
-        }
+        self.spans.insert(key, Held { arrived: span, said: None });
     }
 
     /// Takes an event in. The caller has dropped duplicates.
     pub(super) fn add_event(&mut self, event: Event) {
+        self.settled = false;
         self.events.push(Held { arrived: event, said: None });
     }
 
@@ -67,31 +74,28 @@ impl Trace {
         self.spans.len()
     }
 
-    /// Derives the trace anew and says what changed.
-    pub(super) fn say(
-        &mut self,
-        trace_id: TraceId,
-        pages: &dyn Pages,
-        abandon_final_before: Time,
-        ids: &mut RowIds,
-    ) -> Said {
-        let spans: Vec<&Span> = self.spans.values().map(|held| &held.arrived).collect();
-        let events: Vec<&Event> = self.events.iter().map(|held| &held.arrived).collect();
-        let derived = derive(trace_id, &spans, &events, pages, abandon_final_before);
+    /// What has arrived of it.
+    pub(super) fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.spans.values().map(|held| &held.arrived)
+    }
+
+    /// The events that have arrived of it.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().map(|held| &held.arrived)
+    }
+
+    /// Takes what was derived of it, and says what changed.
+    pub(super) fn say(&mut self, own: Own, ids: &mut RowIds) -> Vec<Change> {
         let mut changes = Vec::new();
-        self.say_spans(&derived, ids, &mut changes);
-        self.say_events(&derived, ids, &mut changes);
-        self.say_requests(derived.requests, ids, &mut changes);
-        Said { changes, clock_bounds: derived.clock_bounds }
-    }
-
-    fn say_spans(&mut self, derived: &Derived, ids: &mut RowIds, changes: &mut Vec<Change>) {
-        for (held, row) in self.spans.values_mut().zip(&derived.spans) {
-            changes.extend(replace(&mut held.said, row.clone(), &mut ids.spans).map(Change::Span));
+        self.say_events(&own, ids, &mut changes);
+        for (held, row) in self.spans.values_mut().zip(own.spans) {
+            changes.extend(replace(&mut held.said, row, &mut ids.spans).map(Change::Span));
         }
+        self.say_requests(own.requests, ids, &mut changes);
+        changes
     }
 
-    fn say_events(&mut self, derived: &Derived, ids: &mut RowIds, changes: &mut Vec<Change>) {
+    fn say_events(&mut self, derived: &Own, ids: &mut RowIds, changes: &mut Vec<Change>) {
         // The first of the spans that share an id answers for it.
         let mut session_of: BTreeMap<SpanId, Option<&SessionId>> = BTreeMap::new();
         if self.events.iter().any(|held| held.arrived.row.session_id.is_none()) {
@@ -161,15 +165,45 @@ impl Trace {
         self.requests.values().all(|(_, request)| request.outcome_final)
     }
 
-    /// Everything that counters may count, once; remembers that they did.
+    /// Whether a span names a parent that is not here: the caller's side may still come, and with
+    /// it the knowledge of whose request this was.
+    pub(super) fn waits_for_parent(&self) -> bool {
+        let ids: BTreeSet<SpanId> = self
+            .spans
+            .keys()
+            .map(|(id, _)| *id)
+            .chain(self.events.iter().filter_map(|held| held.arrived.row.span_id))
+            .collect();
+        self.spans().any(|span| span.row.parent_span_id.is_some_and(|id| !ids.contains(&id)))
+    }
+
+    /// What tells a second delivery of its spans from a first.
+    pub(super) fn prints(&self) -> impl Iterator<Item = u64> {
+        self.spans().map(print)
+    }
+
+    /// Everything that counters may count and have not; remembers that they did.
     pub(super) fn settle(&mut self) -> Vec<Change> {
         self.settled = true;
-        let sends = self.spans.values().filter_map(|held| held.said.as_ref());
-        let sends = sends
-            .filter(|(_, row)| row.is_send)
-            .map(|(_, row)| Change::SettledSend(Arc::clone(row)));
-        let requests =
-            self.requests.values().map(|(_, request)| Change::SettledRequest(Arc::clone(request)));
-        sends.chain(requests).collect()
+        let mut changes = Vec::new();
+        for (key, held) in &self.spans {
+            if let Some((_, row)) = held.said.as_ref().filter(|(_, row)| row.is_send)
+                && self.counted_sends.insert(key.clone())
+            {
+                changes.push(Change::SettledSend(Arc::clone(row)));
+            }
+        }
+        for (id, (_, request)) in &self.requests {
+            if self.counted_requests.insert(*id) {
+                changes.push(Change::SettledRequest(Arc::clone(request)));
+            }
+        }
+        changes
     }
+}
+
+/// A span's fingerprint: its identity, not its content.
+pub(super) fn print(span: &Span) -> u64 {
+    let row = &span.row;
+    fingerprint(&(&row.app, row.trace_id, row.span_id, &row.kind))
 }

@@ -1,4 +1,4 @@
-//! The tree of one trace: who stands under whom, how deep, and in whose execution.
+//! The tree of one trace, or of several that are derived together: who stands under whom, how deep, and in whose execution.
 //!
 //! A node is a span, or an attempt that only an event has told of (a request that was pending when
 //! its page was left has no span). It is not yet a list of sends: that is [`super::sends`].
@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::sighting::Sighting;
-use crate::schema::{Label, SessionId, Span, SpanId};
+use crate::schema::{Label, SessionId, Span, SpanId, TraceId};
 
 /// A node's number within its tree.
 pub(super) type NodeId = usize;
@@ -43,6 +43,13 @@ impl<'trace> Node<'trace> {
         match self.origin {
             Origin::Span(span) => span.row.span_id,
             Origin::Sighting(sighting) => sighting.span_id,
+        }
+    }
+
+    pub(super) fn trace_id(&self) -> TraceId {
+        match self.origin {
+            Origin::Span(span) => span.row.trace_id,
+            Origin::Sighting(sighting) => sighting.trace_id,
         }
     }
 
@@ -124,11 +131,11 @@ impl<'trace> Tree<'trace> {
         tree
     }
 
-    /// The one session of the trace, where there is exactly one.
-    pub(super) fn only_session(&self) -> Option<&'trace SessionId> {
-        let mut sessions = self.nodes.iter().filter_map(Node::session_id);
-        let first = sessions.next()?;
-        sessions.all(|session| session == first).then_some(first)
+    /// The one session of each trace that names exactly one.
+    pub(super) fn only_sessions(&self) -> BTreeMap<TraceId, &'trace SessionId> {
+        let named =
+            self.nodes.iter().filter_map(|node| Some((node.trace_id(), node.session_id()?)));
+        only(named)
     }
 
     /// Orders nodes parents first, siblings by start, and sets depth and context on the way.
@@ -158,22 +165,37 @@ impl<'trace> Tree<'trace> {
     }
 }
 
+/// What each trace has, where it has exactly one.
+pub(super) fn only<T: PartialEq>(
+    found: impl Iterator<Item = (TraceId, T)>,
+) -> BTreeMap<TraceId, T> {
+    let mut of_trace: BTreeMap<TraceId, Option<T>> = BTreeMap::new();
+    for (trace, one) in found {
+        let known = of_trace.get(&trace).map(|known| known.as_ref() == Some(&one));
+        if known != Some(true) {
+            of_trace.insert(trace, Some(one).filter(|_| known.is_none()));
+        }
+    }
+    of_trace.into_iter().filter_map(|(trace, one)| Some((trace, one?))).collect()
+}
+
 /// Finds each node's parent. Where a caller and its callee share one span id (Zipkin's way), the
 /// callee stands under the caller and everything else under the callee.
 fn link_parents(nodes: &mut [Node<'_>]) {
-    let mut callers: BTreeMap<SpanId, NodeId> = BTreeMap::new();
-    let mut others: BTreeMap<SpanId, NodeId> = BTreeMap::new();
+    let mut callers: BTreeMap<(TraceId, SpanId), NodeId> = BTreeMap::new();
+    let mut others: BTreeMap<(TraceId, SpanId), NodeId> = BTreeMap::new();
     for (id, node) in nodes.iter().enumerate() {
         let map = if node.calls() { &mut callers } else { &mut others };
-        map.entry(node.span_id()).or_insert(id);
+        map.entry((node.trace_id(), node.span_id())).or_insert(id);
     }
     for (id, node) in nodes.iter_mut().enumerate() {
-        let own = node.span_id();
+        let own = (node.trace_id(), node.span_id());
         if node.serves() && callers.contains_key(&own) {
             node.parent = callers.get(&own).copied();
             continue;
         }
         let Some(parent) = node.span().and_then(|span| span.row.parent_span_id) else { continue };
+        let parent = (own.0, parent);
         let found = if node.serves() {
             callers.get(&parent).or_else(|| others.get(&parent))
         } else {

@@ -186,7 +186,7 @@ fn hop(row: &SpanRow) -> Hop {
     Hop {
         service: row.callee.to_string(),
         route: row.route.to_string(),
-        layer: row.layer.to_string(),
+        layer: row.caller_layer.to_string(),
     }
 }
 

@@ -93,6 +93,8 @@ columns! {
         pub page_id: Option<PageId>,
         /// The beacon's count within the page.
         pub sequence: Option<i64>,
+        /// browser | service: who sent a send, whichever side's row stands for it.
+        pub caller_layer: Label,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::{Arrival, Spec, join, span};
-use crate::schema::Span;
+use crate::schema::{SessionId, Span};
 
 const HTTP: [i32; 4] = [0, 200, 404, 503];
 
@@ -153,6 +153,8 @@ fn forest() -> impl Strategy<Value = Vec<Span>> {
             let status = HTTP[status];
             let mut span =
                 span(Spec { trace, id, parent, kind, service, target, start_ms, ms, status });
+            // Attempts in traces of their own have an oracle of their own, in `linked`.
+            span.row.session_id = SessionId::new(&format!("s{trace}"));
             span.hints.target = span.hints.target.filter(|target| target.contains('/'));
             span
         });

@@ -83,6 +83,7 @@ pub(super) fn span(spec: Spec<'_>) -> Span {
         depth: 0,
         page_id: browser.then(|| PageId::new("p1").expect("not empty")),
         sequence: None,
+        caller_layer: Label::new(if browser { "browser" } else { "service" }),
     };
     let calls = matches!(spec.kind, "client" | "producer");
     let hints = SpanHints {

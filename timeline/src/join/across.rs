@@ -1,0 +1,134 @@
+//! Attempts of one logical request that stand in traces of their own.
+//!
+//! Each trace's root sends are sorted into chains by itself first; then a chain that begins as a
+//! first attempt is appended to the chain of another trace whose last send leads to it. Of several
+//! the failure that has waited longest is taken, and each failure is answered once.
+
+use std::collections::BTreeMap;
+
+use super::calls::{Attempt, AttemptKind, chains};
+use super::links::{Candidate, Domain};
+use super::sends::{CallKey, Evidence, Send};
+use super::tree::Tree;
+use crate::schema::TraceId;
+
+/// Failures that are remembered while a later attempt is looked for: more than a user's page has
+/// at once, and a bound on the work for one who sends garbage. Beyond it the oldest is forgotten.
+const OPEN_MAX: usize = 256;
+
+/// A chain whose last send may have been followed by another.
+struct Open {
+    domain: Domain,
+    last: Candidate,
+    trace: TraceId,
+    chain: usize,
+}
+
+/// The root sends of all traces by key, each call a chain of sends in time; fills in `attempts`.
+pub(super) fn chains_of_traces(
+    tree: &Tree<'_>,
+    sends: &[Send],
+    group: &[usize],
+    attempts: &mut [Attempt],
+) -> BTreeMap<CallKey, Vec<Vec<usize>>> {
+    let trace_of = |send: usize| tree.nodes[sends[send].node()].trace_id();
+    let mut of_trace: BTreeMap<TraceId, Vec<usize>> = BTreeMap::new();
+    for &send in group {
+        of_trace.entry(trace_of(send)).or_default().push(send);
+    }
+    let several = of_trace.len() > 1;
+    let mut of_key: BTreeMap<CallKey, Vec<Vec<usize>>> = BTreeMap::new();
+    for group in of_trace.values() {
+        for (key, chains) in chains(sends, group, attempts) {
+            of_key.entry(key).or_default().extend(chains);
+        }
+    }
+    if several {
+        for chains in of_key.values_mut() {
+            chains.sort_by_key(|chain| (sends[chain[0]].start_ns, trace_of(chain[0])));
+            *chains = link(tree, sends, std::mem::take(chains), attempts);
+        }
+    }
+    of_key
+}
+
+fn link(
+    tree: &Tree<'_>,
+    sends: &[Send],
+    chains: Vec<Vec<usize>>,
+    attempts: &mut [Attempt],
+) -> Vec<Vec<usize>> {
+    let mut linked: Vec<Vec<usize>> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
+    let candidate = |send: usize| tree.nodes[sends[send].node()].span().and_then(Candidate::of);
+    for chain in chains {
+        let (head, last) = (chain[0], chain[chain.len() - 1]);
+        let trace = tree.nodes[sends[head].node()].trace_id();
+        let own = candidate(head).filter(|_| begins(&sends[head], &attempts[head]));
+        let before = own.as_ref().and_then(|(domain, own)| {
+            let fits = |open: &Open| {
+                open.trace != trace && open.domain == *domain && open.last.leads_to(own)
+            };
+            let found = open.iter().enumerate().filter(|(_, open)| fits(open));
+            found.min_by_key(|(_, open)| open.last.end_ns).map(|(at, _)| at)
+        });
+        let at = match before.map(|at| open.remove(at)) {
+            Some(before) => {
+                follow(sends, &linked[before.chain], &chain, attempts);
+                linked[before.chain].extend(chain);
+                before.chain
+            }
+            None => {
+                linked.push(chain);
+                linked.len() - 1
+            }
+        };
+        if let Some((domain, last)) = candidate(last).filter(|(_, last)| last.may_lead()) {
+            if open.len() >= OPEN_MAX {
+                open.remove(0);
+            }
+            open.push(Open { domain, last, trace, chain: at });
+        }
+    }
+    linked
+}
+
+/// Whether a chain's first send may follow another: nobody says that it is the first, or HTTP's own
+/// count says that it is not.
+fn begins(send: &Send, attempt: &Attempt) -> bool {
+    match send.previous {
+        None => attempt.kind == AttemptKind::First,
+        Some((count, evidence)) => count > 0 && evidence == Evidence::ResendCount,
+    }
+}
+
+/// Numbers the sends of `chain` after those of `before`.
+fn follow(sends: &[Send], before: &[usize], chain: &[usize], attempts: &mut [Attempt]) {
+    let (Some(last), Some(first)) = (before.last(), chain.first()) else { return };
+    let (last, own) = (&sends[*last], &sends[*first]);
+    let count = before.iter().map(|send| attempts[*send].number).max().unwrap_or(0);
+    let head = &mut attempts[*first];
+    let said = head.number;
+    let resend = last.redirected && own.previous.is_some();
+    let ended = last.end_ns.is_some_and(|end| end <= own.start_ns);
+    head.kind = match (ended, last.caller) {
+        (true, _) if resend => AttemptKind::Resend,
+        (true, _) => AttemptKind::Retry,
+        (false, Some(_)) => AttemptKind::Hedge,
+        (false, None) => AttemptKind::Overlap,
+    };
+    let by_key = last.idempotency_key.is_some() && last.idempotency_key == own.idempotency_key;
+    head.evidence = match own.previous {
+        _ if resend => Evidence::None,
+        Some((count, evidence)) if count > 0 => evidence,
+        _ if by_key => Evidence::IdempotencyKey,
+        _ => Evidence::Inferred,
+    };
+    head.number = if resend { 0 } else { said.max(count + 1) };
+    let shift = if resend { count - said } else { head.number - said };
+    for send in &chain[1..] {
+        if attempts[*send].kind != AttemptKind::Resend {
+            attempts[*send].number += shift;
+        }
+    }
+}

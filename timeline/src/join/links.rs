@@ -1,0 +1,213 @@
+//! Which traces are derived together: those that may hold attempts of one logical request.
+//!
+//! Most SDKs put each attempt in a trace of its own. Signals: a browser's CLIENT spans by session
+//! (our beacon's are left out, it counts its attempts itself), and root SERVER spans by their
+//! idempotency key. Condition: [`Candidate::leads_to`]. Result: groups of traces. Whether two sends
+//! of a group *are* attempts of each other is decided in [`super::calls`], by the same condition.
+//!
+//! Invariants:
+//! * The groups are a function of the set of candidates held, not of their order of arrival.
+//! * A trace belongs to one domain, the smallest that names it, so that nothing grows across
+//!   sessions.
+//! * A group is let go whole, which leaves every other group as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::TraceKey;
+use super::sends::{CallKey, call_key, failed, redirected};
+use crate::schema::{Label, SessionId, Span, SpanId, TraceId};
+
+/// A retry is inferred only within this time after the failure: every retry library studied backs
+/// off for at most 60 s, and what comes later is somebody asking anew.
+pub(super) const INFERRED_GAP_NS_MAX: i64 = 60_000_000_000;
+
+/// Attempts in one chain of traces. No retry library studied tries more than ten times, and an
+/// outage must not chain a page's polling into one request that never ends.
+const CHAIN_MAX: usize = 16;
+
+/// Candidates kept for each session: four a second over the window, which no user reaches. Beyond
+/// it an attempt is a request of its own, counted.
+const CANDIDATES_MAX: usize = 512;
+
+/// Within what attempts are looked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Domain {
+    Session(SessionId),
+    IdempotencyKey(String),
+}
+
+/// A send that may be an attempt of one in another trace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Candidate {
+    asks: CallKey,
+    start_ns: i64,
+    pub(super) end_ns: i64,
+    failed: bool,
+    /// Answered by a redirect or a challenge.
+    redirected: bool,
+    /// Says itself that it follows another send.
+    resent: bool,
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl Candidate {
+    /// The candidate that a span is, by what the span says alone.
+    pub(super) fn of(span: &Span) -> Option<(Domain, Self)> {
+        let (row, hints) = (&span.row, &span.hints);
+        let concrete = hints.target.as_ref().is_some_and(|target| target.contains('/'));
+        let domain = match (row.kind.as_str(), row.layer.as_str()) {
+            ("client", "browser") if concrete && hints.beacon_previous_attempts.is_none() => {
+                Domain::Session(row.session_id.clone()?)
+            }
+            ("server", "service") if row.parent_span_id.is_none() => {
+                Domain::IdempotencyKey(hints.idempotency_key.clone()?)
+            }
+            _ => return None,
+        };
+        let candidate = Self {
+            asks: call_key(span),
+            start_ns: row.time_client.0,
+            end_ns: row.time_client.plus_us(row.duration_us).0,
+            failed: failed(span),
+            redirected: redirected(span),
+            resent: hints.resend_count.is_some_and(|count| count > 0),
+            idempotency_key: hints.idempotency_key.clone(),
+        };
+        Some((domain, candidate))
+    }
+
+    /// Whether another send could follow this one at all.
+    pub(super) fn may_lead(&self) -> bool {
+        self.failed || self.redirected || self.idempotency_key.is_some()
+    }
+
+    /// Whether `later` may be the next attempt: the same thing asked again under the same
+    /// idempotency key, or, where there is none, after a failure and soon enough; or a resend that
+    /// says so after a redirect or a challenge.
+    pub(super) fn leads_to(&self, later: &Self) -> bool {
+        let soon = later.start_ns <= self.end_ns.saturating_add(INFERRED_GAP_NS_MAX);
+        soon && self.asks == later.asks
+            && match (&self.idempotency_key, &later.idempotency_key) {
+                (Some(own), Some(other)) => own == other,
+                _ => {
+                    let invited = self.failed || (self.redirected && later.resent);
+                    invited && self.end_ns <= later.start_ns
+                }
+            }
+    }
+}
+
+type DomainKey = (Label, Domain);
+type Place = (i64, TraceId, SpanId);
+
+/// The candidates held, and the groups they make.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Links {
+    candidates: BTreeMap<DomainKey, BTreeMap<Place, Candidate>>,
+    domain_of: BTreeMap<TraceKey, DomainKey>,
+    /// The traces of each trace's group, in order; a trace by itself has no entry.
+    groups: BTreeMap<TraceKey, Vec<TraceKey>>,
+    dirty: BTreeSet<DomainKey>,
+}
+
+impl Links {
+    /// Looks at a span that came; false where it is a candidate for which there is no room.
+    pub(super) fn see(&mut self, span: &Span) -> bool {
+        let Some((domain, candidate)) = Candidate::of(span) else { return true };
+        let row = &span.row;
+        let (trace, domain) = ((row.trace_id, row.app.clone()), (row.app.clone(), domain));
+        match self.domain_of.get(&trace) {
+            Some(known) if *known < domain => return true,
+            Some(known) if *known > domain => {
+                self.dirty.insert(known.clone());
+                self.forget_candidates(&trace);
+            }
+            _ => {}
+        }
+        let held = self.candidates.entry(domain.clone()).or_default();
+        if held.len() >= CANDIDATES_MAX {
+            return false;
+        }
+        held.insert((candidate.start_ns, row.trace_id, row.span_id), candidate);
+        self.domain_of.insert(trace, domain.clone());
+        self.dirty.insert(domain);
+        true
+    }
+
+    /// The traces that are derived together with this one, itself among them.
+    pub(super) fn members(&self, trace: &TraceKey) -> Vec<TraceKey> {
+        self.groups.get(trace).cloned().unwrap_or_else(|| vec![trace.clone()])
+    }
+
+    /// Lets go of a trace, with its whole group.
+    pub(super) fn forget(&mut self, trace: &TraceKey) {
+        self.forget_candidates(trace);
+        self.groups.remove(trace);
+    }
+
+    fn forget_candidates(&mut self, trace: &TraceKey) {
+        let Some(domain) = self.domain_of.remove(trace) else { return };
+        if let Some(held) = self.candidates.get_mut(&domain) {
+            held.retain(|(_, of, _), _| *of != trace.0);
+            if held.is_empty() {
+                self.candidates.remove(&domain);
+            }
+        }
+    }
+
+    /// Groups anew what has changed; returns the traces whose group is another now.
+    pub(super) fn relink(&mut self) -> Vec<TraceKey> {
+        let mut changed = Vec::new();
+        for domain in std::mem::take(&mut self.dirty) {
+            let Some(held) = self.candidates.get(&domain) else { continue };
+            for members in components(held) {
+                let members: Vec<TraceKey> =
+                    members.into_iter().map(|trace| (trace, domain.0.clone())).collect();
+                for trace in &members {
+                    let before = self.groups.get(trace);
+                    let alone = members.len() == 1;
+                    if before != Some(&members).filter(|_| !alone) {
+                        changed.push(trace.clone());
+                    }
+                    if alone {
+                        self.groups.remove(trace);
+                    } else {
+                        self.groups.insert(trace.clone(), members.clone());
+                    }
+                }
+            }
+        }
+        changed
+    }
+}
+
+/// The traces of one domain, in groups: each candidate is tied to the failure that has waited
+/// longest for somebody to ask again, and each failure to one candidate.
+fn components(held: &BTreeMap<Place, Candidate>) -> Vec<Vec<TraceId>> {
+    let mut group_of: BTreeMap<TraceId, TraceId> =
+        held.keys().map(|(_, trace, _)| (*trace, *trace)).collect();
+    let mut tails: Vec<(&Candidate, TraceId, usize)> = Vec::new();
+    for ((_, trace, _), candidate) in held {
+        let fits = |(_, (before, ..)): &(usize, &(&Candidate, _, _))| before.leads_to(candidate);
+        let found = tails.iter().enumerate().filter(fits).min_by_key(|(_, (one, ..))| one.end_ns);
+        let mut length = 1;
+        if let Some((at, _)) = found {
+            let (_, before, before_length) = tails.remove(at);
+            length = before_length + 1;
+            let (one, other) = (group_of[&before], group_of[trace]);
+            for group in group_of.values_mut().filter(|group| **group == other) {
+                *group = one;
+            }
+        }
+        if candidate.may_lead() && length < CHAIN_MAX {
+            tails.push((candidate, *trace, length));
+        }
+    }
+    let mut groups: BTreeMap<TraceId, Vec<TraceId>> = BTreeMap::new();
+    for (trace, group) in group_of {
+        groups.entry(group).or_default().push(trace);
+    }
+    groups.into_values().collect()
+}
