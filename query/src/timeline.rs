@@ -25,7 +25,7 @@ use crate::http::Surface;
 /// Ids are 32 hex digits from our beacon, and whatever a service calls a session otherwise.
 const ID_BYTES_MAX: usize = 256;
 
-const SESSIONS: &str = "SELECT * FROM sessions WHERE session_id = $1 ORDER BY app";
+const SESSIONS: &str = "SELECT * FROM sessions WHERE session_id = $1 ORDER BY app, \"end\"";
 
 /// The parents are asked apart: the view has one shape for spans and events.
 const PARENTS: &str = "SELECT trace_id, span_id, parent_span_id FROM spans \

@@ -51,7 +51,11 @@ impl Join {
         }
         let go = Time(last.0 + seconds_ns(self.config.window_s));
         let orphaned = members.iter().filter_map(|key| self.traces.get(key));
-        if !over_budget && !settled && self.now < go && orphaned.into_iter().any(Trace::waits_for_parent) {
+        if !over_budget
+            && !settled
+            && self.now < go
+            && orphaned.into_iter().any(Trace::waits_for_parent)
+        {
             self.due.insert((go, key));
             return;
         }
