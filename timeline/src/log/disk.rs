@@ -1,24 +1,27 @@
-//! Every file operation of the log, and nothing else, so that a simulated disk can take this
-//! file's place. Not a cache and not a policy: what it is asked to do it does at once, repeating
+//! Every file operation of the log, and nothing else, on a [`Storage`] that may be the machine's or
+//! a simulated one. Not a cache and not a policy: what it is asked to do it does at once, repeating
 //! a system call that was interrupted or did less than it should.
 //!
 //! Invariant: no other file of this module tree opens, writes, syncs, renames or removes a file of
 //! the log; only the link handles its socket itself.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::committed::{BLOCK_BYTES, Committed, FILE_NAME};
 use super::segment;
 
-#[cfg(test)]
-pub(super) mod faults;
 mod file;
+mod real;
+mod storage;
 
 pub(super) use file::DiskFile;
-use file::preallocate;
+use real::RealStorage;
+#[cfg(test)]
+pub(super) use storage::StoredFile;
+pub(super) use storage::{Access, Lock, Storage};
 
 /// The file whose flock is the ownership of the log.
 const LOCK_NAME: &str = "lock";
@@ -33,21 +36,17 @@ const ASIDE_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     directory: PathBuf,
-    #[cfg(test)]
-    pub(super) faults: std::sync::Arc<faults::Faults>,
+    storage: Arc<dyn Storage>,
 }
 
-/// Holds the ownership of a log's directory until it is dropped.
-#[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its flock")] File);
-
 impl Disk {
+    /// A directory of this machine.
     pub(super) fn new(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            #[cfg(test)]
-            faults: Default::default(),
-        }
+        Self::on(Arc::new(RealStorage::new()), directory)
+    }
+
+    pub(super) fn on(storage: Arc<dyn Storage>, directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), storage }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -56,23 +55,27 @@ impl Disk {
 
     /// Makes the directory durable, with those above it that were missing.
     pub(super) fn create_directory(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
+        self.storage.create_directories(&self.directory)?;
         self.sync_directory()?;
         match self.directory.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+            Some(parent) if !parent.as_os_str().is_empty() => self.storage.sync_directory(parent),
             _ => Ok(()),
         }
     }
 
     /// `None` when another process (or another writer of this one) owns the log.
     pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
-        let path = self.directory.join(LOCK_NAME);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        self.storage.lock(&self.directory.join(LOCK_NAME))
+    }
+
+    /// The identity of a new log.
+    pub(super) fn random_identity(&self) -> io::Result<u128> {
+        self.storage.random_identity()
+    }
+
+    /// Time since some moment.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.storage.elapsed()
     }
 
     /// Numbers of the segments, ascending. Empty when the directory does not exist.
@@ -85,32 +88,25 @@ impl Disk {
 
     /// `None` when there is no such segment.
     pub(super) fn open_segment(&self, number: u64, write: bool) -> io::Result<Option<DiskFile>> {
-        let path = self.directory.join(segment::name(number));
-        match OpenOptions::new().read(true).write(write).open(path) {
-            Ok(file) => Ok(Some(self.wrap(file))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let access = if write { Access::Write } else { Access::Read };
+        self.open_existing(&segment::name(number), access)
     }
 
     /// A new file with `bytes` of reserved space, invisible to readers until it is named.
     pub(super) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<DiskFile> {
-        #[cfg(test)]
-        self.faults.on_create()?;
         let path = self.unnamed(number);
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(true).read(true).write(true).open(&path)?;
-        if let Err(error) = preallocate(&file, bytes) {
+        let file = DiskFile(self.storage.open(&path, Access::CreateEmpty)?);
+        if let Err(error) = file.reserve(bytes) {
             // Half a reservation would keep a full disk full.
             self.remove(&path)?;
             return Err(error);
         }
-        Ok(self.wrap(file))
+        Ok(file)
     }
 
     /// Gives a created segment its name, durably. Its content must be durable before.
     pub(super) fn name_segment(&self, number: u64) -> io::Result<()> {
-        fs::rename(self.unnamed(number), self.directory.join(segment::name(number)))?;
+        self.storage.rename(&self.unnamed(number), &self.directory.join(segment::name(number)))?;
         self.sync_directory()
     }
 
@@ -119,8 +115,11 @@ impl Disk {
         self.remove(&self.unnamed(number))
     }
 
+    /// Removes a segment, durably: file systems may keep removals in any order, and one that is
+    /// kept before an older one is a hole after a power cut.
     pub(super) fn remove_segment(&self, number: u64) -> io::Result<()> {
-        self.remove(&self.directory.join(segment::name(number)))
+        self.remove(&self.directory.join(segment::name(number)))?;
+        self.sync_directory()
     }
 
     /// Keeps the bytes of a segment under another name (a hard link: no space until the segment
@@ -136,7 +135,7 @@ impl Disk {
             return Ok(false);
         }
         let from = self.directory.join(segment::name(number));
-        fs::hard_link(from, self.directory.join(aside))?;
+        self.storage.hard_link(&from, &self.directory.join(aside))?;
         Ok(true)
     }
 
@@ -151,46 +150,54 @@ impl Disk {
     }
 
     pub(super) fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        self.storage.sync_directory(&self.directory)
     }
 
     /// The file `committed`, created if missing.
     pub(super) fn open_committed(&self) -> io::Result<DiskFile> {
-        let path = self.directory.join(FILE_NAME);
-        let mut options = OpenOptions::new();
-        Ok(self.wrap(options.create(true).truncate(false).read(true).write(true).open(path)?))
+        Ok(DiskFile(self.storage.open(&self.directory.join(FILE_NAME), Access::Create)?))
     }
 
     /// What the file `committed` says; `None` when it is missing or is not readable as such.
     pub(super) fn read_committed(&self) -> io::Result<Option<Committed>> {
-        let mut bytes = Vec::with_capacity(BLOCK_BYTES);
-        match File::open(self.directory.join(FILE_NAME)) {
-            Ok(file) => file.take(BLOCK_BYTES as u64).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(Committed::decode(&bytes))
+        let bytes = self.read_whole(FILE_NAME, BLOCK_BYTES)?;
+        Ok(bytes.and_then(|bytes| Committed::decode(&bytes)))
     }
 
     /// Content of a small file; `None` when it is missing.
     pub(super) fn read_text(&self, name: &str, bytes_max: u64) -> io::Result<Option<String>> {
-        let mut bytes = Vec::new();
-        match File::open(self.directory.join(name)) {
-            Ok(file) => file.take(bytes_max).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        let bytes = self.read_whole(name, usize::try_from(bytes_max).unwrap_or(usize::MAX))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// Replaces a small file: after a crash it is the old or the new one.
     pub(super) fn replace_text(&self, name: &str, text: &str) -> io::Result<()> {
         let temporary = self.directory.join(format!("{name}{UNNAMED_SUFFIX}"));
-        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&temporary)?;
-        file.write_all_at(text.as_bytes(), 0)?;
+        let file = DiskFile(self.storage.open(&temporary, Access::CreateEmpty)?);
+        file.write_at(text.as_bytes(), 0)?;
         file.sync_all()?;
-        fs::rename(&temporary, self.directory.join(name))?;
+        self.storage.rename(&temporary, &self.directory.join(name))?;
         self.sync_directory()
+    }
+
+    /// The first `bytes_max` bytes of a file; `None` when it is missing.
+    fn read_whole(&self, name: &str, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+        let Some(file) = self.open_existing(name, Access::Read)? else {
+            return Ok(None);
+        };
+        let len = usize::try_from(file.bytes()?).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(bytes_max)];
+        let count = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(count);
+        Ok(Some(bytes))
+    }
+
+    fn open_existing(&self, name: &str, access: Access) -> io::Result<Option<DiskFile>> {
+        match self.storage.open(&self.directory.join(name), access) {
+            Ok(file) => Ok(Some(DiskFile(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn unnamed(&self, number: u64) -> PathBuf {
@@ -198,26 +205,16 @@ impl Disk {
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        match self.storage.names(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            names => names,
         }
     }
 
-    fn wrap(&self, file: File) -> DiskFile {
-        DiskFile {
-            file,
-            #[cfg(test)]
-            faults: std::sync::Arc::clone(&self.faults),
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.storage.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 }
@@ -225,12 +222,4 @@ impl Disk {
 /// Whether an error says that the disk (or the owner's quota) is full, which passes.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// The identity of a new log, read once from the operating system's random source: two logs must
-/// differ even when they are made at the same instant by the same binary.
-pub(super) fn random_identity() -> io::Result<u128> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u128::from_le_bytes(bytes))
 }

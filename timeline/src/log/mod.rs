@@ -47,6 +47,8 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;
 
 pub use config::LogConfig;

@@ -95,6 +95,12 @@ impl Queue {
         waiting.into()
     }
 
+    /// Whether [`Self::take`] would not wait.
+    #[cfg(test)]
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.state.lock().waiting.is_empty()
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.state.lock().bytes
     }

@@ -85,7 +85,11 @@ impl LogReader {
     /// A reader from a position on; `None` starts at the oldest record kept. The directory may
     /// be missing or empty as long as nothing was committed.
     pub fn open(dir: &Path, from: Option<Position>) -> Result<Self, ReadError> {
-        let disk = Disk::new(dir);
+        Self::open_on(Disk::new(dir), from)
+    }
+
+    /// As [`Self::open`], on a disk that may be a simulated one.
+    pub(super) fn open_on(disk: Disk, from: Option<Position>) -> Result<Self, ReadError> {
         let from = from.filter(|position| *position != Position::UNPLACED);
         if let Some(from) = from {
             check_start(&disk, from)?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::committed::Committed;
 use super::damage::Damage;
-use super::disk::{self, Disk, DiskFile};
+use super::disk::{Disk, DiskFile};
 use super::error::LogError;
 use super::position::{LogId, Position};
 use super::scan;
@@ -61,7 +61,7 @@ pub(super) fn recover(disk: &Disk) -> Result<Recovered, LogError> {
     let identity = identify(disk, &segments, committed)?;
     let log_id = match identity.log_id {
         Some(log_id) => log_id,
-        None => LogId(disk::random_identity().map_err(LogError::io("choosing the identity"))?),
+        None => LogId(disk.random_identity().map_err(LogError::io("choosing the identity"))?),
     };
     let committed = committed.filter(|committed| committed.position.log_id == log_id);
     let epoch = identity.epoch_max + 1;

@@ -12,6 +12,8 @@ mod damage;
 mod faults;
 mod follow;
 
+pub(super) use crash::Random;
+
 /// Small limits, so that tests meet all of them.
 fn small() -> LogConfig {
     LogConfig {
@@ -42,7 +44,7 @@ fn append(writer: &LogWriter, record: &[u8]) -> Result<Position, AppendError> {
 }
 
 /// A record that differs from every other number's.
-fn record(number: u64, len: usize) -> Vec<u8> {
+pub(super) fn record(number: u64, len: usize) -> Vec<u8> {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;

@@ -47,12 +47,16 @@ impl VerifyReport {
 
 /// Verifies the log in `dir`. Reads all of it once; memory does not grow with its size.
 pub fn verify(dir: &Path) -> Result<VerifyReport, LogError> {
-    let disk = Disk::new(dir);
+    verify_on(&Disk::new(dir))
+}
+
+/// As [`verify`], on a disk that may be a simulated one.
+pub(super) fn verify_on(disk: &Disk) -> Result<VerifyReport, LogError> {
     // The position comes first: the segments then hold at least that much.
     let committed =
         disk.read_committed().map_err(LogError::io("reading the committed position"))?;
     let segments = disk.segments().map_err(LogError::io("listing segments"))?;
-    let identity = recovery::identify(&disk, &segments, committed)?;
+    let identity = recovery::identify(disk, &segments, committed)?;
     let Some(log_id) = identity.log_id else {
         return Ok(VerifyReport {
             log_id: None,
@@ -69,7 +73,7 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, LogError> {
     let committed = committed.filter(|committed| committed.position.log_id == log_id);
     let limit = committed.map(|committed| committed.position);
     let survey =
-        Survey::take(&disk, log_id, &segments, limit).map_err(LogError::io("scanning segments"))?;
+        Survey::take(disk, log_id, &segments, limit).map_err(LogError::io("scanning segments"))?;
     let verdict = survey.judge(committed);
     let mut damages = recovery::missing(log_id, &segments);
     damages.retain(|damage| !verdict.damages.iter().any(|found| covers(found, damage)));

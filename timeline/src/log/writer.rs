@@ -27,10 +27,13 @@ use super::queue::{Pending, Queue};
 use super::recovery::{self, Recovery};
 use super::stats::{Counters, LogStats};
 
+pub(super) mod commit;
 mod thread;
 
+use commit::Writer;
+
 /// What the writer thread and everybody else share.
-struct Shared {
+pub(super) struct Shared {
     config: LogConfig,
     disk: Disk,
     queue: Queue,
@@ -43,6 +46,64 @@ struct Shared {
 }
 
 impl Shared {
+    /// Appends a record; see [`LogWriter::append`].
+    pub(super) fn append(&self, pending: Pending) {
+        let too_large = pending.record.len() as u64 > self.config.record_bytes_max;
+        if self.failed.load(Ordering::Acquire) {
+            self.refuse(pending, AppendError::Failed);
+        } else if too_large {
+            self.refuse(pending, AppendError::TooLarge);
+        } else if let Err((pending, error)) = self.queue.push(pending) {
+            self.refuse(pending, error);
+        }
+    }
+
+    /// Ends the log for good: everything that waits or comes is refused.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+        for pending in self.queue.fail() {
+            self.refuse(pending, AppendError::Failed);
+        }
+    }
+
+    /// Commits what was appended, then ends the writer: later appends fail.
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_waiting(&self) -> bool {
+        self.queue.has_waiting()
+    }
+
+    pub(super) fn committed(&self) -> Position {
+        *self.committed.lock()
+    }
+
+    /// Removes whole segments; see [`LogWriter::truncate_before`].
+    pub(super) fn truncate_before(&self, followers_passed: Position) {
+        if followers_passed.log_id != self.committed().log_id {
+            return;
+        }
+        let removable: Vec<u64> = {
+            let segments = self.segments.lock();
+            let newest = segments.keys().next_back().copied().unwrap_or(0);
+            let end = followers_passed.segment.min(newest).min(self.committed().segment);
+            segments.range(..end).map(|(number, _)| *number).collect()
+        };
+        // Oldest first, so that a crash in between leaves no hole. Unlinking is slow; the lock is
+        // not held meanwhile, and the writer never touches these segments.
+        for number in removable {
+            if let Err(error) = self.disk.remove_segment(number) {
+                tracing::warn!(segment = number, %error, "cannot remove a passed segment");
+                return;
+            }
+            if self.segments.lock().remove(&number).is_some() {
+                self.counters.removed_segments.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn refuse(&self, pending: Pending, error: AppendError) {
         self.counters.refused(error);
         tell(pending, Err(error));
@@ -57,24 +118,17 @@ fn tell(pending: Pending, result: Result<Position, AppendError>) {
     }
 }
 
-/// The writer of a log. Clones share it; the last one dropped closes it.
-#[derive(Clone)]
-pub struct LogWriter(Arc<Owner>);
-
-struct Owner {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    lock: Mutex<Option<Lock>>,
+/// A log that was opened, without the thread that will write it.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Writer,
+    pub(super) report: Recovery,
+    pub(super) lock: Lock,
 }
 
-impl LogWriter {
-    /// Opens the log in `dir`, which is created if missing, and recovers it. Refuses when another
-    /// owner has it. The identity of a new log is read from `/dev/urandom`, once.
-    pub fn open(dir: &Path, config: LogConfig) -> Result<(Self, Recovery), LogError> {
-        Self::open_on(Disk::new(dir), config)
-    }
-
-    pub(super) fn open_on(disk: Disk, config: LogConfig) -> Result<(Self, Recovery), LogError> {
+impl Opened {
+    /// Takes the ownership of the log, and recovers it.
+    pub(super) fn new(disk: Disk, config: LogConfig) -> Result<Self, LogError> {
         config.check().map_err(LogError::Config)?;
         disk.create_directory().map_err(LogError::io("creating the log's directory"))?;
         let lock = disk.lock().map_err(LogError::io("locking the log"))?;
@@ -95,7 +149,33 @@ impl LogWriter {
             config,
             disk,
         });
-        let thread = thread::start(Arc::clone(&shared), &recovered)
+        let writer = Writer::begin(Arc::clone(&shared), &recovered)
+            .map_err(LogError::io("starting the writer"))?;
+        Ok(Self { shared, writer, report, lock })
+    }
+}
+
+/// The writer of a log. Clones share it; the last one dropped closes it.
+#[derive(Clone)]
+pub struct LogWriter(Arc<Owner>);
+
+struct Owner {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<Lock>>,
+}
+
+impl LogWriter {
+    /// Opens the log in `dir`, which is created if missing, and recovers it. Refuses when another
+    /// owner has it. The identity of a new log is read from `/dev/urandom`, once.
+    pub fn open(dir: &Path, config: LogConfig) -> Result<(Self, Recovery), LogError> {
+        Self::open_on(Disk::new(dir), config)
+    }
+
+    /// As [`Self::open`], on a disk that may be a simulated one.
+    pub(super) fn open_on(disk: Disk, config: LogConfig) -> Result<(Self, Recovery), LogError> {
+        let Opened { shared, writer, report, lock } = Opened::new(disk, config)?;
+        let thread = thread::start(Arc::clone(&shared), writer)
             .map_err(LogError::io("starting the writer"))?;
         let owner =
             Owner { shared, thread: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) };
@@ -110,21 +190,12 @@ impl LogWriter {
         record: Vec<u8>,
         done: impl FnOnce(Result<Position, AppendError>) + Send + 'static,
     ) {
-        let shared = &self.0.shared;
-        let too_large = record.len() as u64 > shared.config.record_bytes_max;
-        let pending = Pending { record, done: Box::new(done) };
-        if shared.failed.load(Ordering::Acquire) {
-            shared.refuse(pending, AppendError::Failed);
-        } else if too_large {
-            shared.refuse(pending, AppendError::TooLarge);
-        } else if let Err((pending, error)) = shared.queue.push(pending) {
-            shared.refuse(pending, error);
-        }
+        self.0.shared.append(Pending { record, done: Box::new(done) });
     }
 
     /// Behind the last record that is on disk. Followers may read up to here.
     pub fn committed(&self) -> Position {
-        *self.0.shared.committed.lock()
+        self.0.shared.committed()
     }
 
     /// Waits until the committed position is another than `seen`, at most `timeout`.
@@ -152,27 +223,7 @@ impl LogWriter {
     /// Removes whole segments before the one in which `followers_passed` lies. The newest segment
     /// is always kept: it carries the log's identity and numbering on.
     pub fn truncate_before(&self, followers_passed: Position) {
-        let shared = &self.0.shared;
-        if followers_passed.log_id != self.committed().log_id {
-            return;
-        }
-        let removable: Vec<u64> = {
-            let segments = shared.segments.lock();
-            let newest = segments.keys().next_back().copied().unwrap_or(0);
-            let end = followers_passed.segment.min(newest).min(self.committed().segment);
-            segments.range(..end).map(|(number, _)| *number).collect()
-        };
-        // Oldest first, so that a crash in between leaves no hole. Unlinking is slow; the lock is
-        // not held meanwhile, and the writer never touches these segments.
-        for number in removable {
-            if let Err(error) = shared.disk.remove_segment(number) {
-                tracing::warn!(segment = number, %error, "cannot remove a passed segment");
-                return;
-            }
-            if shared.segments.lock().remove(&number).is_some() {
-                shared.counters.removed_segments.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.0.shared.truncate_before(followers_passed);
     }
 
     /// Commits what was appended, ends the writer and gives up ownership. Later appends fail.
@@ -188,7 +239,7 @@ impl LogWriter {
 
 impl Owner {
     fn close(&self) {
-        self.shared.queue.close();
+        self.shared.close();
         let Some(thread) = self.thread.lock().take() else {
             return;
         };

@@ -270,10 +270,11 @@ fn many_lives() {
 }
 
 /// A small generator: tests must not depend on the machine.
-pub(super) struct Random(pub(super) u64);
+#[derive(Clone, Debug)]
+pub(in crate::log) struct Random(pub(in crate::log) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(in crate::log) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

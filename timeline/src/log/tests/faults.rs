@@ -1,27 +1,45 @@
-//! Disks that are full, and disks that fail.
+//! Disks that are full, and disks that fail, under the writer's own thread.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
+use super::super::reader::LogReader;
+use super::super::sim::{self, Call, Fault, SimStorage};
 use super::*;
+
+/// Everything in a simulated log.
+fn read_all(storage: &Arc<SimStorage>, to: Position) -> Vec<Record> {
+    let mut reader = LogReader::open_on(sim::disk(storage), None).unwrap();
+    let records = reader.read(to, u64::MAX).unwrap();
+    assert_eq!(reader.read(to, u64::MAX).unwrap(), []);
+    records
+}
+
+/// The next call of a kind goes wrong, once or always.
+fn fail(storage: &SimStorage, which: Call, fault: Fault, always: bool) {
+    let mut armed = true;
+    storage.set_faults(Some(Box::new(move |call| {
+        let hit = armed && call == which;
+        armed &= !hit || always;
+        hit.then_some(fault)
+    })));
+}
 
 #[test]
 fn a_full_disk_refuses_and_resumes() {
-    let dir = tempfile::tempdir().unwrap();
-    let disk = Disk::new(dir.path());
-    let (writer, _) = LogWriter::open_on(disk.clone(), small()).unwrap();
+    let storage = SimStorage::new(1);
+    let (writer, _) = LogWriter::open_on(sim::disk(&storage), small()).unwrap();
     let mut kept = vec![record(0, 300)];
     append(&writer, &kept[0]).unwrap();
-    disk.faults.create_full.store(true, Ordering::SeqCst);
+    fail(&storage, Call::Reserve, Fault::Full, true);
     // What needs a new segment is refused, what does not is taken.
     assert_eq!(append(&writer, &record(1, 3000)), Err(AppendError::DiskFull));
     kept.push(record(2, 300));
     append(&writer, &kept[1]).unwrap();
-    disk.faults.create_full.store(false, Ordering::SeqCst);
     // A write into the open segment finds the disk full.
-    disk.faults.write_full.store(true, Ordering::SeqCst);
+    fail(&storage, Call::Write, Fault::Full, false);
     assert_eq!(append(&writer, &record(3, 500)), Err(AppendError::DiskFull));
     // The first write of a commit that begins segments does.
-    disk.faults.write_full.store(true, Ordering::SeqCst);
+    fail(&storage, Call::Write, Fault::Full, false);
     assert_eq!(append(&writer, &record(4, 5000)), Err(AppendError::DiskFull));
     for (number, len) in [(5, 100), (6, 5000)] {
         kept.push(record(number, len));
@@ -30,23 +48,17 @@ fn a_full_disk_refuses_and_resumes() {
     assert_eq!(writer.stats().refused_disk_full, 3);
     assert!(!writer.stats().failed);
     writer.close();
-    let (_, recovery) = open(dir.path());
+    let (_, recovery) = LogWriter::open_on(sim::disk(&storage), small()).unwrap();
     assert_eq!((recovery.damages.len(), recovery.cut_bytes), (0, 0));
-    let (records, damages) = read(dir.path(), None, committed(dir.path()));
-    assert_eq!(payloads(&records), kept);
-    assert_eq!(damages, []);
-    let unnamed = std::fs::read_dir(dir.path()).unwrap();
-    assert!(
-        !unnamed.into_iter().any(|e| e.unwrap().path().extension().is_some_and(|e| e == "tmp"))
-    );
+    assert_eq!(payloads(&read_all(&storage, recovery.end)), kept);
+    assert!(!storage.contents().keys().any(|name| name.ends_with(".tmp")));
 }
 
 #[test]
 fn a_failed_sync_or_write_ends_everything() {
-    for write_fails in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = Disk::new(dir.path());
-        let (writer, _) = LogWriter::open_on(disk.clone(), small()).unwrap();
+    for call in [Call::Sync, Call::Write] {
+        let storage = SimStorage::new(2);
+        let (writer, _) = LogWriter::open_on(sim::disk(&storage), small()).unwrap();
         let kept = write_to(&writer, &[100, 200, 300]);
         // Records queue up behind one commit, then the next one fails.
         let (release, held) = mpsc::channel::<()>();
@@ -56,8 +68,7 @@ fn a_failed_sync_or_write_ends_everything() {
             held.recv().unwrap();
         });
         wait.recv().unwrap();
-        let fault = if write_fails { &disk.faults.write_fails } else { &disk.faults.sync_fails };
-        fault.store(true, Ordering::SeqCst);
+        fail(&storage, call, Fault::Error, false);
         let (sender, receiver) = mpsc::channel();
         for number in 10..200 {
             let sender = sender.clone();
@@ -72,12 +83,11 @@ fn a_failed_sync_or_write_ends_everything() {
         assert_eq!(append(&writer, b"later"), Err(AppendError::Failed));
         writer.close();
         // What was acknowledged is there; what was not may be, whole.
-        let (_, recovery) = open(dir.path());
+        let (_, recovery) = LogWriter::open_on(sim::disk(&storage), small()).unwrap();
         assert_eq!(recovery.damages, []);
-        assert!(write_fails || recovery.rewritten_bytes > 0, "{recovery:?}");
-        let (records, damages) = read(dir.path(), None, recovery.end);
+        assert!(call == Call::Write || recovery.rewritten_bytes > 0, "{recovery:?}");
+        let records = read_all(&storage, recovery.end);
         assert_eq!(records[..kept.len()], kept[..]);
         assert_eq!(records[kept.len()].position, committed);
-        assert_eq!(damages, []);
     }
 }

@@ -1,0 +1,113 @@
+//! A simulated machine under the real log: the writer, recovery and the reader run on one thread
+//! on files that are lost, torn and full in every way a disk permits, all of it drawn from one
+//! seed. Not a model of the log: no line of the log is replaced, only the system calls below it.
+//!
+//! What the simulated disk is taken to honour: a sync that returned made durable what it covers;
+//! a sector of 512 bytes is written whole or not at all; names and lengths that a sync reported
+//! as failed are still pending. Everything else is up to the seed.
+
+mod file;
+mod flips;
+mod handle;
+mod lives;
+mod storage;
+mod sweeps;
+mod world;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::disk::Disk;
+use super::error::{AppendError, LogError};
+use super::position::Position;
+use super::queue::Pending;
+use super::reader::{LogReader, ReadError, Record};
+use super::writer::Opened;
+use super::{Damage, LogConfig};
+pub(super) use storage::{Call, Fault, SimStorage};
+
+/// Where the log lies on a simulated machine.
+const DIRECTORY: &str = "/machine/log";
+
+/// The log's directory on a simulated machine.
+pub(super) fn disk(storage: &Arc<SimStorage>) -> Disk {
+    let storage = Arc::clone(storage);
+    Disk::on(storage, Path::new(DIRECTORY))
+}
+
+/// What appends were answered, in order; and whether they were acknowledged after a failed sync.
+type Answers = Arc<Mutex<Vec<(u64, Result<Position, AppendError>, bool)>>>;
+
+/// A log that is open on a simulated machine, without a thread.
+struct OpenLog {
+    opened: Opened,
+    storage: Arc<SimStorage>,
+    answers: Answers,
+}
+
+impl OpenLog {
+    fn new(storage: &Arc<SimStorage>, config: &LogConfig) -> Result<Self, LogError> {
+        let opened = Opened::new(disk(storage), config.clone())?;
+        Ok(Self { opened, storage: Arc::clone(storage), answers: Answers::default() })
+    }
+
+    fn append(&self, number: u64, record: Vec<u8>) {
+        let answers = Arc::clone(&self.answers);
+        let storage = Arc::clone(&self.storage);
+        let done = Box::new(move |result: Result<Position, AppendError>| {
+            // A callback's panic would be caught; the answer tells.
+            let too_late = result.is_ok() && storage.sync_failed();
+            answers.lock().push((number, result, too_late));
+        });
+        self.opened.shared.append(Pending { record, done });
+    }
+
+    /// Commits all that waits; after an error the log has failed, as in the thread.
+    fn commit(&mut self) -> io::Result<()> {
+        while self.opened.shared.has_waiting() {
+            if let Err(error) = self.opened.writer.step() {
+                self.opened.shared.fail();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.commit()?;
+        self.opened.shared.close();
+        self.opened.writer.step().map(|_| ())
+    }
+
+    /// Appends one record and commits it.
+    fn write(&mut self, number: u64, record: &[u8]) -> Result<Position, AppendError> {
+        self.append(number, record.to_vec());
+        if self.commit().is_err() {
+            return Err(AppendError::Failed);
+        }
+        let (answered, result, _) = self.answers.lock().pop().expect("each append is answered");
+        assert_eq!(answered, number);
+        result
+    }
+}
+
+/// Everything from a position on, and the damage met.
+fn read(
+    disk: Disk,
+    from: Option<Position>,
+    to: Position,
+) -> Result<(Vec<Record>, Vec<Damage>), ReadError> {
+    let mut reader = LogReader::open_on(disk, from)?;
+    let (mut records, mut damages) = (Vec::new(), Vec::new());
+    loop {
+        match reader.read(to, 4096) {
+            Ok(some) if some.is_empty() => return Ok((records, damages)),
+            Ok(some) => records.extend(some),
+            Err(ReadError::Corrupt(damage)) => damages.push(*damage),
+            Err(error) => return Err(error),
+        }
+    }
+}
