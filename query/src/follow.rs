@@ -12,10 +12,12 @@
 //! * A reader sees one [`Published`], whole: all tables, rollups and status of one moment.
 //! * Log time comes from records alone; the clock only paces how often is published.
 
+mod seal;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -350,53 +352,6 @@ impl Follower {
                 Ok(sessions) => self.join.bind(&erasure.app, sessions),
                 Err(error) => tracing::error!(%error, "cannot erase everything that is sealed"),
             }
-        }
-    }
-
-    fn begin_seal_when_due(&mut self) {
-        let Some(position) = self.status.position else { return };
-        if self.sealing.is_some() || self.store.sealed_position() == Some(&position) {
-            return;
-        }
-        if self.sealed_ns == 0 {
-            self.sealed_ns = self.join.now().0;
-        }
-        let config = self.store.config();
-        let old = self.join.now().0 - self.sealed_ns >= i64::from(config.seal_s) * 1_000_000_000;
-        if !old && !self.seal_now && self.store.head_bytes() < config.seal_bytes {
-            return;
-        }
-        // The frozen head and the state must be of one position: nothing read may be unsaid.
-        self.publish();
-        let sealing = self.store.begin_seal(&self.join, &self.rollup, position);
-        (self.sealed_ns, self.seal_now) = (self.join.now().0, false);
-        let (send, receive) = sync_channel(1);
-        let writer = std::thread::Builder::new().name(String::from("seal"));
-        let spawned = writer.spawn(move || {
-            // The follower may have stopped meanwhile; the next start removes what is not named.
-            drop(send.send(sealing.write()));
-        });
-        match spawned {
-            Ok(_) => self.sealing = Some((position, receive)),
-            Err(error) => tracing::error!(%error, "cannot start a seal, trying again later"),
-        }
-    }
-
-    fn finish_seal(&mut self, link: &mut LinkClient) {
-        let Some((position, result)) = self.sealing.take() else { return };
-        match result.try_recv() {
-            Ok(Ok(sealed)) => {
-                self.store.finish_seal(sealed);
-                self.status.seals += 1;
-                self.suspects.forget_before(position);
-                self.unpublished = true;
-                link.acknowledge(position);
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "cannot seal, keeping the rows in memory and trying again");
-            }
-            Err(TryRecvError::Empty) => self.sealing = Some((position, result)),
-            Err(TryRecvError::Disconnected) => tracing::error!("a seal ended without a result"),
         }
     }
 }

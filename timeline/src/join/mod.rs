@@ -20,6 +20,7 @@
 //! * Equal logs give equal changes, row numbers included.
 
 mod across;
+mod arrive;
 mod calls;
 mod change;
 mod config;
@@ -193,104 +194,6 @@ impl Join {
         self.recent.forget_before(Time(now.0 - seconds_ns(self.config.window_s)));
         self.released.forget_before(Time(now.0 - seconds_ns(self.config.duplicate_window_s)));
         self.pending = changes;
-    }
-
-    fn push_span(&mut self, span: Span) {
-        let (app, session, user) = erase::whose_span(&span.row);
-        if self.is_erased(app, session, user) {
-            self.count("erased_span", 1);
-            return;
-        }
-        let key = (span.row.trace_id, span.row.app.clone());
-        let session_key = span.row.session_id.clone().map(|id| (id, span.row.app.clone()));
-        let (row_time, sent_at) = (span.row.time, span.hints.sent_at);
-        let row_of_session = session_key.as_ref().map(|_| span.row.clone());
-        if self.released.has(trace::print(&span)) {
-            self.count("duplicate_span", 1);
-            return;
-        }
-        if !self.traces.contains_key(&key) && self.released.has(fingerprint(&key)) {
-            // Its trace was let go: it is a timeline by itself.
-            self.count("late_span", 1);
-        }
-        let trace = self.traces.entry(key.clone()).or_default();
-        if trace.holds(&span) {
-            self.count("duplicate_span", 1);
-            return;
-        }
-        let linked = self.links.see(&span);
-        trace.add_span(span);
-        if !linked {
-            self.count("attempt_not_linked", 1);
-        }
-        self.span_count += 1;
-        self.touch(key);
-        if let Some((session_key, row)) = session_key.zip(row_of_session) {
-            self.session(session_key, row_time).see_span(&row, sent_at);
-        }
-    }
-
-    fn push_event(&mut self, event: Event) {
-        let (app, session, user) = erase::whose_event(&event.row);
-        if self.is_erased(app, session, user) {
-            self.count("erased_event", 1);
-            return;
-        }
-        if !self.is_new_event(&event) {
-            self.count("duplicate_event", 1);
-            return;
-        }
-        let app = event.row.app.clone();
-        if let Some(id) = event.row.session_id.clone() {
-            let traces = self.session((id, app.clone()), event.row.time).see_event(&event);
-            for trace in traces {
-                let key = (trace, app.clone());
-                if self.traces.contains_key(&key) {
-                    self.dirty_traces.insert(key);
-                }
-            }
-            self.end_sessions(&event);
-        }
-        let needs_trace = sighting::is_sighting(&event) || event.row.session_id.is_none();
-        match event.row.trace_id.filter(|_| needs_trace) {
-            Some(trace) => {
-                let key = (trace, app);
-                self.traces.entry(key.clone()).or_default().add_event(event);
-                self.touch(key);
-            }
-            None => self.ready.events.push(event),
-        }
-    }
-
-    fn is_new_event(&mut self, event: &Event) -> bool {
-        let row = &event.row;
-        if let (Some(session), Some(page), Some(sequence)) =
-            (row.session_id.clone(), row.page_id.as_ref(), row.sequence)
-        {
-            return self.session((session, row.app.clone()), row.time).is_new(page, sequence);
-        }
-        let print = fingerprint(&(
-            (&row.app, &row.service, &row.event_name, row.time_client),
-            (row.trace_id, row.span_id, &row.body),
-            (&row.attributes.0, &row.resource.0),
-        ));
-        self.recent.is_new(print, self.now)
-    }
-
-    /// `session.end` ends its session; `session.start` ends the one it continues.
-    fn end_sessions(&mut self, event: &Event) {
-        let ended = match event.row.event_name.as_str() {
-            "session.end" => event.row.session_id.clone(),
-            "session.start" => event.hints.previous_session_id.clone(),
-            _ => None,
-        };
-        if let Some(id) = ended {
-            let key = (id, event.row.app.clone());
-            if let Some(session) = self.sessions.get_mut(&key) {
-                session.ended = true;
-                self.dirty_sessions.insert(key);
-            }
-        }
     }
 
     fn session(&mut self, key: SessionKey, time: Time) -> &mut Session {

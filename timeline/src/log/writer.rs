@@ -72,6 +72,11 @@ impl Shared {
     }
 
     #[cfg(test)]
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
     pub(super) fn has_waiting(&self) -> bool {
         self.queue.has_waiting()
     }

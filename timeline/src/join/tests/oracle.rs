@@ -123,11 +123,12 @@ fn original<'a>(all: &'a [Span], send: &Span) -> &'a Span {
 fn request(all: &[Span], first: &Span) -> Option<(usize, &'static str)> {
     let browser = |span: &Span| span.row.layer == "browser" && span.row.kind == "client";
     let any_browser = all.iter().any(|span| same(span, first) && span.row.layer == "browser");
-    let root = if any_browser { browser(first) } else { above(all, first).is_none() };
+    let alone = first.row.parent_span_id.is_none() || !any_browser;
+    let root = serves(first) && above(all, first).is_none() && alone;
     let own = call(all, first);
     let attempts: Vec<&Span> =
         all.iter().filter(|one| is_send(all, one) && call(all, one) == own).collect();
-    let begins = root && (any_browser || serves(first)) && context(all, first).is_none();
+    let begins = browser(first) || root;
     let ok =
         |one: &&Span| one.row.status_code.map_or(one.row.layer != "browser", |code| code < 400);
     let outcome = if attempts.iter().any(ok) { "ok" } else { "failed" };

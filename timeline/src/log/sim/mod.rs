@@ -78,6 +78,10 @@ impl OpenLog {
 
     fn close(&mut self) -> io::Result<()> {
         self.commit()?;
+        if self.opened.shared.has_failed() {
+            // As the thread does: a writer that failed is never called again.
+            return Ok(());
+        }
         self.opened.shared.close();
         self.opened.writer.step().map(|_| ())
     }
