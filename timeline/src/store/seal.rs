@@ -8,6 +8,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::buffer::BooleanBuffer;
+use arrow::record_batch::RecordBatch;
+
 use super::head::FrozenBatch;
 use super::manifest::{Checkpoint, Manifest, PartEntry};
 use super::part::{self, Part};
@@ -149,10 +152,12 @@ impl Sealing {
         }
         // The new name differs from the first input's by its version.
         let file = self.file(table, first);
-        // One input at a time is in memory.
-        let batches = inputs.iter().flat_map(|input| match input.kept() {
-            Ok(batches) => batches.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
+        let batches = inputs.iter().flat_map(|input| {
+            let (batches, failed) = match input.kept() {
+                Ok(batches) => (Some(batches), None),
+                Err(error) => (None, Some(Err(error))),
+            };
+            failed.into_iter().chain(batches.into_iter().flatten())
         });
         let part = part::write_batches(&self.directory.join(&file), table, batches)?;
         Ok(Some(NewPart {
@@ -167,22 +172,22 @@ impl Sealing {
 }
 
 impl MergeInput {
-    fn kept(&self) -> Result<Vec<arrow::record_batch::RecordBatch>, StoreError> {
+    /// Its rows that still hold, a batch at a time: a file may be many times larger in memory.
+    fn kept(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, StoreError>> + '_, StoreError> {
         let mut line = 0;
-        let mut batches = Vec::new();
-        for batch in part::read(&self.part.path)? {
+        Ok(part::read(&self.part.path)?.map(move |batch| {
             let batch = batch?;
             let rows = batch.num_rows();
-            let keep = arrow::buffer::BooleanBuffer::collect_bool(rows, |row| {
+            let keep = BooleanBuffer::collect_bool(rows, |row| {
                 !self.deleted.contains((line + row) as u32)
             });
             line += rows;
-            let kept = part::filter(&batch, keep);
-            batches.push(kept.map_err(|error| {
+            part::filter(&batch, keep).map_err(|error| {
                 StoreError::Corrupt(format!("cannot filter {}: {error}", self.part.path.display()))
-            })?);
-        }
-        Ok(batches)
+            })
+        }))
     }
 }
 
