@@ -182,7 +182,10 @@ async fn tick(collector: &Arc<Collector>) {
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !collector.log.stats().failed {
         second.tick().await;
-        let mut envelope = Envelope::new(Source::Tick, collector.clock.now_ns());
+        // A tick promises that everything received before it stands before it in the log.
+        let now_ns = collector.clock.now_ns();
+        let complete_ns = collector.in_flight.complete_until_ns(now_ns);
+        let mut envelope = Envelope::new(Source::Tick, complete_ns);
         envelope.counters = collector.counters.read().flat();
         // Not the collector itself: it holds the log, whose thread runs this.
         let (counters, log_failed) =

@@ -328,7 +328,7 @@ impl Follower {
             sealed.map(|(table, parts, rows)| (table.name(), parts, rows)).collect();
         let log_ns = self.join.now().0;
         let published = Arc::new(Published {
-            snapshot: Arc::new(self.store.snapshot(log_ns)),
+            snapshot: Arc::new(self.store.snapshot(self.join.complete_until().0)),
             rollup: Arc::new(self.rollup.view(log_ns)),
             follower: self.status.clone(),
         });

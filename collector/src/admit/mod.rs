@@ -14,6 +14,7 @@
 //! * The receive time is taken once, when the body is complete.
 
 mod budget;
+mod in_flight;
 mod payload;
 mod quota;
 mod read;
@@ -21,6 +22,7 @@ mod refusal;
 mod sender;
 
 pub(crate) use budget::{Budget, Reservation};
+pub(crate) use in_flight::InFlight;
 pub(crate) use payload::{Admitted, Kind, Payload};
 pub(crate) use quota::Quota;
 pub(crate) use read::{Coding, discard, read};
@@ -70,6 +72,7 @@ pub(crate) struct Collector {
     pub(crate) proxies: Proxies,
     pub(crate) counters: Arc<Counters>,
     pub(crate) budget: Budget,
+    pub(crate) in_flight: InFlight,
     pub(crate) quota: Quota,
     pub(crate) jitter: Jitter,
     /// Large bodies decoded at once: as many as there are processors. More would not be faster.
@@ -88,6 +91,7 @@ impl Collector {
         Ok(Self {
             proxies: Proxies::new(&config.proxy)?,
             budget: Budget::new(config.limits.in_flight_bytes_max),
+            in_flight: InFlight::default(),
             quota: Quota::new(&config.beacon),
             counters: Arc::default(),
             jitter: Jitter::new(),
@@ -163,6 +167,7 @@ pub(crate) async fn handle<P: Payload>(
 ) -> Result<Vec<Admitted>, Refusal> {
     collector.counters.body(delivery.wire.len());
     let received_ns = collector.clock.now_ns();
+    let _on_its_way = collector.in_flight.enter(received_ns);
     let is_heavy = delivery.is_heavy();
     let shared = Arc::clone(collector);
     let work = move || guarded(|| prepare::<P>(&shared, delivery, received_ns));

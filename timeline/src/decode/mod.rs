@@ -53,6 +53,8 @@ pub struct Rows {
     pub dropped: Vec<(&'static str, u64)>,
     /// The collector's own counters, of a tick.
     pub counters: Vec<(String, u64)>,
+    /// True for a tick: everything received before it stands before it in the log.
+    pub is_tick: bool,
     /// Whose rows somebody asked to be erased.
     pub erasure: Option<Erasure>,
     /// When the collector received the record, nanoseconds since the Unix epoch.
@@ -96,6 +98,7 @@ pub fn rows(envelope: &Envelope) -> Result<Rows, DecodeError> {
         metrics: metrics::rows(&metrics, envelope, &labels, &mut dropped),
         dropped: dropped.into_pairs(),
         counters: envelope.counters.clone(),
+        is_tick: envelope.source == Source::Tick,
         erasure: erasure(envelope),
         received_ns: envelope.received_ns,
     })

@@ -66,6 +66,7 @@ type SessionKey = (SessionId, Label);
 pub struct Join {
     config: Config,
     now: Time,
+    complete_until: Time,
     ids: RowIds,
     traces: BTreeMap<TraceKey, Trace>,
     /// Which of them are derived together.
@@ -115,6 +116,11 @@ impl Join {
         self.now
     }
 
+    /// Log time up to which everything acknowledged has been taken in: the latest tick's.
+    pub fn complete_until(&self) -> Time {
+        self.complete_until
+    }
+
     /// Rows dropped or set apart so far, by reason.
     pub fn counters(&self) -> &BTreeMap<String, u64> {
         &self.counters
@@ -129,6 +135,9 @@ impl Join {
     /// what is settled with or without a row depends on the log alone, not on when it is read.
     pub fn push(&mut self, rows: Rows) {
         self.advance(Time(rows.received_ns));
+        if rows.is_tick {
+            self.complete_until = self.complete_until.max(Time(rows.received_ns));
+        }
         if let Some(erasure) = rows.erasure {
             self.erase(erasure);
         }
