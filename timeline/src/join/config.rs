@@ -39,7 +39,7 @@ impl Default for Config {
             duplicate_window_s: 900,
             settle_s: 20,
             abandon_final_s: 300,
-            spans_max: 500_000,
+            spans_max: 250_000,
             session_idle_s: 30 * 60,
             session_age_s: 4 * 60 * 60,
             sessions_max: 200_000,
