@@ -69,7 +69,8 @@ fn world(options: &Options, key: String) -> Guest {
 }
 
 fn write_key(config: &Config) -> String {
-    config.collector.keys.first().map(|key| key.key.clone()).unwrap_or_default()
+    let plain = config.collector.keys.iter().find_map(|key| key.key.plain());
+    plain.map(str::to_owned).unwrap_or_default()
 }
 
 /// The address of a listener for this machine. Both roles serve, so it is bound.

@@ -2,7 +2,7 @@
 //!
 //! This is the one binary and the only place that reads arguments, environment, wall clock and
 //! signals. Flow: arguments → `config` → `serve` (the roles, supervised or alone) or one of the
-//! small commands: `sql`, `simulate`, `demo`, verify and check.
+//! small commands: `sql`, `simulate`, `demo`, verify, check and key.
 //!
 //! Exit codes: 0 done or stopped as asked; 1 failed while working; 2 wrong usage or
 //! configuration; 3 an address or the data directory is taken; 130 interrupted twice.
@@ -10,6 +10,7 @@
 mod clock;
 mod config;
 mod demo;
+mod key;
 mod serve;
 mod simulate;
 mod sql;
@@ -103,6 +104,7 @@ fn command() -> Command {
         .subcommand(sql::Options::augment_args(sql))
         .subcommand(Simulate::augment_args(simulate).arg(supervised.clone()))
         .subcommand(with_arguments(Command::new("verify").about("Check every byte of the log")))
+        .subcommand(Command::new("key").about("Draw a key for a page or a service"))
         .subcommand(check.subcommand(with_arguments(Command::new("config").about("Check the configuration"))))
 }
 
@@ -129,6 +131,10 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             run_simulate(Simulate::from_arg_matches(inner)?, supervised(inner))
         }
         Some(("verify", inner)) => verify(&load(&Written::from_matches([matches, inner]))?),
+        Some(("key", _)) => {
+            refuse_configuration(matches, "key");
+            key::print()
+        }
         Some(("check", inner)) => {
             let config = inner.subcommand_matches("config").expect("it is the only thing to check");
             load(&Written::from_matches([matches, config]))?;
@@ -264,7 +270,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         EXIT_TAKEN
     } else if error.is::<ConfigError>()
         || error.is::<clap::Error>()
-        || matches!(collector, Some(CollectorError::Config(_) | CollectorError::Geo(_)))
+        || matches!(
+            collector,
+            Some(CollectorError::Config(_) | CollectorError::Geo(_) | CollectorError::Tls(_))
+        )
     {
         EXIT_CONFIGURATION
     } else {

@@ -2,12 +2,16 @@
 //!
 //! What needs a browser, Python or Prometheus stands in `real.rs`.
 
+#[path = "it/authority.rs"]
+mod authority;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]
 mod demo;
+#[path = "it/descriptors.rs"]
+mod descriptors;
 #[path = "it/erase.rs"]
 mod erase;
 #[path = "it/examples.rs"]
@@ -15,11 +19,15 @@ mod examples;
 #[path = "it/formats.rs"]
 mod formats;
 mod harness;
+#[path = "it/http2.rs"]
+mod http2;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]
 mod sql;
 #[path = "it/tidy.rs"]
 mod tidy;
+#[path = "it/tls.rs"]
+mod tls;
 #[path = "it/truth.rs"]
 mod truth;

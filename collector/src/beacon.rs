@@ -11,7 +11,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -23,7 +22,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde::Deserialize;
 
 use crate::admit::{
-    Coding, Collector, Delivery, Encoding, Reason, Refusal, Sender, discard, handle, read,
+    Coding, Collector, Delivery, Encoding, Pace, Reason, Refusal, Sender, discard, handle, read,
 };
 use crate::counters::Door;
 use crate::cross_origin::{self, Origins};
@@ -100,8 +99,8 @@ async fn accept(collector: &Arc<Collector>, parts: &Parts, body: &mut Body) -> R
 
     let mut held = collector.budget.reserve();
     let limits = &collector.config.beacon;
-    let time_max = Duration::from_secs(collector.config.limits.body_s);
-    let wire = read(body, limits.wire_bytes_max, time_max, &mut held).await?;
+    let pace = Pace::new(&collector.config.limits);
+    let wire = read(body, limits.wire_bytes_max, pace, &mut held).await?;
     let delivery = Delivery {
         door: Door::Beacon,
         sender,

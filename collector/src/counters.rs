@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::admit::{Kind, Reason};
+use crate::listen::Cut;
 
 /// A way into the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,7 @@ pub(crate) struct Counters {
     refused: [[AtomicU64; Reason::ALL.len()]; Door::ALL.len()],
     connections: [AtomicI64; Door::ALL.len()],
     connections_refused: [[AtomicU64; Full::ALL.len()]; Door::ALL.len()],
+    connections_cut: [[AtomicU64; Cut::ALL.len()]; Door::ALL.len()],
     accepted: [AtomicU64; Kind::ALL.len()],
     rejected: Mutex<Cells>,
     shortened: Mutex<Cells>,
@@ -93,6 +95,11 @@ impl Counters {
     /// A connection at `door` was closed at once, for there were too many.
     pub(crate) fn refuse_connection(&self, door: Door, full: Full) {
         add(&self.connections_refused[door as usize][full as usize], 1);
+    }
+
+    /// A connection at `door` was ended by us.
+    pub(crate) fn cut(&self, door: Door, cut: Cut) {
+        add(&self.connections_cut[door as usize][cut as usize], 1);
     }
 
     /// `count` records of `kind` are on disk.
@@ -146,6 +153,10 @@ impl Counters {
                 let cells = &self.connections_refused[door as usize];
                 (door, Full::ALL.map(|full| (full, get(&cells[full as usize]))))
             }),
+            connections_cut: Door::ALL.map(|door| {
+                let cells = &self.connections_cut[door as usize];
+                (door, Cut::ALL.map(|cut| (cut, get(&cells[cut as usize]))))
+            }),
             accepted: Kind::ALL.map(|kind| (kind, get(&self.accepted[kind as usize]))),
             rejected: by_reason(&self.rejected),
             shortened: by_reason(&self.shortened),
@@ -162,6 +173,7 @@ pub(crate) struct Values {
     pub(crate) refused: Vec<(Reason, Door, u64)>,
     pub(crate) connections: [(Door, i64); Door::ALL.len()],
     pub(crate) connections_refused: [(Door, [(Full, u64); Full::ALL.len()]); Door::ALL.len()],
+    pub(crate) connections_cut: [(Door, [(Cut, u64); Cut::ALL.len()]); Door::ALL.len()],
     pub(crate) accepted: [(Kind, u64); Kind::ALL.len()],
     pub(crate) rejected: Vec<(Kind, &'static str, u64)>,
     pub(crate) shortened: Vec<(Kind, &'static str, u64)>,

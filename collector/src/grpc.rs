@@ -9,7 +9,6 @@
 mod frame;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,7 +24,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::SERV
 use tonic::Status;
 
 use crate::admit::{
-    Admitted, Collector, Delivery, Encoding, Payload, Reason, Refusal, Sender, handle, read,
+    Admitted, Collector, Delivery, Encoding, Pace, Payload, Reason, Refusal, Sender, handle, read,
 };
 use crate::counters::Door;
 use crate::http::ExportResponse;
@@ -71,12 +70,13 @@ async fn receive<P: Payload>(
 ) -> Result<Vec<Admitted>, Refusal> {
     let (parts, mut body) = request.into_parts();
     let sender = Sender::service(collector, &parts.headers)?;
+    collector.quota.take_token(sender.key_id(), collector.clock.now_ns())?;
     let named = frame::coding(&parts.headers)?;
     let mut held = collector.budget.reserve();
     let bytes_max = collector.config.otlp.body_bytes_max;
-    let time_max = Duration::from_secs(collector.config.limits.body_s);
+    let pace = Pace::new(&collector.config.limits);
     let framed_max = bytes_max.saturating_add(frame::PREFIX_BYTES);
-    let framed = read(&mut body, framed_max, time_max, &mut held).await?;
+    let framed = read(&mut body, framed_max, pace, &mut held).await?;
     let (coding, wire) = frame::message(&framed, named)?;
     let delivery = Delivery {
         door: Door::Grpc,

@@ -8,7 +8,6 @@
 //! the table is `admit::Reason`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -23,8 +22,8 @@ use prost::Message;
 use serde_json::json;
 
 use crate::admit::{
-    Admitted, Coding, Collector, Delivery, Encoding, Payload, Reason, Refusal, Sender, discard,
-    handle, read,
+    Admitted, Coding, Collector, Delivery, Encoding, Pace, Payload, Reason, Refusal, Sender,
+    discard, handle, read,
 };
 use crate::counters::Door;
 use crate::cross_origin::{self, Origins};
@@ -72,6 +71,7 @@ async fn receive<P: Payload>(
     body: &mut Body,
 ) -> Result<(Encoding, Vec<Admitted>), Refusal> {
     let sender = Sender::service(collector, headers)?;
+    collector.quota.take_token(sender.key_id(), collector.clock.now_ns())?;
     let encoding = encoding.ok_or_else(|| {
         Refusal::new(
             Reason::MediaType,
@@ -81,8 +81,8 @@ async fn receive<P: Payload>(
     let coding = coding_of(headers)?;
     let mut held = collector.budget.reserve();
     let bytes_max = collector.config.otlp.body_bytes_max;
-    let time_max = Duration::from_secs(collector.config.limits.body_s);
-    let wire = read(body, bytes_max, time_max, &mut held).await?;
+    let pace = Pace::new(&collector.config.limits);
+    let wire = read(body, bytes_max, pace, &mut held).await?;
     let delivery = Delivery {
         door: Door::Http,
         sender,

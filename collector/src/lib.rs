@@ -32,6 +32,7 @@ mod serve;
 #[cfg(test)]
 mod stand;
 
-pub use config::{Binds, Config, ConfigError};
+pub use config::{Binds, Config, ConfigError, Secret};
 pub use enrich::GeoError;
+pub use listen::TlsError;
 pub use serve::{CollectorError, Listeners, serve};

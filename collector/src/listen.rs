@@ -5,17 +5,23 @@
 //! for ever.
 //!
 //! Invariants: a listener has at most `connections_max` connections, and of one client address at
-//! most `connections_per_address_max`; a connection that has not
-//! sent a whole request head in time is closed; when told to stop, no new connection is accepted
-//! and each open one ends after the requests it has begun.
+//! most `connections_per_address_max`, those included that still shake hands; a connection that has not
+//! sent a whole request head in time is closed, and so is one that is idle, old, or breaks off what it
+//! begins (`life`); nothing a client does reaches the loop that accepts; when told to stop, no new
+//! connection is accepted and each open one ends after the requests it has begun.
 
+mod life;
 mod seats;
+mod tls;
+
+pub(crate) use life::Cut;
+pub(crate) use tls::Tls;
+pub use tls::TlsError;
 
 use std::any::Any;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,15 +31,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admit::Collector;
 use crate::config::LimitsConfig;
 use crate::counters::{Door, Full};
+use life::{Life, Times, Verdict, Watched};
 use seats::{Seat, Seats};
 
 /// The address at the other end of the connection, an extension of every request.
@@ -45,6 +54,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 pub(crate) async fn listen(
     door: Door,
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     collector: Arc<Collector>,
     mut stop: watch::Receiver<bool>,
@@ -54,7 +64,7 @@ pub(crate) async fn listen(
     let builder = Arc::new(builder(door, limits));
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let seats = Arc::new(Seats::new(limits.connections_per_address_max));
-    let first_request_max = Duration::from_secs(limits.first_request_s);
+    let tls = tls.map(Arc::new);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -81,13 +91,18 @@ pub(crate) async fn listen(
             collector.counters.refuse_connection(door, Full::Address);
             continue;
         };
-        let connection =
-            Connection { builder: Arc::clone(&builder), first_request_max, stop: stop.clone() };
-        let (router, collector) = (router.clone(), Arc::clone(&collector));
+        let connection = Connection {
+            door,
+            builder: Arc::clone(&builder),
+            tls: tls.clone(),
+            times: times(&collector),
+            stop: stop.clone(),
+            collector: Arc::clone(&collector),
+        };
+        let router = router.clone();
         connections.spawn(async move {
-            let open = Open::new(&collector, door);
-            connection.serve(stream, Peer(peer), router).await;
-            drop((open, permit, seat));
+            connection.run(stream, Peer(peer), router).await;
+            drop((permit, seat));
         });
     }
     drop(listener);
@@ -99,6 +114,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Request heads beyond this are refused: a traceparent, a token and cookies fit ten times over.
 const HEAD_BYTES_MAX: u32 = 64 << 10;
+
+/// HTTP/2 streams that a client reset before we looked at them. Honest ones reset what they have waited
+/// for, so hardly any; those beyond it mean a flood, and the connection is closed.
+const RESET_UNSEEN_MAX: usize = 20;
+
+/// HTTP/2 streams that we reset since the client broke the protocol on them.
+const RESET_BY_ERROR_MAX: usize = 100;
 
 fn builder(door: Door, limits: &LimitsConfig) -> Builder<TokioExecutor> {
     let idle = Duration::from_secs(limits.idle_s);
@@ -112,49 +134,104 @@ fn builder(door: Door, limits: &LimitsConfig) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(idle)
+        .max_pending_accept_reset_streams(RESET_UNSEEN_MAX)
+        .max_local_error_reset_streams(RESET_BY_ERROR_MAX)
         .max_concurrent_streams(limits.streams_max)
         .max_header_list_size(HEAD_BYTES_MAX);
     if door == Door::Grpc { builder.http2_only() } else { builder }
 }
 
+fn times(collector: &Collector) -> Times {
+    let limits = &collector.config.limits;
+    Times {
+        first_request: Duration::from_secs(limits.first_request_s),
+        idle: Duration::from_secs(limits.idle_s),
+        // Connections that began together, after a restart, must not end together.
+        age: collector.jitter.around(Duration::from_secs(limits.connection_age_s)),
+        // What a request can take at most, and a second for its answer to leave.
+        leave: Duration::from_secs(limits.body_s + limits.commit_s + 1),
+    }
+}
+
 struct Connection {
+    door: Door,
     builder: Arc<Builder<TokioExecutor>>,
-    first_request_max: Duration,
+    tls: Option<Arc<Tls>>,
+    times: Times,
     stop: watch::Receiver<bool>,
+    collector: Arc<Collector>,
 }
 
 impl Connection {
-    async fn serve(mut self, stream: TcpStream, peer: Peer, router: Router) {
+    async fn run(mut self, stream: TcpStream, peer: Peer, router: Router) {
+        let collector = Arc::clone(&self.collector);
+        let _open = Open::new(&collector, self.door);
+        let begun = Instant::now();
         // Answers are single small writes; waiting to fill a segment only delays them. Where it
         // cannot be set the connection is gone already.
         stream.set_nodelay(true).ok();
-        let has_begun = Arc::new(AtomicBool::new(false));
-        let begun = Arc::clone(&has_begun);
+        let Some(tls) = self.tls.take() else {
+            return self.serve(stream, begun, peer, router).await;
+        };
+        let handshake = timeout_at(begun + self.times.first_request, tls.accept(stream));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            _ = self.stop.wait_for(|stop| *stop) => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.serve(stream, begun, peer, router).await,
+            Ok(Err(_)) => self.count(Cut::Handshake),
+            Err(_) => self.count(Cut::SlowHandshake),
+        }
+    }
+
+    async fn serve<S>(self, stream: S, begun: Instant, peer: Peer, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let life = Life::new(begun, self.times);
+        let of_requests = Arc::clone(&life);
         let service = service_fn(move |request: Request<Incoming>| {
-            begun.store(true, Ordering::Relaxed);
-            let mut request = request.map(Body::new);
+            let running = of_requests.request();
+            let mut request = request.map(|body| Watched::body(body, Arc::clone(&of_requests)));
             request.extensions_mut().insert(peer);
-            router.clone().call(request)
+            let answer = router.clone().call(request);
+            async move {
+                let answer = answer.await;
+                running.answered();
+                answer
+            }
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let mut patience = pin!(tokio::time::sleep(self.first_request_max));
-        let (mut is_patient, mut is_stopping) = (true, false);
+        let builder = Arc::clone(&self.builder);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut left = None;
+        let mut alarm = pin!(tokio::time::sleep_until(begun + self.times.first_request));
+        let (mut stop, mut is_stopping) = (self.stop.clone(), false);
         loop {
             tokio::select! {
                 // Errors of a connection are its client's: it broke off, or does not speak HTTP.
                 _ = connection.as_mut() => return,
-                () = patience.as_mut(), if is_patient => {
-                    is_patient = false;
-                    if !has_begun.load(Ordering::Relaxed) {
-                        return;
+                () = life.abused() => return self.count(Cut::BrokenOff),
+                () = alarm.as_mut() => match life.verdict(Instant::now(), left) {
+                    Verdict::Wait(until) => alarm.as_mut().reset(until),
+                    Verdict::Leave(cut) => {
+                        self.count(cut);
+                        left = Some(Instant::now());
+                        connection.as_mut().graceful_shutdown();
+                        alarm.as_mut().reset(Instant::now());
                     }
-                }
-                _ = self.stop.wait_for(|stop| *stop), if !is_stopping => {
+                    Verdict::End(cut) => return cut.map_or((), |cut| self.count(cut)),
+                },
+                _ = stop.wait_for(|stop| *stop), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
             }
         }
+    }
+
+    fn count(&self, cut: Cut) {
+        self.collector.counters.cut(self.door, cut);
     }
 }
 

@@ -29,7 +29,7 @@ use crate::admit::Collector;
 use crate::config::{Binds, Config, ConfigError};
 use crate::counters::Door;
 use crate::enrich::{Geo, GeoError};
-use crate::listen::listen;
+use crate::listen::{Tls, TlsError, listen};
 use crate::{admin, beacon, grpc, http};
 
 /// The bound sockets the role serves. Binding is the root's, which knows the flags to name when a
@@ -55,6 +55,9 @@ pub enum CollectorError {
     /// A database of places does not open: the operator's to mend.
     #[error(transparent)]
     Geo(#[from] GeoError),
+    /// A door's certificate cannot be used: the operator's to mend.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The log does not open: another process has it, or the disk is at fault.
     #[error("the log in {path} does not open: {source}", path = .path.display())]
     Log {
@@ -79,6 +82,30 @@ pub enum CollectorError {
     LogFailed,
 }
 
+/// A listener and what is spoken on it.
+type Socket = (TcpListener, Option<Tls>);
+
+/// The listeners with their certificates, which are read before the log is opened: whoever mistypes a
+/// path should not have to wait for a recovery.
+struct Doors {
+    admin: Socket,
+    beacon: Socket,
+    otlp_grpc: Socket,
+    otlp_http: Socket,
+}
+
+impl Doors {
+    fn new(config: &Config, listeners: Listeners) -> Result<Self, TlsError> {
+        let socket = |door: Door, listener: TcpListener| Ok((listener, Tls::open(config, door)?));
+        Ok(Self {
+            admin: socket(Door::Admin, listeners.admin)?,
+            beacon: socket(Door::Beacon, listeners.beacon)?,
+            otlp_grpc: socket(Door::Grpc, listeners.otlp_grpc)?,
+            otlp_http: socket(Door::Http, listeners.otlp_http)?,
+        })
+    }
+}
+
 /// Serves the collector role until `shutdown` completes or the log fails. The log is
 /// `data_dir/log`. What has been begun by then is answered, for at most `limits.drain_s` seconds.
 pub async fn serve(
@@ -91,6 +118,7 @@ pub async fn serve(
     config.check()?;
     config.check_binds(&binds(&listeners)?)?;
     let geo = Geo::open(&config.geo)?;
+    let doors = Doors::new(&config, listeners)?;
     let path = data_dir.join("log");
     let (log, recovery) = open_log(&config, path.clone()).await?;
     let link = LinkServer::start(&path, log.clone())
@@ -99,8 +127,7 @@ pub async fn serve(
     let (phase, phases) = watch::channel(Phase::Serving);
 
     let outcome =
-        run(&collector, listeners, Admin::new(&collector, recovery, phases), &phase, shutdown)
-            .await;
+        run(&collector, doors, Admin::new(&collector, recovery, phases), &phase, shutdown).await;
     // Closing waits for the writer's thread, which may be in a sync.
     let closed = tokio::task::spawn_blocking(move || {
         log.close();
@@ -126,7 +153,7 @@ async fn open_log(config: &Config, path: PathBuf) -> Result<(LogWriter, Recovery
 
 async fn run(
     collector: &Arc<Collector>,
-    listeners: Listeners,
+    sockets: Doors,
     admin: Admin,
     phase: &watch::Sender<Phase>,
     shutdown: impl Future<Output = ()>,
@@ -134,15 +161,16 @@ async fn run(
     let (stop_doors, stop) = watch::channel(false);
     let (stop_admin, stopped_admin) = watch::channel(false);
     let mut doors = JoinSet::new();
-    let mut open = |door: Door, listener: TcpListener, router: Router| {
-        doors.spawn(listen(door, listener, router, Arc::clone(collector), stop.clone()));
+    let mut open = |door: Door, (listener, tls): Socket, router: Router| {
+        doors.spawn(listen(door, listener, tls, router, Arc::clone(collector), stop.clone()));
     };
-    open(Door::Beacon, listeners.beacon, beacon::router(collector));
-    open(Door::Grpc, listeners.otlp_grpc, grpc::router(collector));
-    open(Door::Http, listeners.otlp_http, http::router(collector));
+    open(Door::Beacon, sockets.beacon, beacon::router(collector));
+    open(Door::Grpc, sockets.otlp_grpc, grpc::router(collector));
+    open(Door::Http, sockets.otlp_http, http::router(collector));
     let mut last = JoinSet::new();
     let router = admin::router(Arc::new(admin));
-    last.spawn(listen(Door::Admin, listeners.admin, router, Arc::clone(collector), stopped_admin));
+    let (listener, tls) = sockets.admin;
+    last.spawn(listen(Door::Admin, listener, tls, router, Arc::clone(collector), stopped_admin));
 
     let outcome = tokio::select! {
         () = shutdown => Ok(()),

@@ -75,6 +75,12 @@ fn doors(page: &mut Page, collector: &Collector) {
         "Connections closed at once, because the listener or the address had as many as it may.",
         refused,
     );
+    let cut = values.connections_cut.iter().flat_map(|(door, counts)| {
+        counts.iter().map(|(cut, count)| {
+            (format!("{},{}", label("reason", cut.name()), label("door", door.name())), *count)
+        })
+    });
+    page.counter("connections_ended", "Connections that the collector ended, by reason.", cut);
     page.counter(
         "body_bytes",
         "Bytes of bodies, as they were on the wire.",

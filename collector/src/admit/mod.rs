@@ -25,7 +25,7 @@ pub(crate) use budget::{Budget, Reservation};
 pub(crate) use in_flight::InFlight;
 pub(crate) use payload::{Admitted, Kind, Payload};
 pub(crate) use quota::Quota;
-pub(crate) use read::{Coding, discard, read};
+pub(crate) use read::{Coding, Pace, discard, read};
 pub(crate) use refusal::{Jitter, Reason, Refusal};
 pub(crate) use sender::Sender;
 
@@ -83,16 +83,17 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn new(
-        config: Config,
+        mut config: Config,
         clock: Arc<dyn Clock>,
         log: LogWriter,
         geo: Geo,
     ) -> Result<Self, ConfigError> {
+        config.seal();
         Ok(Self {
             proxies: Proxies::new(&config.proxy)?,
             budget: Budget::new(config.limits.in_flight_bytes_max),
             in_flight: InFlight::default(),
-            quota: Quota::new(&config.beacon),
+            quota: Quota::new(&config.beacon, &config.otlp),
             counters: Arc::default(),
             jitter: Jitter::new(),
             decoding: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),

@@ -1,4 +1,5 @@
-//! How much one network, one write key and one session may send to the beacon's door.
+//! How much one network, one write key and one session may send to the beacon's door, and one token to
+//! those of OTLP.
 //!
 //! One number for each of them: the time at which its allowance would be whole again (the generic
 //! cell rate algorithm). It is a bound on scripts, not a shaper: honest pages never meet it. Clients on
@@ -15,12 +16,13 @@ use std::net::IpAddr;
 use parking_lot::Mutex;
 
 use super::{Reason, Refusal};
-use crate::config::BeaconConfig;
+use crate::config::{BeaconConfig, OtlpConfig};
 
 /// Allowances of all who send.
 pub(crate) struct Quota {
     networks: Allowances,
     keys: Allowances,
+    tokens: Allowances,
     sessions: Allowances,
     /// Keyed anew with each process, so that nobody can aim at another's allowance.
     hasher: RandomState,
@@ -52,7 +54,7 @@ enum Taken {
 const SECOND_NS: i64 = 1_000_000_000;
 
 impl Quota {
-    pub(crate) fn new(config: &BeaconConfig) -> Self {
+    pub(crate) fn new(config: &BeaconConfig, otlp: &OtlpConfig) -> Self {
         Self {
             networks: Allowances::new(
                 config.prefix_bodies_per_second,
@@ -61,6 +63,7 @@ impl Quota {
             ),
             // There are as many as the operator has listed.
             keys: Allowances::new(config.key_bodies_per_second, config.key_burst, usize::MAX),
+            tokens: Allowances::new(otlp.token_bodies_per_second, otlp.token_burst, usize::MAX),
             sessions: Allowances::new(
                 config.session_records_per_second,
                 config.session_burst,
@@ -89,6 +92,21 @@ impl Quota {
         match self.keys.take(self.hasher.hash_one(key_id), 1, now_ns) {
             Taken::Yes | Taken::Unknown => Ok(()),
             Taken::No => refused(Reason::KeyQuota, "this key is used too often; try again later"),
+        }
+    }
+
+    /// Takes one body of a token's allowance, or refuses. Where no tokens are configured there is
+    /// nobody to tell apart, and all are on this machine.
+    pub(crate) fn take_token(&self, token_id: &str, now_ns: i64) -> Result<(), Refusal> {
+        if token_id.is_empty() {
+            return Ok(());
+        }
+        match self.tokens.take(self.hasher.hash_one(token_id), 1, now_ns) {
+            Taken::Yes | Taken::Unknown => Ok(()),
+            Taken::No => {
+                let message = "this token is used too often; try again later";
+                Err(Refusal::new(Reason::KeyQuota, message))
+            }
         }
     }
 
@@ -170,8 +188,12 @@ fn prefix_of(address: IpAddr) -> u64 {
 mod tests {
     use super::*;
 
+    fn of(config: BeaconConfig) -> Quota {
+        Quota::new(&config, &OtlpConfig::default())
+    }
+
     fn quota(per_second: u32, burst: u32, prefixes_max: usize) -> Quota {
-        Quota::new(&BeaconConfig {
+        of(BeaconConfig {
             prefix_bodies_per_second: per_second,
             prefix_burst: burst,
             prefixes_max,
@@ -220,11 +242,8 @@ mod tests {
 
     #[test]
     fn a_key_has_an_allowance_of_its_own() {
-        let quota = Quota::new(&BeaconConfig {
-            key_bodies_per_second: 10,
-            key_burst: 3,
-            ..BeaconConfig::default()
-        });
+        let quota =
+            of(BeaconConfig { key_bodies_per_second: 10, key_burst: 3, ..BeaconConfig::default() });
         let reason = |client: &str, key: &str, now_ns: i64| {
             let client = client.parse().expect("an address");
             quota.take(client, key, now_ns).err().map(|refusal| refusal.reason)
@@ -239,8 +258,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_an_allowance_of_its_own() {
+        let otlp =
+            OtlpConfig { token_bodies_per_second: 10, token_burst: 2, ..OtlpConfig::default() };
+        let quota = Quota::new(&BeaconConfig::default(), &otlp);
+        let reason = |token: &str, now_ns: i64| {
+            quota.take_token(token, now_ns).err().map(|refusal| refusal.reason)
+        };
+        assert_eq!([reason("a", 0), reason("a", 0)], [None, None]);
+        assert_eq!(reason("a", 0), Some(Reason::KeyQuota));
+        assert_eq!([reason("b", 0), reason("a", SECOND_NS / 10)], [None, None]);
+        assert!((0..10).all(|_| reason("", 0).is_none()), "no tokens, no quota");
+    }
+
+    #[test]
     fn a_session_has_an_allowance_of_records() {
-        let quota = Quota::new(&BeaconConfig {
+        let quota = of(BeaconConfig {
             session_records_per_second: 10,
             session_burst: 50,
             sessions_max: 2,

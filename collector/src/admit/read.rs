@@ -16,8 +16,10 @@ use ethogram_timeline::decode::scan::Scanner;
 use flate2::bufread::MultiGzDecoder;
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Reason, Refusal, Reservation};
+use crate::config::LimitsConfig;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,32 +110,55 @@ fn drain(
     }
 }
 
-/// The whole body as it is on the wire, at most `bytes_max` long, within `time_max`.
+/// How fast a body must come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    bytes_per_second_min: u64,
+    grace: Duration,
+    time_max: Duration,
+}
+
+impl Pace {
+    pub(crate) fn new(limits: &LimitsConfig) -> Self {
+        Self {
+            bytes_per_second_min: limits.body_bytes_per_second_min,
+            grace: Duration::from_secs(limits.body_grace_s),
+            time_max: Duration::from_secs(limits.body_s),
+        }
+    }
+
+    /// How long a body may take that has `bytes` so far, for the next ones to come.
+    fn patience(self, bytes: usize) -> Duration {
+        let paid = Duration::from_secs(bytes as u64 / self.bytes_per_second_min);
+        self.grace.max(paid).min(self.time_max)
+    }
+}
+
+/// The whole body as it is on the wire, at most `bytes_max` long, at its pace.
 pub(crate) async fn read(
     body: &mut Body,
     bytes_max: usize,
-    time_max: Duration,
+    pace: Pace,
     held: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
     // A declared length that is too large is refused before the first byte of it is read.
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large(bytes_max));
     }
-    let whole = tokio::time::timeout(time_max, collect(body, bytes_max, held)).await;
-    whole.unwrap_or_else(|_| {
-        let message = format!("the body did not arrive within {} s", time_max.as_secs());
-        Err(Refusal::new(Reason::SlowBody, message))
-    })
-}
-
-async fn collect(
-    body: &mut Body,
-    bytes_max: usize,
-    held: &mut Reservation,
-) -> Result<Bytes, Refusal> {
+    let begun = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let patience = pace.patience(first.len() + rest.len());
+        let Ok(frame) = timeout_at(begun + patience, body.frame()).await else {
+            let message = format!(
+                "of the body {} bytes arrived within {} s",
+                first.len() + rest.len(),
+                patience.as_secs()
+            );
+            return Err(Refusal::new(Reason::SlowBody, message));
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
             Refusal::new(Reason::Undecodable, format!("the body broke off: {error}"))
         })?;

@@ -244,6 +244,11 @@ impl Jitter {
     fn seconds(&self) -> u64 {
         self.0.lock().random_range(1..=30)
     }
+
+    /// A time that is a tenth longer or shorter at most.
+    pub(crate) fn around(&self, time: std::time::Duration) -> std::time::Duration {
+        time.mul_f64(self.0.lock().random_range(0.9..1.1))
+    }
 }
 
 /// Messages quote what came in; OTLP asks for small answers.

@@ -1,12 +1,14 @@
 //! Who sends: a service with a token, or a page with a write key.
 //!
 //! Invariants: a key of one zone opens no door of the other; the key itself is never stored; a
-//! page is never `verified`, whatever it sends.
+//! page is never `verified`, whatever it sends. A key of the other zone is answered like one that does not
+//! exist (401), so that nobody learns from an answer that a key is good elsewhere.
 
 use ethogram_timeline::record::Envelope;
 use http::{HeaderMap, header};
 
 use super::{Collector, Reason, Refusal};
+use crate::config::{Secret, Shown};
 use crate::enrich::Place;
 
 /// An authenticated sender.
@@ -41,7 +43,7 @@ impl Sender {
             )
         };
         let shown = bearer(headers).ok_or_else(refused)?;
-        let known = find(tokens, |token| token.token.as_bytes(), shown);
+        let known = find(tokens, |token| &token.token, shown);
         known.map(|token| sender(&token.app, &token.id)).ok_or_else(refused)
     }
 
@@ -58,7 +60,7 @@ impl Sender {
             )
         };
         let shown = key.ok_or_else(refused)?;
-        let known = find(&collector.config.keys, |known| known.key.as_bytes(), shown.as_bytes())
+        let known = find(&collector.config.keys, |known| &known.key, shown.as_bytes())
             .ok_or_else(refused)?;
         Ok(Self {
             app: known.app.clone(),
@@ -98,22 +100,10 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 const BEARER: &[u8] = b"bearer ";
 
 /// The one of `all` whose secret is shown. Every one is compared, so that the time says nothing about
-/// which was near.
-fn find<'a, T>(all: &'a [T], secret: impl Fn(&T) -> &[u8], shown: &[u8]) -> Option<&'a T> {
-    let mut known = None;
-    for one in all {
-        if is_same(secret(one), shown) {
-            known = Some(one);
-        }
-    }
-    known
-}
-
-/// Compares in a time that depends on the lengths alone.
-fn is_same(left: &[u8], right: &[u8]) -> bool {
-    let differences =
-        left.iter().zip(right).fold(0, |differences, (left, right)| differences | (left ^ right));
-    left.len() == right.len() && std::hint::black_box(differences) == 0
+/// which it was.
+fn find<'a, T>(all: &'a [T], secret: impl Fn(&T) -> &Secret, shown: &[u8]) -> Option<&'a T> {
+    let shown = Shown::new(shown);
+    all.iter().fold(None, |known, one| if secret(one).is(&shown) { Some(one) } else { known })
 }
 
 #[cfg(test)]
@@ -133,10 +123,6 @@ mod tests {
         check("Basic abc", None);
         check("Bearer", None);
         check("", None);
-        assert!(is_same(b"abc", b"abc"));
-        assert!(!is_same(b"abc", b"abd"));
-        assert!(!is_same(b"abc", b"ab"));
-        assert!(!is_same(b"", b"a"));
     }
 
     #[test]

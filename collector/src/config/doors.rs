@@ -4,9 +4,11 @@
 //!
 //! Invariant: every limit is above zero; zero never means "none".
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, invalid};
+use super::{ConfigError, TlsConfig, invalid};
 
 /// The beacon's door: public, write-only, made for bodies of a few kilobytes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -47,6 +49,8 @@ pub struct BeaconConfig {
     /// Sessions remembered for the quota. One costs about 32 bytes, so all cost about 8 MiB; at
     /// the limit idle ones are forgotten, and if none is idle a new session has no quota of its own.
     pub sessions_max: usize,
+    /// The door's certificate. Browsers on `https` pages send to `https` only.
+    pub tls: TlsConfig,
 }
 
 /// The OTLP doors: authenticated services, bodies of any honest size.
@@ -58,6 +62,16 @@ pub struct OtlpConfig {
     /// Origins whose pages may use OTLP/HTTP directly; `https://*.example.com` matches one or
     /// more labels. Empty switches CORS off, as OTLP's default is.
     pub cors_origins: Vec<String>,
+    /// Bodies per second of one token, sustained: a fleet of a thousand services that export every
+    /// five seconds sends two hundred. Beyond it: 429.
+    pub token_bodies_per_second: u32,
+    /// Bodies of one token at once: ten seconds' worth.
+    pub token_burst: u32,
+    /// The certificate of both OTLP doors.
+    pub tls: TlsConfig,
+    /// PEM file of the authorities whose certificates services must show. It needs `tls`. Tokens, where
+    /// there are any, are asked for as well.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Limits that hold for all doors.
@@ -83,16 +97,24 @@ pub struct LimitsConfig {
     pub connections_per_address_max: usize,
     /// Concurrent HTTP/2 streams per connection: OTLP exporters use fewer than ten.
     pub streams_max: u32,
-    /// Seconds a new connection has to send its first whole request head. Longer ones are
-    /// slow-loris; 10 s covers bad mobile networks.
+    /// Seconds a new connection has to shake hands and to send its first whole request head. Longer ones
+    /// are slow-loris; 10 s covers bad mobile networks.
     pub first_request_s: u64,
-    /// Seconds a kept-alive HTTP/1 connection may wait for its next request head, and the
-    /// interval of HTTP/2 pings. Metrics exporters send every 60 s, so below that each export
-    /// would pay for a new connection.
+    /// Seconds a connection may be without a request, and the interval of HTTP/2 pings. Metrics exporters
+    /// send every 60 s, so below that each export would pay for a new connection.
     pub idle_s: u64,
+    /// Seconds a connection may live, a tenth more or less: what it has begun by then is answered, and
+    /// the next request comes over a new one, to whichever machine a balancer then chooses.
+    pub connection_age_s: u64,
     /// Seconds one body may take. 64 KiB in 15 s is 4 KiB/s, slower than any network that
     /// could load the page.
     pub body_s: u64,
+    /// Bytes per second that a body must have come at, at any moment after `body_grace_s`. 1 KiB/s is
+    /// a bad day of a mobile network; one byte a second is no network at all.
+    pub body_bytes_per_second_min: u64,
+    /// Seconds a body may take whatever its rate: a lost packet or two, and the seconds in which a
+    /// phone changes its cell.
+    pub body_grace_s: u64,
     /// Seconds an answer waits for the disk. A commit takes milliseconds; after 5 s the disk is
     /// in trouble and the sender, who will retry, should know.
     pub commit_s: u64,
@@ -129,7 +151,8 @@ impl BeaconConfig {
             u64::from(self.session_records_per_second),
         )?;
         above_zero("beacon.session_burst", u64::from(self.session_burst))?;
-        above_zero("beacon.sessions_max", self.sessions_max as u64)
+        above_zero("beacon.sessions_max", self.sessions_max as u64)?;
+        self.tls.check("beacon.tls")
     }
 }
 
@@ -138,7 +161,15 @@ impl OtlpConfig {
         for origin in &self.cors_origins {
             check_origin("otlp.cors_origins", origin, true)?;
         }
-        above_zero("otlp.body_bytes_max", self.body_bytes_max as u64)
+        above_zero("otlp.body_bytes_max", self.body_bytes_max as u64)?;
+        above_zero("otlp.token_bodies_per_second", u64::from(self.token_bodies_per_second))?;
+        above_zero("otlp.token_burst", u64::from(self.token_burst))?;
+        self.tls.check("otlp.tls")?;
+        if self.client_ca_file.is_some() && self.tls.files().is_none() {
+            let problem = "certificates are shown over TLS, so otlp.tls needs its two files";
+            return Err(invalid("otlp.client_ca_file", problem));
+        }
+        Ok(())
     }
 }
 
@@ -152,7 +183,10 @@ impl LimitsConfig {
         above_zero("limits.streams_max", u64::from(self.streams_max))?;
         above_zero("limits.first_request_s", self.first_request_s)?;
         above_zero("limits.idle_s", self.idle_s)?;
+        above_zero("limits.connection_age_s", self.connection_age_s)?;
         above_zero("limits.body_s", self.body_s)?;
+        above_zero("limits.body_bytes_per_second_min", self.body_bytes_per_second_min)?;
+        above_zero("limits.body_grace_s", self.body_grace_s)?;
         above_zero("limits.commit_s", self.commit_s)?;
         above_zero("limits.drain_s", self.drain_s)
     }
@@ -173,13 +207,21 @@ impl Default for BeaconConfig {
             session_records_per_second: 50,
             session_burst: 3_000,
             sessions_max: 262_144,
+            tls: TlsConfig::default(),
         }
     }
 }
 
 impl Default for OtlpConfig {
     fn default() -> Self {
-        Self { body_bytes_max: 64 << 20, cors_origins: Vec::new() }
+        Self {
+            body_bytes_max: 64 << 20,
+            cors_origins: Vec::new(),
+            token_bodies_per_second: 10_000,
+            token_burst: 100_000,
+            tls: TlsConfig::default(),
+            client_ca_file: None,
+        }
     }
 }
 
@@ -194,7 +236,10 @@ impl Default for LimitsConfig {
             streams_max: 100,
             first_request_s: 10,
             idle_s: 75,
+            connection_age_s: 600,
             body_s: 15,
+            body_bytes_per_second_min: 1 << 10,
+            body_grace_s: 5,
             commit_s: 5,
             drain_s: 10,
         }

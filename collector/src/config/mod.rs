@@ -9,12 +9,16 @@
 
 mod doors;
 mod places;
+mod secret;
+mod tls;
 
 pub use doors::{BeaconConfig, LimitsConfig, OtlpConfig};
 pub use places::{GeoConfig, ProxyConfig};
+pub use secret::Secret;
+pub(crate) use secret::Shown;
+pub use tls::TlsConfig;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::SocketAddr;
 
 use ethogram_timeline::log::LogConfig;
@@ -44,14 +48,14 @@ pub struct Config {
 }
 
 /// A write key: what a browser application shows, and whose rows it writes.
-#[derive(Clone, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WriteKey {
     /// Names the key in rows and counters, so that the key itself is stored nowhere. Two keys may
     /// have one id, for as long as one takes over from the other.
     pub id: String,
-    /// What the browser sends as the query parameter `key`.
-    pub key: String,
+    /// What the browser sends as the query parameter `key`, or its hash.
+    pub key: Secret,
     /// The application of its rows; the client cannot choose it.
     #[serde(default = "default_app")]
     pub app: String,
@@ -61,13 +65,13 @@ pub struct WriteKey {
 }
 
 /// A service's token, sent as `Authorization: Bearer`.
-#[derive(Clone, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// Names the token in rows and counters. Two tokens may have one id, as keys may.
     pub id: String,
-    /// The secret.
-    pub token: String,
+    /// The secret, or its hash.
+    pub token: Secret,
     /// The application of its rows.
     #[serde(default = "default_app")]
     pub app: String,
@@ -98,7 +102,8 @@ pub enum ConfigError {
     /// The OTLP doors would take anybody's rows as verified.
     #[error(
         "collector.tokens is empty, so {flag} may only be a loopback address, not {address}: \
-         without tokens every sender is taken for a service of yours. Add a token or bind to 127.0.0.1"
+         without tokens every sender is taken for a service of yours. Add a token, set \
+         collector.otlp.client_ca_file or bind to 127.0.0.1"
     )]
     OpenServices {
         /// The flag whose address is at fault.
@@ -135,8 +140,10 @@ impl Config {
     pub fn check_binds(&self, binds: &Binds) -> Result<(), ConfigError> {
         let services =
             [("--otlp-grpc-listen", binds.otlp_grpc), ("--otlp-http-listen", binds.otlp_http)];
+        // Whoever shows a certificate of the operator's authority is a service of theirs.
+        let is_open = self.tokens.is_empty() && self.otlp.client_ca_file.is_none();
         for (flag, address) in services {
-            if self.tokens.is_empty() && !address.ip().to_canonical().is_loopback() {
+            if is_open && !address.ip().to_canonical().is_loopback() {
                 return Err(ConfigError::OpenServices { flag, address });
             }
         }
@@ -146,15 +153,24 @@ impl Config {
         Ok(())
     }
 
+    /// Forgets the keys and tokens; what is left of them are their hashes.
+    pub(crate) fn seal(&mut self) {
+        for key in &mut self.keys {
+            key.key = key.key.hashed();
+        }
+        for token in &mut self.tokens {
+            token.token = token.token.hashed();
+        }
+    }
+
     fn check_keys(&self) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
         for key in &self.keys {
-            let named =
-                [("id", &key.id), ("key", &key.key), ("app", &key.app), ("service", &key.service)];
-            for (field, value) in named {
+            for (field, value) in [("id", &key.id), ("app", &key.app), ("service", &key.service)] {
                 check_name("keys", field, value)?;
             }
-            if !seen.insert(&key.key) {
+            check_secret("keys", "key", &key.key)?;
+            if !seen.insert(key.key.hash()) {
                 return Err(invalid(
                     "keys",
                     format!("the key with id {:?} is listed twice", key.id),
@@ -168,11 +184,11 @@ impl Config {
     fn check_tokens(&self) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
         for token in &self.tokens {
-            for (field, value) in [("id", &token.id), ("token", &token.token), ("app", &token.app)]
-            {
+            for (field, value) in [("id", &token.id), ("app", &token.app)] {
                 check_name("tokens", field, value)?;
             }
-            if !seen.insert(&token.token) {
+            check_secret("tokens", "token", &token.token)?;
+            if !seen.insert(token.token.hash()) {
                 return Err(invalid(
                     "tokens",
                     format!("the token with id {:?} is listed twice", token.id),
@@ -187,7 +203,7 @@ impl Default for Config {
     fn default() -> Self {
         let local = WriteKey {
             id: String::from("local"),
-            key: String::from("local"),
+            key: Secret::from("local"),
             app: default_app(),
             service: default_service(),
         };
@@ -201,18 +217,6 @@ impl Default for Config {
             geo: GeoConfig::default(),
             log: LogConfig::default(),
         }
-    }
-}
-
-impl fmt::Debug for WriteKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("WriteKey").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Token").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -232,6 +236,15 @@ fn check_name(key: &str, field: &str, value: &str) -> Result<(), ConfigError> {
         return Err(invalid(key, problem));
     }
     Ok(())
+}
+
+fn check_secret(key: &str, field: &str, secret: &Secret) -> Result<(), ConfigError> {
+    if secret.is_mistyped() {
+        let problem =
+            format!("{field} begins with sha256: and must go on with 64 hexadecimal digits");
+        return Err(invalid(key, problem));
+    }
+    secret.plain().map_or(Ok(()), |text| check_name(key, field, text))
 }
 
 /// An id names one owner, and has at most the two secrets that a rotation needs: a third would be one

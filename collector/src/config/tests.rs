@@ -32,6 +32,15 @@ fn wrong_values_name_their_key() {
     check(r#"{"keys": [{"id": "", "key": "k"}]}"#, "keys");
     check(r#"{"keys": [{"id": "a", "key": "k"}, {"id": "b", "key": "k"}]}"#, "listed twice");
     check(r#"{"tokens": [{"id": "a", "token": ""}]}"#, "tokens");
+    check(r#"{"tokens": [{"id": "a", "token": "sha256:abc"}]}"#, "64 hexadecimal digits");
+    check(
+        r#"{"keys": [{"id": "a", "key": "abc"}, {"id": "b",
+            "key": "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}]}"#,
+        "listed twice",
+    );
+    check(r#"{"beacon": {"tls": {"key_file": "k"}}}"#, "certificate_file is not");
+    check(r#"{"otlp": {"tls": {"certificate_file": "c"}}}"#, "key_file is not");
+    check(r#"{"otlp": {"client_ca_file": "ca"}}"#, "otlp.client_ca_file");
     check(
         r#"{"keys": [{"id": "a", "key": "k"}, {"id": "a", "key": "l"}, {"id": "a", "key": "m"}]}"#,
         "more than twice",
@@ -80,4 +89,14 @@ fn open_doors_need_keys() {
     closed.beacon.origins.push(String::from("https://shop.example"));
     closed.check_binds(&binds("[::]:4316", "0.0.0.0:4317")).expect("guarded doors may be public");
     assert!(!format!("{closed:?}").contains("secret"), "secrets are never printed");
+    closed.seal();
+    let held = serde_json::to_string(&closed).expect("plain data");
+    assert!(
+        !held.contains("\"secret") && !held.contains("key\":\"local"),
+        "only hashes are held: {held}"
+    );
+
+    let mut certified = Config::default();
+    certified.otlp.client_ca_file = Some("ca.pem".into());
+    certified.check_binds(&binds(local, "0.0.0.0:4317")).expect("certificates tell who it is");
 }
