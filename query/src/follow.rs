@@ -34,7 +34,7 @@ use ethogram_timeline::{decode, join, store};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::published::{FollowerStatus, Published, Shared};
+use crate::published::{FollowerStatus, LOSSES_MAX, Published, Shared};
 use crate::suspects::Suspects;
 
 /// What the collector knows this follower by.
@@ -120,12 +120,13 @@ pub fn start(
     let mut follower = Follower {
         config: config.clone(),
         log: data_dir.join("log"),
-        clock,
         status: FollowerStatus { position, ..FollowerStatus::default() },
         reader: None,
         suspects,
         sealing: None,
         sealed_ns: join.now().0,
+        seal_began_ns: clock.now_ns(),
+        clock,
         seal_now: false,
         goal: None,
         unpublished: false,
@@ -158,6 +159,8 @@ struct Follower {
     sealing: Option<(Position, Receiver<Result<Sealed, StoreError>>)>,
     /// Log time of the last seal begun.
     sealed_ns: i64,
+    /// When that was, or when this began.
+    seal_began_ns: i64,
     /// Whether a seal is wanted whatever the time and the size.
     seal_now: bool,
     /// The first committed position that was seen.
@@ -239,7 +242,11 @@ impl Follower {
     /// Lists what lies between the last record and `to` in `losses`.
     fn lose(&mut self, kind: &str, to: Position, detail: &str) {
         let from = self.status.position.map(|position| position.to_string()).unwrap_or_default();
-        self.join.lose(kind, from, to.to_string(), String::from(detail));
+        let to = to.to_string();
+        if self.status.losses.len() < LOSSES_MAX {
+            self.status.losses.push((String::from(kind), from.clone(), to.clone()));
+        }
+        self.join.lose(kind, from, to, String::from(detail));
         self.unpublished = true;
     }
 

@@ -11,6 +11,10 @@ use ethogram_timeline::rollup::RollupView;
 use ethogram_timeline::store::Snapshot;
 use serde::Serialize;
 
+/// Losses that the status lists. One is a finding, a hundred are a broken disk, and a longer list
+/// would say no more.
+pub(crate) const LOSSES_MAX: usize = 100;
+
 /// How far the follower is, and what it holds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct FollowerStatus {
@@ -29,6 +33,9 @@ pub struct FollowerStatus {
     pub bytes: u64,
     /// Records that could not be decoded; each was passed over and counted.
     pub undecodable_records: u64,
+    /// Ranges of the log that were passed over since this process began: kind, from, to. At most
+    /// [`LOSSES_MAX`], the oldest; the table `losses` has all, and those of earlier processes.
+    pub losses: Vec<(String, String, String)>,
     /// Seals completed since this process began.
     pub seals: u64,
     /// Open traces, and spans and sessions held for joining.

@@ -19,7 +19,12 @@ impl Follower {
             self.sealed_ns = self.join.now().0;
         }
         let config = self.store.config();
-        let old = self.join.now().0 - self.sealed_ns >= i64::from(config.seal_s) * 1_000_000_000;
+        let seal_ns = i64::from(config.seal_s) * 1_000_000_000;
+        // By the machine's clock as well: at the log's budget nothing is appended, so log time
+        // stands still until this seal lets segments go.
+        let waited_ns = self.clock.now_ns() - self.seal_began_ns;
+        let old =
+            self.join.now().0 - self.sealed_ns >= seal_ns || waited_ns >= seal_ns || waited_ns < 0;
         if !old && !self.seal_now && self.store.head_bytes() < config.seal_bytes {
             return;
         }
@@ -27,6 +32,7 @@ impl Follower {
         self.publish();
         let sealing = self.store.begin_seal(&self.join, &self.rollup, position);
         (self.sealed_ns, self.seal_now) = (self.join.now().0, false);
+        self.seal_began_ns = self.clock.now_ns();
         let (send, receive) = sync_channel(1);
         let writer = std::thread::Builder::new().name(String::from("seal"));
         let spawned = writer.spawn(move || {
