@@ -2,6 +2,8 @@
 //!
 //! What needs a browser, Python or Prometheus stands in `real.rs`.
 
+#[path = "it/apart.rs"]
+mod apart;
 #[path = "it/authority.rs"]
 mod authority;
 #[path = "it/bad_input.rs"]
@@ -21,6 +23,8 @@ mod formats;
 mod harness;
 #[path = "it/http2.rs"]
 mod http2;
+#[path = "it/poison.rs"]
+mod poison;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]

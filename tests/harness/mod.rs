@@ -6,8 +6,11 @@
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 #![allow(unreachable_pub, reason = "each test binary has it as a module of its own")]
 
+mod connection;
 mod http;
+pub mod load;
 pub mod otlp;
+mod role;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use http::{Answer, Request};
+pub use role::Role;
 
 /// A condition that does not come true within this time will not: builds without optimisation on a
 /// busy machine of two cores stay far below.
@@ -34,6 +38,13 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// A number that a long run sets in the environment, or the usual one.
+pub fn number_from(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}"))
+    })
 }
 
 /// The addresses that a running program wrote to its ready file.
@@ -73,6 +84,20 @@ impl Ethogram {
         (self.process, self.at) = launch(self.directory.path(), &self.arguments);
     }
 
+    /// Kills the supervisor alone: the roles must end by themselves, and it starts again beside
+    /// nobody.
+    pub fn kill_supervisor(&mut self) {
+        let roles = self.roles();
+        self.process.kill().expect("the supervisor runs");
+        self.process.wait().expect("it can be waited for");
+        let is_gone = |role: &u32| match std::fs::read_to_string(format!("/proc/{role}/stat")) {
+            Ok(stat) => stat.contains(") Z "),
+            Err(_) => true,
+        };
+        wait_for("the roles to end", || roles.iter().all(is_gone).then_some(()));
+        (self.process, self.at) = launch(self.directory.path(), &self.arguments);
+    }
+
     /// The process ids of the supervisor's children.
     pub fn roles(&self) -> Vec<u32> {
         // A child belongs to the thread that started it, which need not be the first.
@@ -82,6 +107,11 @@ impl Ethogram {
         });
         let ids: Vec<String> = children.collect();
         ids.iter().flat_map(|ids| ids.split_whitespace()).filter_map(|id| id.parse().ok()).collect()
+    }
+
+    /// Bounds the address space of every role that is started from now on.
+    pub fn limit_successors(&self, bytes: u64) {
+        limit_memory(self.process.id(), bytes);
     }
 
     /// The process id of the role of that name.
@@ -106,16 +136,7 @@ impl Ethogram {
 
     /// The rows of a SQL question, or what was answered instead.
     pub fn try_sql(&self, sql: &str) -> Result<Vec<Value>, String> {
-        let body = serde_json::json!({ "sql": sql }).to_string();
-        let request =
-            Request::post("/api/v1/sql").header("Content-Type", "application/json").body(body);
-        let answer = request.try_send(&self.at.query).map_err(|error| error.to_string())?;
-        let value: Value =
-            serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
-        match value.get("rows").and_then(Value::as_array) {
-            Some(rows) if answer.status == 200 => Ok(rows.clone()),
-            _ => Err(format!("{} {value}", answer.status)),
-        }
+        ask(&self.at.query, sql)
     }
 
     /// Waits until the question's one value is `expected`.
@@ -149,6 +170,19 @@ impl Drop for Ethogram {
         }
         drop(self.process.kill());
         drop(self.process.wait());
+    }
+}
+
+/// The rows of a SQL question to the query role at `address`, or what was answered instead.
+pub fn ask(address: &str, sql: &str) -> Result<Vec<Value>, String> {
+    let body = serde_json::json!({ "sql": sql }).to_string();
+    let request =
+        Request::post("/api/v1/sql").header("Content-Type", "application/json").body(body);
+    let answer = request.try_send(address).map_err(|error| error.to_string())?;
+    let value: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
+    match value.get("rows").and_then(Value::as_array) {
+        Some(rows) if answer.status == 200 => Ok(rows.clone()),
+        _ => Err(format!("{} {value}", answer.status)),
     }
 }
 
@@ -203,6 +237,22 @@ fn launch(directory: &Path, arguments: &[String]) -> (Child, Addresses) {
 fn log_file(directory: &Path) -> std::fs::File {
     let path = directory.join("stderr.log");
     std::fs::File::options().create(true).append(true).open(path).expect("a file for the log")
+}
+
+/// Bounds the address space of a process and of what it starts: what is beyond cannot be had, and
+/// who cannot have memory aborts.
+fn limit_memory(process: u32, bytes: u64) {
+    let status = Command::new("prlimit")
+        .args(["--pid", &process.to_string(), &format!("--as={bytes}")])
+        .status();
+    assert!(status.expect("prlimit is there").success(), "prlimit refuses");
+}
+
+/// A number of `/proc/<process>/status`, in bytes, such as of `VmPeak`.
+pub fn memory_bytes(process: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 fn kill(process: u32) {
