@@ -29,6 +29,8 @@ mod poison;
 mod seal;
 #[path = "it/sql.rs"]
 mod sql;
+#[path = "it/supply.rs"]
+mod supply;
 #[path = "it/tidy.rs"]
 mod tidy;
 #[path = "it/tls.rs"]
