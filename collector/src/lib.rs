@@ -30,6 +30,8 @@ mod listen;
 mod serve;
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod stand;
 
 pub use config::{Binds, Config, ConfigError, Secret};

@@ -42,7 +42,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::admit::Collector;
 use crate::config::LimitsConfig;
 use crate::counters::{Door, Full};
-use life::{Life, Times, Verdict, Watched};
+use life::{Life, Times, Verdict};
 use seats::{Seat, Seats};
 
 /// The address at the other end of the connection, an extension of every request.
@@ -193,7 +193,7 @@ impl Connection {
         let of_requests = Arc::clone(&life);
         let service = service_fn(move |request: Request<Incoming>| {
             let running = of_requests.request();
-            let mut request = request.map(|body| Watched::body(body, Arc::clone(&of_requests)));
+            let mut request = request.map(|body| running.watch(body));
             request.extensions_mut().insert(peer);
             let answer = router.clone().call(request);
             async move {

@@ -26,6 +26,8 @@ pub(crate) use in_flight::InFlight;
 pub(crate) use payload::{Admitted, Kind, Payload};
 pub(crate) use quota::Quota;
 pub(crate) use read::{Coding, Pace, discard, read};
+#[cfg(test)]
+pub(crate) use refusal::retry_info_s;
 pub(crate) use refusal::{Jitter, Reason, Refusal};
 pub(crate) use sender::Sender;
 

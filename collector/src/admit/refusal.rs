@@ -302,6 +302,15 @@ struct FieldViolation {
     description: String,
 }
 
+/// The seconds of `RetryInfo` in a status's details, where there is one.
+#[cfg(test)]
+pub(crate) fn retry_info_s(details: &[u8]) -> Option<i64> {
+    let status = Status::decode(details).expect("a google.rpc.Status");
+    let any = status.details.iter().find(|any| any.type_url == RETRY_INFO)?;
+    let info = RetryInfo::decode(&*any.value).expect("a RetryInfo");
+    Some(info.retry_delay.expect("a delay").seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,9 +356,7 @@ mod tests {
     #[test]
     fn a_delay_is_told_in_google_s_words() {
         let status = Refusal::new(Reason::Quota, "slower").grpc(&Jitter::new());
-        let details = Status::decode(status.details()).expect("a google.rpc.Status");
-        assert_eq!(details.details[0].type_url, RETRY_INFO);
-        let info = RetryInfo::decode(&*details.details[0].value).expect("a RetryInfo");
-        assert!((1..=30).contains(&info.retry_delay.expect("a delay").seconds));
+        let delay_s = retry_info_s(status.details()).expect("a RetryInfo");
+        assert!((1..=30).contains(&delay_s));
     }
 }

@@ -8,7 +8,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -119,7 +119,8 @@ impl Life {
     /// A request begins. It has ended when what is returned is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::Relaxed);
-        Running { life: Arc::clone(self), is_answered: false }
+        let turn = Turn { life: Arc::clone(self), is_broken: AtomicBool::new(false) };
+        Running { turn: Arc::new(turn), is_answered: false }
     }
 
     /// Completes when the client has broken off too many requests.
@@ -170,13 +171,33 @@ impl Life {
     }
 }
 
+/// One request, as its answer and its body both see it.
+struct Turn {
+    life: Arc<Life>,
+    is_broken: AtomicBool,
+}
+
+impl Turn {
+    fn break_off(&self) {
+        if !self.is_broken.swap(true, Ordering::Relaxed) {
+            self.life.break_off();
+        }
+    }
+}
+
 /// A request that runs.
 pub(super) struct Running {
-    life: Arc<Life>,
+    turn: Arc<Turn>,
     is_answered: bool,
 }
 
 impl Running {
+    /// The request's body, which tells when its client breaks it off: the door still answers then, to
+    /// nobody.
+    pub(super) fn watch(&self, body: Incoming) -> Body {
+        Body::new(Watched { body, turn: Arc::clone(&self.turn) })
+    }
+
     pub(super) fn answered(mut self) {
         self.is_answered = true;
     }
@@ -184,26 +205,20 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        *self.life.quiet_since.lock() = Instant::now();
-        if self.is_answered {
-            self.life.answered.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.life.break_off();
+        let life = &self.turn.life;
+        *life.quiet_since.lock() = Instant::now();
+        if !self.is_answered {
+            self.turn.break_off();
+        } else if !self.turn.is_broken.load(Ordering::Relaxed) {
+            life.answered.fetch_add(1, Ordering::Relaxed);
         }
-        self.life.running.fetch_sub(1, Ordering::Relaxed);
+        life.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A request's body, which tells when its client breaks it off: the door still answers then, to nobody.
-pub(super) struct Watched {
+struct Watched {
     body: Incoming,
-    life: Arc<Life>,
-}
-
-impl Watched {
-    pub(super) fn body(body: Incoming, life: Arc<Life>) -> Body {
-        Body::new(Self { body, life })
-    }
+    turn: Arc<Turn>,
 }
 
 impl http_body::Body for Watched {
@@ -216,7 +231,7 @@ impl http_body::Body for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(Some(Err(_)))) {
-            self.life.break_off();
+            self.turn.break_off();
         }
         polled
     }
