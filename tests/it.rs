@@ -18,13 +18,21 @@ mod descriptors;
 mod erase;
 #[path = "it/examples.rs"]
 mod examples;
+#[path = "it/floods.rs"]
+mod floods;
 #[path = "it/formats.rs"]
 mod formats;
+#[path = "it/frames.rs"]
+mod frames;
 mod harness;
 #[path = "it/http2.rs"]
 mod http2;
 #[path = "it/poison.rs"]
 mod poison;
+#[path = "it/keys.rs"]
+mod keys;
+#[path = "it/listeners.rs"]
+mod listeners;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]
@@ -37,3 +45,5 @@ mod tidy;
 mod tls;
 #[path = "it/truth.rs"]
 mod truth;
+#[path = "it/watch.rs"]
+mod watch;

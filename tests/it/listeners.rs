@@ -1,0 +1,199 @@
+//! Connections that want to stay: slow ones, idle ones, old ones. Each ends in its time, and who has
+//! something to say is heard meanwhile.
+//!
+//! Times are printed, not asserted: how long an answer takes is the machine's affair.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::descriptors;
+use crate::frames::Connection;
+use crate::harness::otlp::server_span;
+use crate::harness::{Ethogram, Request, wait_for};
+use crate::watch::Watch;
+
+/// One connection that drips: a byte in its body or its head, now and then, for as long as it may.
+/// Answers how long that was.
+async fn drip(address: String, is_body: bool) -> Duration {
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let head: &[u8] = if is_body {
+        b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+          Content-Length: 60000\r\n\r\n"
+    } else {
+        b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nX: "
+    };
+    drop(stream.write_all(head).await);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut answer = [0; 1024];
+    loop {
+        tokio::select! {
+            read = stream.read(&mut answer) => if matches!(read, Ok(0) | Err(_)) {
+                return begun.elapsed();
+            },
+            _ = second.tick() => if stream.write_all(b" ").await.is_err() {
+                return begun.elapsed();
+            },
+        }
+    }
+}
+
+/// Posts spans, one after the other, numbered from `first`, as long as it is wanted; how long each took,
+/// the longest last.
+fn posts(address: &str, first: u64, mut is_wanted: impl FnMut(u64) -> bool) -> Vec<Duration> {
+    let mut took = Vec::new();
+    for number in first.. {
+        if !is_wanted(number) {
+            break;
+        }
+        let begun = Instant::now();
+        let request = Request::post("/v1/traces").header("Content-Type", "application/json");
+        let answer = request.body(server_span("served", number).to_string()).send(address);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    took
+}
+
+fn p99(took: &[Duration]) -> Duration {
+    took[(took.len() * 99 / 100).saturating_sub(1)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_ones_end_and_others_are_served() {
+    let ethogram = Ethogram::start(&[]);
+    let address = &ethogram.at.otlp_http;
+    let watch = Watch::role(&ethogram, "collector");
+    let quiet = posts(address, 1, |number| number <= 500);
+    let count = descriptors::at_most(2_500);
+    let mut drips = JoinSet::new();
+    for index in 0..count {
+        drips.spawn(drip(address.clone(), index % 5 == 0));
+    }
+    let all = tokio::spawn(tokio::time::timeout(Duration::from_secs(120), drips.join_all()));
+    let busy = posts(address, 1_000, |_| !all.is_finished());
+    let lived = all.await.expect("no panic").expect("all of them end");
+    eprintln!(
+        "{count} slow connections: the last ended after {:.1?}; p99 of others {:.1?} without and \
+         {:.1?} with them; {} KiB more resident, {} ms of CPU",
+        lived.iter().max().expect("some"),
+        p99(&quiet),
+        p99(&busy),
+        watch.grown_bytes() >> 10,
+        watch.used_ms()
+    );
+    let grown = watch.grown_bytes();
+    assert!(grown <= 128 << 20, "{grown} bytes for {count} connections");
+    let metrics = ethogram.get(&ethogram.at.admin, "/metrics").text();
+    let bodies = count.div_ceil(5);
+    for (sample, expected) in [
+        ("connections_ended_total{reason=\"first_request\",door=\"otlp_http\"}", count - bodies),
+        ("refused_total{reason=\"slow_body\",door=\"otlp_http\"}", bodies),
+    ] {
+        let line = format!("ethogram_collector_{sample} {expected}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    let served = quiet.len() + busy.len();
+    ethogram.wait_for_value("SELECT count(*) FROM spans WHERE service = 'served'", served);
+}
+
+/// Posts a span from another address of this machine.
+async fn post_from(source: Ipv4Addr, address: &str) -> String {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((source, 0))).expect("all of 127/8 is ours");
+    let address = address.parse().expect("an address");
+    let mut stream = socket.connect(address).await.expect("it listens");
+    let body = server_span("other", 1).to_string();
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.expect("it is read");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_take_every_connection() {
+    let ethogram = Ethogram::start(&[
+        "--collector-proxy-trusted=[]",
+        "--collector-limits-first-request-s=600",
+    ]);
+    let address = &ethogram.at.otlp_http;
+    let watch = Watch::role(&ethogram, "collector");
+    let before = watch.descriptors();
+    let count = descriptors::at_most(10_000);
+    let (mut idle, mut highest) = (Vec::new(), 0);
+    let other = Ipv4Addr::new(127, 0, 0, 2);
+    for index in 0..count {
+        idle.push(TcpStream::connect(address).await.expect("the system accepts for it"));
+        if index % 1_000 == 0 {
+            assert_eq!(post_from(other, address).await, "HTTP/1.1 200 OK");
+            highest = highest.max(watch.descriptors());
+        }
+    }
+    let refused = format!(
+        "ethogram_collector_connections_refused_total{{reason=\"address\",door=\"otlp_http\"}} {}\n",
+        count - 64
+    );
+    let open = "ethogram_collector_connections{door=\"otlp_http\"} 64\n";
+    wait_for("all but 64 to be refused", || {
+        let metrics = ethogram.get(&ethogram.at.admin, "/metrics").text();
+        (metrics.contains(&refused) && metrics.contains(open)).then_some(())
+    });
+    highest = highest.max(watch.descriptors());
+    assert_eq!(post_from(other, address).await, "HTTP/1.1 200 OK");
+    eprintln!(
+        "{count} idle connections of one address: {before} descriptors before, {highest} at most; \
+         {} KiB more resident, {} ms of CPU",
+        watch.grown_bytes() >> 10,
+        watch.used_ms()
+    );
+    // Those being closed just now count as well: some hundreds where the machine is busy.
+    assert!(highest < before + 64 + 1_000, "{before} {highest}");
+    drop(idle);
+}
+
+/// A client that answers every ping but asks nothing is told to leave, and so is one that is old; what
+/// it asked for by then is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_and_old_connections_are_told_to_leave() {
+    let idle = Ethogram::start(&["--collector-limits-idle-s=2"]);
+    let mut connection = Connection::open(&idle.at.beacon, &[]).await;
+    let number = connection.number();
+    let ask = crate::frames::frame(1, 5, number, &crate::frames::head("/beacon.js"));
+    connection.stream.write_all(&ask).await.expect("it is read");
+    assert_eq!(connection.until_its_end().await, Some(0), "GOAWAY without an error");
+
+    let old = Ethogram::start(&["--collector-limits-connection-age-s=2"]);
+    let stream = TokioIo::new(TcpStream::connect(&old.at.beacon).await.expect("it listens"));
+    let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await;
+    let (mut sender, connection) = shaken.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let mut answered = 0;
+    while sender.ready().await.is_ok() {
+        let request = http::Request::get("http://localhost/beacon.js");
+        let request = request.body(Empty::<bytes::Bytes>::new()).expect("a request");
+        let response = sender.send_request(request).await.expect("what is begun is answered");
+        response.into_body().collect().await.expect("a whole answer");
+        answered += 1;
+    }
+    eprintln!("{answered} requests over one connection until it was old");
+    connection.await.expect("no panic").expect("an orderly end");
+    for (ethogram, reason) in [(&idle, "idle"), (&old, "age")] {
+        let metrics = ethogram.get(&ethogram.at.admin, "/metrics").text();
+        let sample = format!(
+            "ethogram_collector_connections_ended_total{{reason=\"{reason}\",door=\"beacon\"}} 1\n"
+        );
+        assert!(metrics.contains(&sample), "{sample}{metrics}");
+    }
+}
