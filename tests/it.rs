@@ -8,6 +8,10 @@ mod apart;
 mod authority;
 #[path = "it/bad_input.rs"]
 mod bad_input;
+#[path = "it/bombs.rs"]
+mod bombs;
+#[path = "it/claims.rs"]
+mod claims;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]
@@ -33,6 +37,8 @@ mod poison;
 mod keys;
 #[path = "it/listeners.rs"]
 mod listeners;
+#[path = "it/origins.rs"]
+mod origins;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]

@@ -25,7 +25,7 @@ use crate::admit::{
     Coding, Collector, Delivery, Encoding, Pace, Reason, Refusal, Sender, discard, handle, read,
 };
 use crate::counters::Door;
-use crate::cross_origin::{self, Origins};
+use crate::cross_origin::{self, Origins, Stated};
 use crate::http::media_type;
 use crate::listen::Peer;
 
@@ -128,9 +128,9 @@ fn allowed_origin(
 ) -> Result<Option<HeaderValue>, Refusal> {
     let listed = &collector.config.beacon.origins;
     let origins = if listed.is_empty() { Origins::Any } else { Origins::Listed(listed.clone()) };
-    match (headers.get(header::ORIGIN), origins) {
-        (Some(origin), origins) if origins.allows(origin) => Ok(Some(origin.clone())),
-        (None, Origins::Any) => Ok(None),
+    match (cross_origin::stated(headers), origins) {
+        (Stated::One(origin), origins) if origins.allows(origin) => Ok(Some(origin.clone())),
+        (Stated::None, Origins::Any) => Ok(None),
         _ => Err(Refusal::new(Reason::Origin, "pages of this origin may not send here")),
     }
 }

@@ -39,6 +39,27 @@ fn matches(pattern: &str, origin: &str) -> bool {
     })
 }
 
+/// The one origin that a request states. Two are none: browsers state one, and whoever reads the other of
+/// them than we do would let a page in that we do not.
+pub(crate) fn stated(headers: &HeaderMap) -> Stated<'_> {
+    let mut all = headers.get_all(header::ORIGIN).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Stated::None,
+        (Some(origin), None) => Stated::One(origin),
+        (Some(_), Some(_)) => Stated::Several,
+    }
+}
+
+/// What a request says about where it is from.
+pub(crate) enum Stated<'a> {
+    /// Nothing.
+    None,
+    /// One origin.
+    One(&'a HeaderValue),
+    /// More than one.
+    Several,
+}
+
 /// What a page may send to an OTLP door.
 pub(crate) const OTLP_HEADERS: &str = "authorization, content-type, content-encoding, traceparent, tracestate, baggage, x-requested-with";
 

@@ -26,7 +26,7 @@ use crate::admit::{
     discard, handle, read,
 };
 use crate::counters::Door;
-use crate::cross_origin::{self, Origins};
+use crate::cross_origin::{self, Origins, Stated};
 
 /// The paths of this door.
 pub(crate) fn router(collector: &Arc<Collector>) -> Router {
@@ -194,8 +194,10 @@ async fn share(
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    let origin =
-        request.headers().get(header::ORIGIN).filter(|origin| origins.allows(origin)).cloned();
+    let origin = match cross_origin::stated(request.headers()) {
+        Stated::One(origin) => Some(origin).filter(|origin| origins.allows(origin)).cloned(),
+        Stated::None | Stated::Several => None,
+    };
     let Some(origin) = origin else { return next.run(request).await };
     let mut response = if cross_origin::is_preflight(request.method(), request.headers()) {
         cross_origin::preflight(cross_origin::OTLP_HEADERS)

@@ -205,7 +205,8 @@ impl Connection {
         let builder = Arc::clone(&self.builder);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut left = None;
-        let mut alarm = pin!(tokio::time::sleep_until(begun + self.times.first_request));
+        // At once, for the first look says when the next one is due.
+        let mut alarm = pin!(tokio::time::sleep_until(begun));
         let (mut stop, mut is_stopping) = (self.stop.clone(), false);
         loop {
             tokio::select! {

@@ -6,7 +6,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Empty};
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -72,7 +73,8 @@ async fn slow_ones_end_and_others_are_served() {
     let address = &ethogram.at.otlp_http;
     let watch = Watch::role(&ethogram, "collector");
     let quiet = posts(address, 1, |number| number <= 500);
-    let count = descriptors::at_most(2_500);
+    let room = descriptors::for_connections(2_500).await;
+    let count = room.connections;
     let mut drips = JoinSet::new();
     for index in 0..count {
         drips.spawn(drip(address.clone(), index % 5 == 0));
@@ -131,7 +133,8 @@ async fn one_address_cannot_take_every_connection() {
     let address = &ethogram.at.otlp_http;
     let watch = Watch::role(&ethogram, "collector");
     let before = watch.descriptors();
-    let count = descriptors::at_most(10_000);
+    let room = descriptors::for_connections(10_000).await;
+    let count = room.connections;
     let (mut idle, mut highest) = (Vec::new(), 0);
     let other = Ipv4Addr::new(127, 0, 0, 2);
     for index in 0..count {
@@ -181,14 +184,18 @@ async fn idle_and_old_connections_are_told_to_leave() {
     let connection = tokio::spawn(connection);
     let mut answered = 0;
     while sender.ready().await.is_ok() {
-        let request = http::Request::get("http://localhost/beacon.js");
-        let request = request.body(Empty::<bytes::Bytes>::new()).expect("a request");
-        let response = sender.send_request(request).await.expect("what is begun is answered");
-        response.into_body().collect().await.expect("a whole answer");
+        let request = http::Request::post("http://localhost/v1/beacon?key=local");
+        let request = request.body(Full::new(Bytes::from("{}"))).expect("a request");
+        // Whatever comes after the server's goodbye is the client's to send elsewhere.
+        let Ok(response) = sender.send_request(request).await else { break };
+        assert_eq!(response.status(), 204);
         answered += 1;
     }
     eprintln!("{answered} requests over one connection until it was old");
-    connection.await.expect("no panic").expect("an orderly end");
+    drop(connection.await.expect("no panic"));
+    let metrics = old.get(&old.at.admin, "/metrics").text();
+    let begun = format!("ethogram_collector_requests_total{{door=\"beacon\"}} {answered}\n");
+    assert!(metrics.contains(&begun), "what is begun is answered, {answered}: {metrics}");
     for (ethogram, reason) in [(&idle, "idle"), (&old, "age")] {
         let metrics = ethogram.get(&ethogram.at.admin, "/metrics").text();
         let sample = format!(

@@ -165,7 +165,8 @@ async fn who_does_not_shake_hands_disturbs_nobody() {
     let stand = Stand::new(|_| vec![String::from("--collector-limits-first-request-s=3")]);
     let address = &stand.ethogram.at.otlp_http;
     let client = stand.authority.trusting(BOTH, None, &[]);
-    let count = descriptors::at_most(1_000);
+    let room = descriptors::for_connections(1_000).await;
+    let count = room.connections;
     let mut hanging = Vec::new();
     for index in 0..count {
         let mut stream = TcpStream::connect(address).expect("it listens");
@@ -200,6 +201,30 @@ async fn who_does_not_shake_hands_disturbs_nobody() {
     drop(hanging);
     assert_eq!(post(&client, address).await.expect("still served"), "HTTP/1.1 200 OK");
     assert!(!stand.log().contains("panicked"), "{}", stand.log());
+}
+
+/// Shaking hands takes a place like anything else: of the listener, and of the client's address.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_handshakes_take_places() {
+    let stand = Stand::new(|_| {
+        let flags = [
+            "--collector-proxy-trusted=[]",
+            "--collector-limits-connections-per-address-max=10",
+            "--collector-limits-first-request-s=600",
+        ];
+        flags.map(String::from).to_vec()
+    });
+    let address = &stand.ethogram.at.beacon;
+    let hanging: Vec<TcpStream> =
+        (0..15).map(|_| TcpStream::connect(address).expect("the system accepts for it")).collect();
+    let refused = r#"ethogram_collector_connections_refused_total{reason="address",door="beacon"}"#;
+    wait_for("five to be refused", || (stand.metric(refused) == 5.0).then_some(()));
+    let client = stand.authority.trusting(BOTH, None, &[]);
+    assert!(connect(&client, address).await.is_err(), "its address has no place left");
+    drop(hanging);
+    let open = r#"ethogram_collector_connections{door="beacon"}"#;
+    wait_for("all places to be free", || (stand.metric(open) == 0.0).then_some(()));
+    connect(&client, address).await.expect("a handshake");
 }
 
 #[tokio::test(flavor = "multi_thread")]
