@@ -31,6 +31,8 @@ mod frames;
 mod harness;
 #[path = "it/http2.rs"]
 mod http2;
+#[path = "it/personal.rs"]
+mod personal;
 #[path = "it/poison.rs"]
 mod poison;
 #[path = "it/keys.rs"]

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "each test binary has it as a module of its own")]
 
 mod connection;
+pub mod grpc;
 mod http;
 pub mod load;
 pub mod otlp;
@@ -211,7 +212,7 @@ fn launch(directory: &Path, arguments: &[String]) -> (Child, Addresses) {
                 .map(|listener| format!("--{listener}-listen=127.0.0.1:0")),
         )
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(log_file(directory))
         .stderr(log_file(directory))
         .spawn()
         .expect("the binary starts");

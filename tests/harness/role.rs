@@ -29,7 +29,7 @@ impl Role {
             .arg(&file)
             .args(listeners.map(|listener| format!("--{listener}-listen=127.0.0.1:0")))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(log_file(directory))
             .stderr(log_file(directory))
             .spawn()
             .expect("the binary starts");

@@ -114,6 +114,9 @@ fn is_uuid(segment: &str) -> bool {
 
 /// Whether a word without separators is an id rather than a name.
 fn is_id(word: &str) -> bool {
+    if word.starts_with("{id") && word.ends_with('}') {
+        return true; // What scrubbing left of one.
+    }
     let digits = word.bytes().filter(u8::is_ascii_digit).count();
     let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
     (digits >= DIGITS_MIN && longest_digits(word) >= DIGITS_MIN)

@@ -5,8 +5,12 @@ use super::Trust;
 /// What happens to an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It stays as it is.
+    /// It stays, but for what is personal in its text.
     Keep,
+    /// It stays as it is: the name of a thing, or of a user as the operator calls them.
+    Name,
+    /// Of a user agent, family and major version stay.
+    Agent,
     /// It goes.
     Remove,
     /// It loses credentials, query and fragment.
@@ -33,6 +37,7 @@ const REMOVED: &[&str] =
 const REMOVED_ENDINGS: &[&str] = &[
     "authorization",
     "proxy-authorization",
+    "baggage",
     "cookie",
     "set-cookie",
     "password",
@@ -64,6 +69,28 @@ const CLIENT_ADDRESSES: &[&str] = &["client.address", "http.client_ip", "source.
 const PEER_ADDRESSES: &[&str] =
     &["network.peer.address", "net.peer.ip", "net.sock.peer.addr", "net.sock.peer.name"];
 
+/// Names of things, whose numbers and addresses are nobody's. `user.id` and `session.id` are what
+/// the operator calls a user, and what an erasure is asked for by.
+const NAMES: &[&str] = &["user.id", "enduser.id", "session.id", "session.previous_id"];
+
+/// The same, as whole namespaces: the operator's own machines.
+const NAME_PREFIXES: &[&str] = &[
+    "host.",
+    "server.",
+    "cloud.",
+    "k8s.",
+    "container.",
+    "telemetry.",
+    "net.host.",
+    "net.sock.host.",
+];
+
+/// Who is called, which is a machine of the operator's as well.
+const CALLEES: &[&str] = &["net.peer.name", "peer.service", "service.peer.name"];
+
+/// Names of what a browser says it is; so does a header `user-agent`.
+const AGENTS: &[&str] = &["user_agent.original", "http.user_agent"];
+
 /// What happens to the attribute `key`; `calls` says that the record is a call to another service.
 pub(super) fn verdict(key: &str, trust: Trust, calls: bool) -> Verdict {
     let ending = key.rsplit('.').next().unwrap_or(key).replace('_', "-").to_ascii_lowercase();
@@ -78,6 +105,14 @@ pub(super) fn verdict(key: &str, trust: Trust, calls: bool) -> Verdict {
         Verdict::Address
     } else if has(URLS, key) || has(URL_ENDINGS, &ending) || key.ends_with(".url.full") {
         Verdict::Url
+    } else if has(AGENTS, key) || ending == "user-agent" {
+        Verdict::Agent
+    } else if has(NAMES, key)
+        || ending == "version"
+        || NAME_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+        || (calls && (has(CALLEES, key) || has(PEER_ADDRESSES, key)))
+    {
+        Verdict::Name
     } else {
         Verdict::Keep
     }

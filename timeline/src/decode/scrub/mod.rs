@@ -1,18 +1,23 @@
 //! Personal data, taken out before a record reaches the log.
 //!
-//! Secrets and direct identifiers are removed, URLs lose credentials, query and fragment,
-//! addresses are cut to their network once their place is known. A browser may not say where it
-//! is or which service it belongs to; a service may.
+//! Secrets and direct identifiers are removed by the names of attributes ([`keys`]), URLs lose
+//! credentials, query, fragment and the ids in their path ([`text`]), addresses are cut to their
+//! network once their place is known, user agents to family and major version ([`agent`]), and
+//! every other text loses what looks like one of these ([`free`]). A browser may not say where it is
+//! or which service it belongs to; a service may.
 //!
-//! It is not a search for personal data in free text: what a service writes into a message or a
-//! path stays.
+//! It does not know names of people, and it leaves `user.id` and `session.id` as the operator chose
+//! them: an erasure is asked for by them.
 //!
 //! Invariants:
 //! * No attribute holds a full client address afterwards, at any depth.
 //! * Scrubbing twice (without a geo database) is scrubbing once.
 //! * No record is removed.
 
+mod agent;
+mod free;
 mod keys;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -21,7 +26,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::Exemplar;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -60,7 +65,7 @@ pub fn traces(request: &mut ExportTraceServiceRequest, trust: Trust, geo: &mut G
         let inner = Scrub { trust, calls: false };
         inner.attributes(resource.resource.as_mut().map(|resource| &mut resource.attributes));
         for scope in &mut resource.scope_spans {
-            inner.attributes(scope.scope.as_mut().map(|scope| &mut scope.attributes));
+            inner.scope(scope.scope.as_mut());
             for span in &mut scope.spans {
                 scrub_span(span, trust, geo);
             }
@@ -74,8 +79,9 @@ pub fn logs(request: &mut ExportLogsServiceRequest, trust: Trust, geo: &mut Geo<
     for resource in &mut request.resource_logs {
         scrub.attributes(resource.resource.as_mut().map(|resource| &mut resource.attributes));
         for scope in &mut resource.scope_logs {
-            scrub.attributes(scope.scope.as_mut().map(|scope| &mut scope.attributes));
+            scrub.scope(scope.scope.as_mut());
             for record in &mut scope.log_records {
+                free_text(&mut record.event_name);
                 scrub.located(&mut record.attributes, geo);
                 if let Some(body) = &mut record.body {
                     scrub.nested(body);
@@ -92,8 +98,10 @@ pub fn metrics(request: &mut ExportMetricsServiceRequest, trust: Trust) {
     for resource in &mut request.resource_metrics {
         scrub.attributes(resource.resource.as_mut().map(|resource| &mut resource.attributes));
         for scope in &mut resource.scope_metrics {
-            scrub.attributes(scope.scope.as_mut().map(|scope| &mut scope.attributes));
+            scrub.scope(scope.scope.as_mut());
             for metric in &mut scope.metrics {
+                free_text(&mut metric.name);
+                free_text(&mut metric.description);
                 scrub.attributes(Some(&mut metric.metadata));
                 if let Some(data) = &mut metric.data {
                     scrub.points(data);
@@ -106,15 +114,25 @@ pub fn metrics(request: &mut ExportMetricsServiceRequest, trust: Trust) {
 fn scrub_span(span: &mut Span, trust: Trust, geo: &mut Geo<'_>) {
     let calls = span.kind == SpanKind::Client as i32 || span.kind == SpanKind::Producer as i32;
     let scrub = Scrub { trust, calls };
-    if let Some(name) = text::name(&span.name) {
-        span.name = name;
+    free_text(&mut span.name);
+    text::trace_state(&mut span.trace_state);
+    if let Some(status) = &mut span.status {
+        free_text(&mut status.message);
     }
     scrub.located(&mut span.attributes, geo);
     for event in &mut span.events {
+        free_text(&mut event.name);
         scrub.attributes(Some(&mut event.attributes));
     }
     for link in &mut span.links {
+        text::trace_state(&mut link.trace_state);
         scrub.attributes(Some(&mut link.attributes));
+    }
+}
+
+fn free_text(text: &mut String) {
+    if let Some(scrubbed) = free::scrubbed(text) {
+        *text = scrubbed;
     }
 }
 
@@ -155,36 +173,53 @@ impl Scrub {
         let Some(attributes) = attributes else { return };
         attributes.retain_mut(|attribute| {
             let verdict = verdict(&attribute.key, self.trust, self.calls);
+            if attribute.key.contains('@') {
+                free_text(&mut attribute.key);
+            }
             let Some(value) = &mut attribute.value else { return verdict != Verdict::Remove };
             match verdict {
                 Verdict::Keep => self.nested(value),
+                Verdict::Name => self.lists(value),
                 Verdict::Remove => return false,
-                Verdict::Url => self.url(value),
+                Verdict::Agent => self.texts(value, &|text| *text = agent::reduced(text)),
+                Verdict::Url => self.texts(value, &|url| *url = text::url(url)),
                 Verdict::Address => return cut_address(value),
             }
             true
         });
     }
 
-    /// Scrubs the lists inside a value.
-    fn nested(self, value: &mut AnyValue) {
-        match &mut value.value {
-            Some(Value::KvlistValue(pairs)) => self.attributes(Some(&mut pairs.values)),
-            Some(Value::ArrayValue(array)) => {
-                array.values.iter_mut().for_each(|value| self.nested(value));
-            }
-            _ => {}
-        }
+    fn scope(self, scope: Option<&mut InstrumentationScope>) {
+        let Some(scope) = scope else { return };
+        free_text(&mut scope.name);
+        self.attributes(Some(&mut scope.attributes));
     }
 
-    fn url(self, value: &mut AnyValue) {
-        match &mut value.value {
-            Some(Value::StringValue(url)) => *url = text::url(url),
-            // Captured headers are lists.
-            Some(Value::ArrayValue(array)) => {
-                array.values.iter_mut().for_each(|value| self.url(value));
+    /// Scrubs texts, and the lists inside a value.
+    fn nested(self, value: &mut AnyValue) {
+        if let Some(Value::BytesValue(bytes)) = &mut value.value {
+            if let Some(scrubbed) = str::from_utf8(bytes).ok().and_then(free::scrubbed) {
+                *bytes = scrubbed.into_bytes();
             }
-            _ => self.nested(value),
+            return;
+        }
+        self.texts(value, &free_text);
+    }
+
+    /// Scrubs the lists of attributes inside a value, which have names of their own.
+    fn lists(self, value: &mut AnyValue) {
+        self.texts(value, &|_| {});
+    }
+
+    /// Scrubs the texts of a value and of the arrays in it. Captured headers are arrays.
+    fn texts(self, value: &mut AnyValue, change: &dyn Fn(&mut String)) {
+        match &mut value.value {
+            Some(Value::StringValue(text)) => change(text),
+            Some(Value::KvlistValue(pairs)) => self.attributes(Some(&mut pairs.values)),
+            Some(Value::ArrayValue(array)) => {
+                array.values.iter_mut().for_each(|value| self.texts(value, change));
+            }
+            _ => {}
         }
     }
 

@@ -121,7 +121,7 @@ fn browsers_may_not_say_who_or_where_they_are() {
             ("service.version", "1.2"),
             ("service.peer.name", "api"),
             ("session.id", "s"),
-            ("url.full", "https://a.example/jane@b.example"),
+            ("url.full", "https://a.example/{email}"),
         ],
     );
 }

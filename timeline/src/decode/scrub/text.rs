@@ -2,17 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The URL (or path) without credentials, query, fragment and session parameter.
+use super::free;
+
+/// The URL (or path) without credentials, query, fragment, session parameter, and what names
+/// somebody in its path.
 pub(super) fn url(text: &str) -> String {
     if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
         return String::from("data:"); // The rest is content, not a place.
     }
     let text = &text[..text.find(['?', '#']).unwrap_or(text.len())];
     let text = &text[..find_session_parameter(text).unwrap_or(text.len())];
-    let Some(scheme_end) = text.find("://").map(|at| at + 3) else { return String::from(text) };
+    let Some(scheme_end) = text.find("://").map(|at| at + 3) else { return free::path(text) };
     let path = text[scheme_end..].find('/').map_or(text.len(), |at| scheme_end + at);
     let host = text[scheme_end..path].rfind('@').map_or(scheme_end, |at| scheme_end + at + 1);
-    format!("{}{}", &text[..scheme_end], &text[host..])
+    format!("{}{}{}", &text[..scheme_end], &text[host..path], free::path(&text[path..]))
 }
 
 /// Where `;jsessionid=` begins: with it anyone takes over the user's session.
@@ -20,16 +23,13 @@ fn find_session_parameter(text: &str) -> Option<usize> {
     text.to_ascii_lowercase().find(";jsessionid=")
 }
 
-/// A span's name without the query of a URL in it.
-pub(super) fn name(text: &str) -> Option<String> {
-    let has_query = |word: &str| word.contains('?') && word.contains('/');
-    text.split(' ').any(has_query).then(|| {
-        let words = text.split(' ');
-        words
-            .map(|word| if has_query(word) { url(word) } else { String::from(word) })
-            .collect::<Vec<_>>()
-            .join(" ")
-    })
+/// The members of a `tracestate` that are read: how the trace was sampled. Others are notes of a
+/// vendor to itself.
+pub(super) fn trace_state(text: &mut String) {
+    if !text.is_empty() {
+        let members = text.split(',').map(str::trim);
+        *text = members.filter(|member| member.starts_with("ot=")).collect::<Vec<_>>().join(",");
+    }
 }
 
 /// The IP address in a text that may have a port, brackets or a zone.
@@ -72,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn names_lose_queries_only() {
-        for (text, expected) in [
-            ("GET /search?q=me HTTP", Some("GET /search HTTP")),
-            ("really?", None),
-            ("GET /search", None),
-        ] {
-            assert_eq!(name(text).as_deref(), expected, "{text}");
+    fn of_a_trace_state_sampling_stays() {
+        for (text, expected) in
+            [("", ""), ("v=jane@shop.example, ot=th:8,x=1", "ot=th:8"), ("v=1", "")]
+        {
+            let mut state = String::from(text);
+            trace_state(&mut state);
+            assert_eq!(state, expected, "{text}");
         }
     }
 
