@@ -12,24 +12,22 @@
 //! * A reader sees one [`Published`], whole: all tables, rollups and status of one moment.
 //! * Log time comes from records alone; the clock only paces how often is published.
 
+mod erase;
 mod seal;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ethogram_timeline::clock::Clock;
-use ethogram_timeline::join::Change;
 use ethogram_timeline::log::link::LinkClient;
 use ethogram_timeline::log::{LogReader, Position, ReadError, Record};
 use ethogram_timeline::record::Envelope;
 use ethogram_timeline::rollup::Rollup;
-use ethogram_timeline::schema::Erasure;
-use ethogram_timeline::store::{Sealed, Store, StoreError};
+use ethogram_timeline::store::{Store, StoreError};
 use ethogram_timeline::{decode, join, store};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -123,11 +121,9 @@ pub fn start(
         status: FollowerStatus { position, ..FollowerStatus::default() },
         reader: None,
         suspects,
-        sealing: None,
-        sealed_ns: join.now().0,
-        seal_began_ns: clock.now_ns(),
+        seals: seal::Seals::since(join.now().0, clock.now_ns()),
+        erasing: erase::Erasing::default(),
         clock,
-        seal_now: false,
         goal: None,
         unpublished: false,
         published_ns: 0,
@@ -156,13 +152,8 @@ struct Follower {
     status: FollowerStatus,
     reader: Option<LogReader>,
     suspects: Suspects,
-    sealing: Option<(Position, Receiver<Result<Sealed, StoreError>>)>,
-    /// Log time of the last seal begun.
-    sealed_ns: i64,
-    /// When that was, or when this began.
-    seal_began_ns: i64,
-    /// Whether a seal is wanted whatever the time and the size.
-    seal_now: bool,
+    seals: seal::Seals,
+    erasing: erase::Erasing,
     /// The first committed position that was seen.
     goal: Option<Position>,
     unpublished: bool,
@@ -178,28 +169,32 @@ impl Follower {
         }
         while !stop.load(Ordering::Acquire) {
             // While it cannot go on, only a further commit (or a second) is worth another try.
-            let seen = if self.status.error.is_some() {
+            let seen = if self.status.error.is_some() || self.is_full() {
                 self.status.committed
             } else {
                 self.status.position
             };
             self.status.committed = link.wait(seen, self.patience());
-            let outcome = self.read();
-            self.note(outcome);
+            if !self.is_full() {
+                let outcome = self.read();
+                self.note(outcome);
+            }
             self.note_goal();
+            self.finish_search();
             self.publish_when_due();
+            self.begin_search();
             self.finish_seal(&mut link);
             self.begin_seal_when_due();
         }
-        if let Some((_, result)) = self.sealing.take() {
-            // The writer thread must not outlive the lock on the directory.
-            drop(result.recv());
-        }
+        self.stop_sealing();
     }
 
     /// How long to wait for the next commit: not past the next publication.
     fn patience(&self) -> Duration {
-        if self.unpublished || self.sealing.is_some() {
+        if self.is_full() || self.erasing.is_searching() {
+            // Something is about to finish on another thread, and readers wait for it.
+            Duration::from_millis(5)
+        } else if self.unpublished || self.seals.is_running() {
             Duration::from_millis(self.config.publish_ms.clamp(1, 1_000))
         } else {
             Duration::from_secs(1)
@@ -298,7 +293,12 @@ impl Follower {
         let rows = envelope
             .and_then(|envelope| decode::rows(&envelope).map_err(|error| error.to_string()));
         match rows {
-            Ok(rows) => self.join.push(rows),
+            Ok(rows) => {
+                if rows.erasure.is_some() {
+                    self.erasing.note(record.position);
+                }
+                self.join.push(rows);
+            }
             Err(error) => {
                 self.status.undecodable_records += 1;
                 tracing::error!(%error, position = %record.position, "passed over a record");
@@ -318,17 +318,13 @@ impl Follower {
 
     /// Joins what was read and makes it visible, in one store of one pointer.
     fn publish(&mut self) -> Shared {
-        let changes = self.join.emit();
-        self.rollup.apply(&changes);
-        self.rollup.set_dropped(self.join.counters());
-        let erasures: Vec<Erasure> = changes.iter().filter_map(erasure).collect();
-        self.store.apply(changes);
-        self.erase(erasures);
+        self.say();
         let (open_traces, open_spans, open_sessions) = self.join.open();
         self.status.open_traces = open_traces;
         self.status.open_spans = open_spans;
         self.status.open_sessions = open_sessions;
         self.status.head_bytes = self.store.head_bytes();
+        self.status.erasures_pending = self.erasing.pending();
         self.status.sealed = self.store.sealed_position().copied();
         let sealed = self.store.sealed().into_iter();
         self.status.sealed_tables =
@@ -351,21 +347,19 @@ impl Follower {
         }
     }
 
-    /// Erased rows leave the files with the next seal, which is brought forward.
-    fn erase(&mut self, erasures: Vec<Erasure>) {
-        for erasure in erasures {
-            self.seal_now = true;
-            match self.store.erase(&erasure) {
-                Ok(sessions) => self.join.bind(&erasure.app, sessions),
-                Err(error) => tracing::error!(%error, "cannot erase everything that is sealed"),
+    /// Brings what the join has to say into the rollups and the store.
+    fn say(&mut self) {
+        loop {
+            let changes = self.join.emit();
+            self.rollup.apply(&changes);
+            self.rollup.set_dropped(self.join.counters());
+            let erasures = erase::erasures(&changes);
+            self.store.apply(changes);
+            let sessions = self.erase(erasures);
+            // An erased user's sessions are erased too, of which the join has more to say.
+            if !self.join.bind(sessions) {
+                return;
             }
         }
-    }
-}
-
-fn erasure(change: &Change) -> Option<Erasure> {
-    match change {
-        Change::Erase(erasure) => Some(erasure.clone()),
-        _ => None,
     }
 }

@@ -38,6 +38,18 @@ pub struct FollowerStatus {
     pub losses: Vec<(String, String, String)>,
     /// Seals completed since this process began.
     pub seals: u64,
+    /// Seals that failed since this process began; each was or will be tried again.
+    pub seal_failures: u64,
+    /// Why the last seal failed, while none has succeeded since.
+    pub seal_error: Option<String>,
+    /// Erasures carried out in files since this process began.
+    pub erasures: u64,
+    /// Erasures whose rows in files are still being looked for.
+    pub erasures_pending: usize,
+    /// Searches for erased rows that failed; each is tried again.
+    pub erasure_failures: u64,
+    /// The longest search for erased rows, in microseconds.
+    pub erasure_search_us_max: u64,
     /// Open traces, and spans and sessions held for joining.
     pub open_traces: usize,
     /// Spans held for joining.

@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod decode;
+mod disk;
 pub mod join;
 pub mod log;
 pub mod record;

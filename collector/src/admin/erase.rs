@@ -1,8 +1,8 @@
 //! `DELETE` of a session or a user: an erasure is a record of the log like any other.
 //!
 //! It is durable when it is answered, binds what is there and what arrives later, and is carried
-//! out by whoever follows the log. The log itself keeps what was erased until its segment is
-//! removed, and the answer says so.
+//! out by whoever follows the log. The segment ends behind it: when the follower has passed that,
+//! the segments that hold what was erased are removed whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,15 +56,16 @@ async fn erase(
         "session_id" => envelope.erase_session.clone_from(&id),
         _ => envelope.erase_user.clone_from(&id),
     }
-    if let Err(refusal) = collector.commit(envelope.encode()).await {
+    if let Err(refusal) = collector.commit_last(envelope.encode()).await {
         return refusal.http(None, &collector.jitter);
     }
     let answer = json!({
         "erased": { "app": app, what: id },
         "durable": true,
-        "rows": "gone from SQL within a second, from the tables' files at the next seal; \
-                 later arrivals are dropped",
-        "remains": "counts that name nobody; the log's own segments until they are removed",
+        "rows": "gone from SQL within a second; from the tables' files and the log within seconds, \
+                 as soon as the query role has sealed; later arrivals are dropped",
+        "remains": "aggregated counts, which name nobody; and the id itself, so that later arrivals \
+                    can be told",
     });
     typed(StatusCode::OK, "application/json", answer.to_string())
 }

@@ -40,7 +40,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ethogram_timeline::clock::Clock;
 use ethogram_timeline::decode::scan::Limits;
-use ethogram_timeline::log::LogWriter;
+use ethogram_timeline::log::{AppendError, LogWriter, Position};
 use ethogram_timeline::record::{Envelope, Source};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -114,6 +114,23 @@ impl Collector {
         self.log.append(record, move |result| {
             done.send(result).ok();
         });
+        self.confirmed(answer).await
+    }
+
+    /// As [`Self::commit`], and the log's segment ends behind the record, so that it can go with
+    /// all that stands before it.
+    pub(crate) async fn commit_last(&self, record: Vec<u8>) -> Result<(), Refusal> {
+        let (done, answer) = oneshot::channel();
+        self.log.append_last(record, move |result| {
+            done.send(result).ok();
+        });
+        self.confirmed(answer).await
+    }
+
+    async fn confirmed(
+        &self,
+        answer: oneshot::Receiver<Result<Position, AppendError>>,
+    ) -> Result<(), Refusal> {
         let limit = Duration::from_secs(self.config.limits.commit_s);
         let result = match tokio::time::timeout(limit, answer).await {
             Ok(Ok(result)) => result.map(|_| ()).map_err(Refusal::from),

@@ -26,12 +26,18 @@ impl Join {
         self.pending = changes;
     }
 
-    /// Binds later arrivals of sessions that the store has found for an erased user.
-    pub fn bind(&mut self, app: &Label, sessions: Vec<SessionId>) {
-        for session in sessions {
-            let erasure = Erasure { app: app.clone(), subject: Subject::Session(session) };
-            self.erased.insert(erasure, self.now);
+    /// Erases and binds sessions that the store has found to be an erased user's. What changes by
+    /// that is said by the next [`Join::emit`]. False where all were bound already.
+    pub fn bind(&mut self, sessions: impl IntoIterator<Item = (Label, SessionId)>) -> bool {
+        let mut new = false;
+        for (app, session) in sessions {
+            let erasure = Erasure { app, subject: Subject::Session(session) };
+            if !self.erased.contains_key(&erasure) {
+                self.erase(erasure);
+                new = true;
+            }
         }
+        new
     }
 
     /// Whether a row that arrives now was erased before it came.

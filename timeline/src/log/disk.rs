@@ -12,16 +12,9 @@ use std::time::Duration;
 
 use super::committed::{BLOCK_BYTES, Committed, FILE_NAME};
 use super::segment;
+use crate::disk::{Access, RealStorage, Storage};
 
-mod file;
-mod real;
-mod storage;
-
-pub(super) use file::DiskFile;
-use real::RealStorage;
-#[cfg(test)]
-pub(super) use storage::StoredFile;
-pub(super) use storage::{Access, Lock, Storage};
+pub(super) use crate::disk::{DiskFile, Lock, is_full};
 
 /// The file whose flock is the ownership of the log.
 const LOCK_NAME: &str = "lock";
@@ -95,7 +88,7 @@ impl Disk {
     /// A new file with `bytes` of reserved space, invisible to readers until it is named.
     pub(super) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<DiskFile> {
         let path = self.unnamed(number);
-        let file = DiskFile(self.storage.open(&path, Access::CreateEmpty)?);
+        let file = DiskFile::open(&*self.storage, &path, Access::CreateEmpty)?;
         if let Err(error) = file.reserve(bytes) {
             // Half a reservation would keep a full disk full.
             self.remove(&path)?;
@@ -104,10 +97,10 @@ impl Disk {
         Ok(file)
     }
 
-    /// Gives a created segment its name, durably. Its content must be durable before.
-    pub(super) fn name_segment(&self, number: u64) -> io::Result<()> {
-        self.storage.rename(&self.unnamed(number), &self.directory.join(segment::name(number)))?;
-        self.sync_directory()
+    /// Gives a created segment its name, durable with the next sync of the directory. Its content
+    /// must be durable before.
+    pub(super) fn rename_segment(&self, number: u64) -> io::Result<()> {
+        self.storage.rename(&self.unnamed(number), &self.directory.join(segment::name(number)))
     }
 
     /// Removes a created segment that was not named.
@@ -155,7 +148,7 @@ impl Disk {
 
     /// The file `committed`, created if missing.
     pub(super) fn open_committed(&self) -> io::Result<DiskFile> {
-        Ok(DiskFile(self.storage.open(&self.directory.join(FILE_NAME), Access::Create)?))
+        DiskFile::open(&*self.storage, &self.directory.join(FILE_NAME), Access::Create)
     }
 
     /// What the file `committed` says; `None` when it is missing or is not readable as such.
@@ -173,7 +166,7 @@ impl Disk {
     /// Replaces a small file: after a crash it is the old or the new one.
     pub(super) fn replace_text(&self, name: &str, text: &str) -> io::Result<()> {
         let temporary = self.directory.join(format!("{name}{UNNAMED_SUFFIX}"));
-        let file = DiskFile(self.storage.open(&temporary, Access::CreateEmpty)?);
+        let file = DiskFile::open(&*self.storage, &temporary, Access::CreateEmpty)?;
         file.write_at(text.as_bytes(), 0)?;
         file.sync_all()?;
         self.storage.rename(&temporary, &self.directory.join(name))?;
@@ -193,8 +186,8 @@ impl Disk {
     }
 
     fn open_existing(&self, name: &str, access: Access) -> io::Result<Option<DiskFile>> {
-        match self.storage.open(&self.directory.join(name), access) {
-            Ok(file) => Ok(Some(DiskFile(file))),
+        match DiskFile::open(&*self.storage, &self.directory.join(name), access) {
+            Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -217,9 +210,4 @@ impl Disk {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether an error says that the disk (or the owner's quota) is full, which passes.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -47,7 +47,7 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
-mod sim;
+pub(crate) mod sim;
 #[cfg(test)]
 mod tests;
 

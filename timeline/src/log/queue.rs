@@ -16,6 +16,8 @@ pub(super) type Done = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
 /// A record, and whom to tell.
 pub(super) struct Pending {
     pub(super) record: Vec<u8>,
+    /// The commit that holds it is the last of its segment.
+    pub(super) ends_segment: bool,
     pub(super) done: Done,
 }
 

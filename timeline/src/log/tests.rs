@@ -12,7 +12,7 @@ mod damage;
 mod faults;
 mod follow;
 
-pub(super) use crash::Random;
+pub(super) use crate::disk::sim::Random;
 
 /// Small limits, so that tests meet all of them.
 fn small() -> LogConfig {

@@ -195,7 +195,17 @@ impl LogWriter {
         record: Vec<u8>,
         done: impl FnOnce(Result<Position, AppendError>) + Send + 'static,
     ) {
-        self.0.shared.append(Pending { record, done: Box::new(done) });
+        self.0.shared.append(Pending { record, ends_segment: false, done: Box::new(done) });
+    }
+
+    /// As [`Self::append`], and the commit that holds the record is the last of its segment: once
+    /// followers have passed it, nothing up to it is kept. Records of one commit share the end.
+    pub fn append_last(
+        &self,
+        record: Vec<u8>,
+        done: impl FnOnce(Result<Position, AppendError>) + Send + 'static,
+    ) {
+        self.0.shared.append(Pending { record, ends_segment: true, done: Box::new(done) });
     }
 
     /// Behind the last record that is on disk. Followers may read up to here.

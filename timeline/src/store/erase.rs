@@ -1,11 +1,16 @@
-//! Finding the rows of a session or a user, in memory and in files, so that they can be erased.
+//! Finding the rows of sessions and users, in memory and in files, so that they can be erased.
 //!
-//! A file is opened only where its Bloom filters do not rule the id out. What is found is retracted
-//! at once, in the next snapshot; a file that held any is written anew by the next seal, without
-//! them.
+//! What is in memory is retracted at once. Files are searched by a [`Search`], on any thread, since
+//! a store may hold many; what it found is retracted then, and every file that held any is written
+//! anew by the next seal, without them. A file is opened only where its Bloom filters do not rule
+//! the ids out.
+//!
+//! Invariant: between the beginning and the end of a search no seal is begun or finished, so that
+//! the files that were searched are those of the store, and no checkpoint says that an erasure is
+//! done which is not.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::compute::cast;
@@ -16,20 +21,119 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderBuilder, ParquetRecordBatchReaderBuilder, SyncReader,
 };
 
-use super::{Part, StoreError, io};
-use crate::schema::Label;
+use super::directory::OpenFile;
+use super::{Part, Store, StoreError, Table};
+use crate::schema::{Erasure, Label, SessionId, Subject};
 
-/// Whose rows are wanted: any of the sessions, or the user, within one application.
+impl Store {
+    /// Retracts every row of the head that the erasures cover. Returns the sessions that were
+    /// found to be a user's. The parts are searched by [`Self::search`].
+    pub fn erase(&mut self, erasures: &[Erasure]) -> BTreeSet<(Label, SessionId)> {
+        let mut sessions = BTreeSet::new();
+        for wanted in Wanted::of(erasures) {
+            let found = self.spans.erase(&wanted).into_iter().chain(self.events.erase(&wanted));
+            let found = found.chain(self.requests.erase(&wanted));
+            sessions.extend(wanted.others(found.chain(self.sessions.erase(&wanted))));
+        }
+        sessions
+    }
+
+    /// What is to be searched for rows that the erasures cover, on any thread. What it finds is
+    /// handed to [`Self::finish_search`]; no seal may begin or finish before.
+    pub fn search(&self, erasures: &[Erasure]) -> Search {
+        let of =
+            |table: Table, parts: Vec<Arc<Part>>| parts.into_iter().map(move |part| (table, part));
+        let parts = of(Table::Spans, self.spans.parts())
+            .chain(of(Table::Events, self.events.parts()))
+            .chain(of(Table::Requests, self.requests.parts()))
+            .chain(of(Table::Sessions, self.sessions.parts()));
+        Search { wanted: Wanted::of(erasures), parts: parts.collect() }
+    }
+
+    /// Retracts what a search found; the parts that held it are written anew by the next seal.
+    /// Returns the sessions that were found to be a user's.
+    pub fn finish_search(&mut self, found: Found) -> BTreeSet<(Label, SessionId)> {
+        for (table, part, lines) in found.lines {
+            match table {
+                Table::Spans => self.spans.erase_lines(&part, &lines),
+                Table::Events => self.events.erase_lines(&part, &lines),
+                Table::Requests => self.requests.erase_lines(&part, &lines),
+                Table::Sessions => self.sessions.erase_lines(&part, &lines),
+                Table::Metrics | Table::Losses => {}
+            }
+        }
+        found.sessions
+    }
+}
+
+/// Whose rows are wanted: any of the sessions or users, within one application.
+#[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) app: Label,
     pub(super) sessions: BTreeSet<String>,
-    pub(super) user: Option<String>,
+    pub(super) users: BTreeSet<String>,
+}
+
+/// The files that may hold rows that are to be erased.
+pub struct Search {
+    wanted: Vec<Wanted>,
+    parts: Vec<(Table, Arc<Part>)>,
+}
+
+/// What a search found.
+pub struct Found {
+    pub(super) lines: Vec<(Table, Arc<Part>, Vec<u32>)>,
+    pub(super) sessions: BTreeSet<(Label, SessionId)>,
+}
+
+impl Search {
+    /// Searches the files. Nothing is changed.
+    pub fn run(&self) -> Result<Found, StoreError> {
+        let mut found = Found { lines: Vec::new(), sessions: BTreeSet::new() };
+        for wanted in &self.wanted {
+            for (table, part) in &self.parts {
+                let (lines, sessions): (Vec<u32>, Vec<Option<String>>) =
+                    wanted.lines(part)?.into_iter().unzip();
+                if !lines.is_empty() {
+                    found.lines.push((*table, Arc::clone(part), lines));
+                }
+                found.sessions.extend(wanted.others(sessions.into_iter().flatten()));
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// The columns that say whose a row is.
 const WHOSE: [&str; 3] = ["app", "session_id", "user_id"];
 
 impl Wanted {
+    /// One for each application that the erasures name.
+    pub(super) fn of(erasures: &[Erasure]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for Erasure { app, subject } in erasures {
+            let at = all.iter().position(|wanted| wanted.app == *app).unwrap_or_else(|| {
+                let (sessions, users) = (BTreeSet::new(), BTreeSet::new());
+                all.push(Self { app: app.clone(), sessions, users });
+                all.len() - 1
+            });
+            match subject {
+                Subject::Session(id) => all[at].sessions.insert(id.to_string()),
+                Subject::User(id) => all[at].users.insert(id.clone()),
+            };
+        }
+        all
+    }
+
+    /// Those of the sessions that are not wanted by themselves: they are a user's.
+    pub(super) fn others(
+        &self,
+        sessions: impl IntoIterator<Item = String>,
+    ) -> impl Iterator<Item = (Label, SessionId)> {
+        let others = sessions.into_iter().filter(|session| !self.sessions.contains(session));
+        others.filter_map(|session| Some((self.app.clone(), SessionId::new(&session)?)))
+    }
+
     /// The numbers of the batch's rows that are wanted, with their session.
     pub(super) fn rows(&self, batch: &RecordBatch) -> Vec<(u32, Option<String>)> {
         let column = |name: &str| -> Option<StringArray> {
@@ -49,7 +153,7 @@ impl Wanted {
                 let session = value(&session, row);
                 let user = user.as_ref().and_then(|user| value(user, row));
                 let wanted = session.as_ref().is_some_and(|id| self.sessions.contains(id))
-                    || (user.is_some() && user == self.user);
+                    || user.as_ref().is_some_and(|id| self.users.contains(id));
                 wanted.then_some((row as u32, session))
             })
             .collect()
@@ -62,8 +166,8 @@ impl Wanted {
             context: format!("cannot search {}", path.display()),
             source,
         };
-        let file = File::open(path).map_err(io(format!("cannot open {}", path.display())))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
+        let file = part.open()?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone()).map_err(failed)?;
         let groups = self.row_groups(&reader).map_err(failed)?;
         let mask = ProjectionMask::columns(reader.parquet_schema(), WHOSE);
         let mut found = Vec::new();
@@ -76,8 +180,7 @@ impl Wanted {
             if !groups.contains(&group) {
                 continue;
             }
-            let file = File::open(path).map_err(io(format!("cannot open {}", path.display())))?;
-            let batches = ParquetRecordBatchReaderBuilder::try_new(file)
+            let batches = ParquetRecordBatchReaderBuilder::try_new(file.clone())
                 .and_then(|reader| {
                     reader.with_row_groups(vec![group]).with_projection(mask.clone()).build()
                 })
@@ -96,7 +199,7 @@ impl Wanted {
     /// The row groups that may hold a wanted row.
     fn row_groups(
         &self,
-        reader: &ArrowReaderBuilder<SyncReader<File>>,
+        reader: &ArrowReaderBuilder<SyncReader<OpenFile>>,
     ) -> Result<BTreeSet<usize>, parquet::errors::ParquetError> {
         let column = |name: &str| {
             let columns = reader.parquet_schema().columns().iter();
@@ -108,7 +211,7 @@ impl Wanted {
                 .sessions
                 .iter()
                 .map(|session| (WHOSE[1], session))
-                .chain(self.user.iter().map(|user| (WHOSE[2], user)));
+                .chain(self.users.iter().map(|user| (WHOSE[2], user)));
             for (name, id) in asked {
                 let Some(column) = column(name) else { continue };
                 let filter = reader.get_row_group_column_bloom_filter(group, column)?;

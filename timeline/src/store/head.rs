@@ -6,11 +6,11 @@
 //! the places gone before it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use super::directory::Directory;
 use super::erase::Wanted;
 use super::manifest::{Checkpoint, Manifest, PartEntry};
 use super::part::{self, Part};
@@ -33,6 +33,8 @@ pub(super) struct FrozenBatch {
     first: u64,
     pub(super) batch: RecordBatch,
     deleted: Arc<RowSet>,
+    /// The freeze that was the latest when a row of it was erased.
+    erased_at: Option<u64>,
 }
 
 impl FrozenBatch {
@@ -67,8 +69,9 @@ struct Sealed {
     gone: Arc<RowSet>,
     /// Rows that went since, by their line in the file.
     deleted: Arc<RowSet>,
-    /// Some of them were erased: the file is to be written anew without them.
-    erased: bool,
+    /// Some of them were erased: the file is to be written anew without them. The number says
+    /// which freeze was the latest then: what was frozen before cannot leave them out.
+    erased_at: Option<u64>,
 }
 
 /// The rows of one table.
@@ -81,12 +84,14 @@ pub(super) struct Rows<R: Columns> {
     open: Vec<Arc<R>>,
     open_deleted: Arc<RowSet>,
     open_batch: Option<RecordBatch>,
+    /// How often the head was frozen for a seal.
+    freezes: u64,
 }
 
 impl<R: Columns> Rows<R> {
     pub(super) fn open(
         table: Table,
-        directory: &Path,
+        directory: &Arc<Directory>,
         manifest: &Manifest,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self, StoreError> {
@@ -103,7 +108,7 @@ impl<R: Columns> Rows<R> {
                 places: entry.places,
                 gone: checkpoint.map(|checkpoint| set(&checkpoint.gone)).unwrap_or_default(),
                 deleted: checkpoint.map(|checkpoint| set(&checkpoint.deleted)).unwrap_or_default(),
-                erased: false,
+                erased_at: None,
             });
         }
         let open_first = parts.last().map_or(0, |part| part.first + part.places);
@@ -117,6 +122,7 @@ impl<R: Columns> Rows<R> {
             open: Vec::new(),
             open_deleted: Arc::default(),
             open_batch: None,
+            freezes: 0,
         })
     }
 
@@ -162,24 +168,28 @@ impl<R: Columns> Rows<R> {
         }
     }
 
-    /// Retracts the wanted rows; returns the sessions that they named.
-    pub(super) fn erase(&mut self, wanted: &Wanted) -> Result<BTreeSet<String>, StoreError> {
+    /// Retracts the wanted rows of the head; returns the sessions that they named.
+    pub(super) fn erase(&mut self, wanted: &Wanted) -> BTreeSet<String> {
         self.freeze_open();
         let mut sessions = BTreeSet::new();
         for batch in &mut self.frozen {
             for (row, session) in wanted.rows(&batch.batch) {
                 Arc::make_mut(&mut batch.deleted).insert(row);
+                batch.erased_at = Some(self.freezes);
                 sessions.extend(session);
             }
         }
-        for sealed in &mut self.parts {
-            for (line, session) in wanted.lines(&sealed.part)? {
-                Arc::make_mut(&mut sealed.deleted).insert(line);
-                sealed.erased = true;
-                sessions.extend(session);
-            }
+        sessions
+    }
+
+    /// Retracts these lines of a file, which is to be written anew without them.
+    pub(super) fn erase_lines(&mut self, part: &Arc<Part>, lines: &[u32]) {
+        let own = self.parts.iter_mut().find(|own| Arc::ptr_eq(&own.part, part));
+        debug_assert!(own.is_some(), "no seal is finished during a search");
+        if let Some(own) = own {
+            Arc::make_mut(&mut own.deleted).extend(lines.iter().copied());
+            own.erased_at = Some(self.freezes);
         }
-        Ok(sessions)
     }
 
     fn freeze_open(&mut self) {
@@ -194,6 +204,7 @@ impl<R: Columns> Rows<R> {
             first,
             batch,
             deleted: std::mem::take(&mut self.open_deleted),
+            erased_at: None,
         });
         self.open.clear();
         self.open_first += rows;
@@ -224,6 +235,7 @@ impl<R: Columns> Rows<R> {
     /// The files in `expired` are left out and let go.
     pub(super) fn freeze(&mut self, config: &Config, expired: &[Arc<Part>]) -> FrozenTable {
         self.freeze_open();
+        self.freezes += 1;
         let sets = |set: fn(&Sealed) -> &Arc<RowSet>| {
             let parts = self.parts.iter().filter(|part| !set(part).is_empty());
             parts.map(|part| (part.file.clone(), set(part).as_ref().clone())).collect()
@@ -259,7 +271,8 @@ impl<R: Columns> Rows<R> {
             run.clear();
         }
         let in_run = |part: &Sealed| run.iter().any(|other| Arc::ptr_eq(&other.part, &part.part));
-        let erased = self.parts.iter().filter(|part| part.erased && kept(part) && !in_run(part));
+        let erased = self.parts.iter().filter(|part| part.erased_at.is_some());
+        let erased = erased.filter(|part| kept(part) && !in_run(part));
         let alone = erased.map(|part| vec![part.merge_input()]);
         let together =
             (!run.is_empty()).then(|| run.iter().map(|part| part.merge_input()).collect());
@@ -270,18 +283,25 @@ impl<R: Columns> Rows<R> {
     /// replace. What went while they were being written goes there too.
     pub(super) fn install(&mut self, new: Vec<NewPart>, replaced: &Replaced, frozen_until: u64) {
         let mut went: Vec<u64> = Vec::new();
+        // What was erased since the freeze stands in the new files still.
+        let since = |erased_at: Option<u64>| erased_at == Some(self.freezes);
+        let mut erased =
+            self.frozen.iter().any(|batch| batch.first < frozen_until && since(batch.erased_at));
         for part in replaced {
             if let Some(at) = self.parts.iter().position(|own| Arc::ptr_eq(&own.part, part)) {
                 part.doom();
-                went.extend(self.parts.remove(at).deleted_ids());
+                let old = self.parts.remove(at);
+                erased |= since(old.erased_at);
+                went.extend(old.deleted_ids());
             }
         }
         for batch in self.frozen.iter().filter(|batch| batch.first < frozen_until) {
             went.extend(batch.deleted.iter().map(|row| batch.first + u64::from(row)));
         }
+        let erased_at = erased.then_some(self.freezes);
         for part in new {
             let at = self.parts.partition_point(|own| own.first < part.first);
-            self.parts.insert(at, Sealed::new(part));
+            self.parts.insert(at, Sealed { erased_at, ..Sealed::new(part) });
         }
         self.frozen.retain(|batch| batch.first >= frozen_until);
         self.frozen_bytes =
@@ -309,7 +329,7 @@ impl Sealed {
 
     fn new(NewPart { part, file, first, places, gone, .. }: NewPart) -> Self {
         let (gone, deleted) = (Arc::new(gone), Arc::default());
-        Self { part, file, first, places, gone, deleted, erased: false }
+        Self { part, file, first, places, gone, deleted, erased_at: None }
     }
 
     fn delete(&mut self, id: u64) {

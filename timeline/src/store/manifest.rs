@@ -5,16 +5,14 @@
 //! read: the join, the rollups, and which rows of the parts no longer hold.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use super::directory::Directory;
 use super::part::Part;
-use super::{RowSet, StoreError, Table, io};
+use super::{RowSet, StoreError, Table};
 use crate::join::Join;
 use crate::log::Position;
 use crate::rollup::Rollup;
@@ -23,7 +21,6 @@ use crate::rollup::Rollup;
 pub(super) const FORMAT: u32 = 1;
 
 const MANIFEST: &str = "manifest.json";
-const LOCK: &str = "LOCK";
 
 /// zstd level 1, as for the log: written every minute, read at a restart.
 const CHECKPOINT_LEVEL: i32 = 1;
@@ -76,48 +73,20 @@ pub(super) struct Checkpoint {
     pub(super) gone: Vec<(String, RowSet)>,
 }
 
-/// Takes the directory for this process.
-pub(super) fn lock(directory: &Path) -> Result<File, StoreError> {
-    let path = directory.join(LOCK);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(io(format!("cannot open {}", path.display())))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| StoreError::InUse(directory.to_path_buf()))?;
-    Ok(file)
-}
-
-/// Removes a file that nothing names any more. A failure is not worth stopping for: the next start
-/// removes what is left.
-pub(super) fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "cannot remove a file that is no longer needed");
-    }
-}
-
 impl Manifest {
     /// The manifest of `directory`, or an empty one.
-    pub(super) fn read(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(MANIFEST);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self {
-                    format: FORMAT,
-                    version: 0,
-                    position: None,
-                    complete_until_ns: 0,
-                    checkpoint: None,
-                    next_places: BTreeMap::new(),
-                    parts: Vec::new(),
-                });
-            }
-            Err(error) => return Err(io(format!("cannot read {}", path.display()))(error)),
+    pub(super) fn read(directory: &Directory) -> Result<Self, StoreError> {
+        let path = directory.path(MANIFEST);
+        let Some(text) = directory.read(MANIFEST)? else {
+            return Ok(Self {
+                format: FORMAT,
+                version: 0,
+                position: None,
+                complete_until_ns: 0,
+                checkpoint: None,
+                next_places: BTreeMap::new(),
+                parts: Vec::new(),
+            });
         };
         let manifest: Self = serde_json::from_slice(&text).map_err(|error| {
             StoreError::Corrupt(format!("{} is not a manifest: {error}", path.display()))
@@ -132,25 +101,25 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Replaces the manifest of `directory` by this one. What it names must be durable already but
-    /// for the directory's entries, which are made durable first.
-    pub(super) fn write(&self, directory: &Path) -> Result<(), StoreError> {
-        sync_directory(directory)?;
+    /// Replaces the manifest of `directory` by this one. All that it names must be durable, the
+    /// names included. After a failure the old one or this one may stand.
+    pub(super) fn write(&self, directory: &Directory) -> Result<(), StoreError> {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| StoreError::Corrupt(format!("cannot write the manifest: {error}")))?;
-        write_durably(&directory.join(MANIFEST), &text)?;
-        sync_directory(directory)
+        directory.write(MANIFEST, &text)?;
+        directory.sync()
     }
 
     /// The checkpoint it names.
     pub(super) fn read_checkpoint(
         &self,
-        directory: &Path,
+        directory: &Directory,
     ) -> Result<Option<Checkpoint>, StoreError> {
         let Some(entry) = &self.checkpoint else { return Ok(None) };
-        let path = directory.join(&entry.file);
+        let path = directory.path(&entry.file);
         let corrupt = |what: String| StoreError::Corrupt(format!("{}: {what}", path.display()));
-        let bytes = std::fs::read(&path).map_err(io(format!("cannot read {}", path.display())))?;
+        let bytes = directory.read(&entry.file)?;
+        let bytes = bytes.ok_or_else(|| corrupt(String::from("it is missing")))?;
         if bytes.len() as u64 != entry.bytes || crc32c::crc32c(&bytes) != entry.crc32c {
             return Err(corrupt(String::from("the checksum does not match the manifest's")));
         }
@@ -160,20 +129,20 @@ impl Manifest {
     }
 
     /// Removes files of ours that it does not name: what a crash left behind.
-    pub(super) fn remove_orphans(&self, directory: &Path) -> Result<(), StoreError> {
-        let entries = std::fs::read_dir(directory)
-            .map_err(io(format!("cannot list {}", directory.display())))?;
-        for entry in entries {
-            let entry = entry.map_err(io(format!("cannot list {}", directory.display())))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+    pub(super) fn remove_orphans(&self, directory: &Directory) -> Result<(), StoreError> {
+        for name in directory.names()? {
             let ours = [".parquet", ".tmp", ".checkpoint"].iter().any(|end| name.ends_with(end));
-            let named = self.parts.iter().any(|part| part.file == name)
-                || self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.file == name);
-            if ours && !named {
-                remove(&entry.path());
+            if ours && !self.names(&name) {
+                directory.remove(&name);
             }
         }
         Ok(())
+    }
+
+    /// Whether it names a file.
+    pub(super) fn names(&self, file: &str) -> bool {
+        self.parts.iter().any(|part| part.file == file)
+            || self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.file == file)
     }
 }
 
@@ -181,7 +150,7 @@ impl Checkpoint {
     /// Writes the state durably under a name of its own.
     pub(super) fn write(
         &self,
-        directory: &Path,
+        directory: &Directory,
         version: u64,
     ) -> Result<CheckpointEntry, StoreError> {
         let failed =
@@ -190,7 +159,7 @@ impl Checkpoint {
         let bytes = zstd::bulk::compress(&state, CHECKPOINT_LEVEL)
             .map_err(|error| failed(error.to_string()))?;
         let file = format!("{version:08}.checkpoint");
-        write_durably(&directory.join(&file), &bytes)?;
+        directory.write(&file, &bytes)?;
         Ok(CheckpointEntry { file, bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) })
     }
 }
@@ -214,19 +183,19 @@ impl PartEntry {
     }
 
     /// The part it names; a missing or shortened file is an error now rather than in a query.
-    pub(super) fn open(&self, directory: &Path) -> Result<Part, StoreError> {
-        let path = directory.join(&self.file);
-        let bytes =
-            std::fs::metadata(&path).map_err(io(format!("cannot find {}", path.display())))?.len();
+    pub(super) fn open(&self, directory: &Arc<Directory>) -> Result<Part, StoreError> {
+        let bytes = directory.open(&self.file)?.bytes;
         if bytes != self.bytes {
-            let (is, was) = (bytes, self.bytes);
+            let (path, was) = (directory.path(&self.file), self.bytes);
             return Err(StoreError::Corrupt(format!(
-                "{} has {is} bytes instead of {was}",
+                "{} has {bytes} bytes instead of {was}",
                 path.display()
             )));
         }
         Ok(Part {
-            path,
+            path: directory.path(&self.file),
+            file: self.file.clone(),
+            directory: Arc::clone(directory),
             bytes,
             rows: self.rows,
             row_group_rows: self.row_group_rows.clone(),
@@ -235,20 +204,4 @@ impl PartEntry {
             doomed: AtomicBool::new(false),
         })
     }
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let unfinished = path.with_extension("tmp");
-    let mut file =
-        File::create(&unfinished).map_err(io(format!("cannot make {}", unfinished.display())))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(io(format!("cannot write {}", unfinished.display())))?;
-    std::fs::rename(&unfinished, path).map_err(io(format!("cannot name {}", path.display())))
-}
-
-fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io(format!("cannot sync {}", directory.display())))
 }

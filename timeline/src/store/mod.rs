@@ -16,6 +16,7 @@
 //!   removed only when neither the manifest nor any snapshot names it.
 //! * The manifest, the checkpoint it names and the parts it names describe one position of the log.
 
+mod directory;
 mod erase;
 mod head;
 mod manifest;
@@ -27,28 +28,30 @@ mod snapshot;
 mod table;
 
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use erase::{Found, Search};
 pub use part::Part;
 pub use rowset::RowSet;
+use seal::Leftovers;
 pub use seal::{Sealed, Sealing};
 pub use snapshot::{HeadBatch, PartView, Snapshot, TableView};
 pub use table::Table;
 
+use crate::disk::{Lock, RealStorage, Storage};
 use crate::join::{Change, Join};
 use crate::log::Position;
 use crate::rollup::Rollup;
-use crate::schema::{
-    Erasure, EventRow, LossRow, MetricRow, RequestRow, SessionId, SessionRow, SpanRow, Subject,
-};
-use erase::Wanted;
+use crate::schema::{EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use directory::Directory;
 use head::Rows;
 use manifest::{Checkpoint, Manifest};
 
@@ -132,9 +135,12 @@ pub struct Resume {
 /// The rows of every table, and the directory they are sealed to.
 pub struct Store {
     config: Config,
-    directory: PathBuf,
-    _lock: std::fs::File,
+    directory: Arc<Directory>,
+    _lock: Lock,
     manifest: Manifest,
+    /// The version of the last seal begun: each attempt has its own.
+    sealing_version: u64,
+    leftovers: Leftovers,
     spans: Rows<SpanRow>,
     events: Rows<EventRow>,
     metrics: Rows<MetricRow>,
@@ -148,16 +154,26 @@ impl Store {
     /// Opens the store in `directory` (made where it is missing), removes what no manifest names,
     /// and returns what the last seal left to go on from.
     pub fn open(directory: &Path, config: Config) -> Result<(Self, Option<Resume>), StoreError> {
-        std::fs::create_dir_all(directory)
-            .map_err(io(format!("cannot make {}", directory.display())))?;
-        let lock = manifest::lock(directory)?;
+        Self::open_on(Arc::new(RealStorage::new()), directory, config)
+    }
+
+    /// As [`Self::open`], on a machine that may be a simulated one.
+    pub(crate) fn open_on(
+        storage: Arc<dyn Storage>,
+        directory: &Path,
+        config: Config,
+    ) -> Result<(Self, Option<Resume>), StoreError> {
+        let directory = &Arc::new(Directory::create(storage, directory)?);
+        let lock = directory.lock()?;
         let manifest = Manifest::read(directory)?;
         let checkpoint = manifest.read_checkpoint(directory)?;
         manifest.remove_orphans(directory)?;
         let mut store = Self {
             config,
-            directory: directory.to_path_buf(),
+            directory: Arc::clone(directory),
             _lock: lock,
+            sealing_version: manifest.version,
+            leftovers: Leftovers::default(),
             spans: Rows::open(Table::Spans, directory, &manifest, checkpoint.as_ref())?,
             events: Rows::open(Table::Events, directory, &manifest, checkpoint.as_ref())?,
             metrics: Rows::open(Table::Metrics, directory, &manifest, checkpoint.as_ref())?,
@@ -189,32 +205,6 @@ impl Store {
                 Change::SettledSend(_) | Change::SettledRequest(_) | Change::Erase(_) => {}
             }
         }
-    }
-
-    /// Retracts every row of the subject, in the head and in the parts; parts that held any are
-    /// written anew by the next seal. Returns the sessions that were found to be the user's.
-    pub fn erase(&mut self, erasure: &Erasure) -> Result<Vec<SessionId>, StoreError> {
-        let app = erasure.app.clone();
-        let mut wanted = match &erasure.subject {
-            Subject::Session(id) => Wanted { app, sessions: [id.to_string()].into(), user: None },
-            Subject::User(id) => Wanted { app, sessions: BTreeSet::new(), user: Some(id.clone()) },
-        };
-        if wanted.user.is_some() {
-            // Whatever names the user names the user's sessions; then the rows of those go too.
-            for sessions in [
-                self.sessions.erase(&wanted)?,
-                self.requests.erase(&wanted)?,
-                self.spans.erase(&wanted)?,
-                self.events.erase(&wanted)?,
-            ] {
-                wanted.sessions.extend(sessions);
-            }
-        }
-        self.spans.erase(&wanted)?;
-        self.events.erase(&wanted)?;
-        self.requests.erase(&wanted)?;
-        self.sessions.erase(&wanted)?;
-        Ok(wanted.sessions.iter().filter_map(|session| SessionId::new(session)).collect())
     }
 
     /// Everything as of now, for readers. `complete_until_ns` is the log time up to which every
@@ -260,7 +250,7 @@ impl Store {
     /// Freezes the head as of `position`. The caller writes it, on any thread, and hands the
     /// result to [`Store::finish_seal`]; rows go on coming meanwhile.
     pub fn begin_seal(&mut self, join: &Join, rollup: &Rollup, position: Position) -> Sealing {
-        let version = self.manifest.version + 1;
+        self.sealing_version += 1;
         let expired = retention::expired(&self.config, self.parts(), join.now());
         let tables = vec![
             self.spans.freeze(&self.config, &expired),
@@ -271,8 +261,10 @@ impl Store {
             self.losses.freeze(&self.config, &expired),
         ];
         Sealing {
-            directory: self.directory.clone(),
-            version,
+            directory: Arc::clone(&self.directory),
+            leftovers: Arc::clone(&self.leftovers),
+            written: Vec::new(),
+            version: self.sealing_version,
             position,
             complete_until_ns: join.now().0,
             checkpoint: Checkpoint {
@@ -307,7 +299,13 @@ impl Store {
         let (new, until) = of(Table::Losses);
         self.losses.install(new, &replaced, until);
         if let Some(old) = self.manifest.checkpoint.as_ref() {
-            manifest::remove(&self.directory.join(&old.file));
+            self.directory.remove(&old.file);
+        }
+        self.directory.remove_again();
+        for file in std::mem::take(&mut *self.leftovers.lock()) {
+            if !manifest.names(&file) {
+                self.directory.remove(&file);
+            }
         }
         self.manifest = manifest;
     }

@@ -1,7 +1,7 @@
 //! One sealed file: written once, fsynced, named by the manifest, removed when nobody reads it.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, BooleanArray, TimestampNanosecondArray};
@@ -13,8 +13,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use super::directory::{Directory, OpenFile};
 use super::head::FrozenBatch;
-use super::{StoreError, Table, io};
+use super::{StoreError, Table};
 
 /// Rows of a row group. Smaller prunes finer and costs more footer; DataFusion reads one group in
 /// one task, and two cores are busy from the second group on.
@@ -44,25 +45,46 @@ pub struct Part {
     pub received_ns_max: i64,
     /// Set when no manifest names it any more: the file goes with the last reader.
     pub(super) doomed: AtomicBool,
+    pub(super) file: String,
+    pub(super) directory: Arc<Directory>,
 }
 
 impl Part {
     pub(super) fn doom(&self) {
         self.doomed.store(true, Ordering::Release);
     }
+
+    /// The file, to be read.
+    pub(super) fn open(&self) -> Result<OpenFile, StoreError> {
+        self.directory.open(&self.file)
+    }
+
+    /// Its batches, in order.
+    pub(super) fn read(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, StoreError>> + use<>, StoreError> {
+        let context = format!("cannot read {}", self.path.display());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(self.open()?)
+            .and_then(ParquetRecordBatchReaderBuilder::build)
+            .map_err(|source| StoreError::Parquet { context: context.clone(), source })?;
+        Ok(reader.map(move |batch| {
+            batch.map_err(|error| StoreError::Corrupt(format!("{context}: {error}")))
+        }))
+    }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
         if self.doomed.load(Ordering::Acquire) {
-            super::manifest::remove(&self.path);
+            self.directory.remove(&self.file);
         }
     }
 }
 
-/// Writes the rows that still hold to `path` and makes them durable. `None` where no row is left.
+/// Writes the rows that still hold to `file` and makes them durable. `None` where no row is left.
 pub(super) fn write(
-    path: &Path,
+    directory: &Arc<Directory>,
+    file: &str,
     table: Table,
     batches: &[FrozenBatch],
 ) -> Result<Option<Part>, StoreError> {
@@ -72,24 +94,24 @@ pub(super) fn write(
     if kept.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(None);
     }
-    write_batches(path, table, kept.into_iter().map(Ok)).map(Some)
+    write_batches(directory, file, table, kept.into_iter().map(Ok)).map(Some)
 }
 
-/// Writes `batches` to `path` and makes them durable.
+/// Writes `batches` to `file` and makes them durable.
 pub(super) fn write_batches(
-    path: &Path,
+    directory: &Arc<Directory>,
+    file: &str,
     table: Table,
     batches: impl Iterator<Item = Result<RecordBatch, StoreError>>,
 ) -> Result<Part, StoreError> {
-    let unfinished = path.with_extension("tmp");
-    let file =
-        File::create(&unfinished).map_err(io(format!("cannot make {}", unfinished.display())))?;
+    let path = directory.path(file);
+    let mut unfinished = directory.begin(file)?;
     let failed = |source| StoreError::Parquet {
         context: format!("cannot write {}", path.display()),
         source,
     };
-    let mut writer =
-        ArrowWriter::try_new(file, table.schema(), Some(properties(table))).map_err(failed)?;
+    let mut writer = ArrowWriter::try_new(&mut unfinished, table.schema(), Some(properties(table)))
+        .map_err(failed)?;
     let mut received = (i64::MAX, i64::MIN);
     for batch in batches {
         let batch = batch?;
@@ -97,36 +119,20 @@ pub(super) fn write_batches(
         writer.write(&batch).map_err(failed)?;
     }
     let footer = writer.finish().map_err(failed)?;
+    drop(writer);
     let row_group_rows: Vec<u32> =
         footer.row_groups().iter().map(|group| group.num_rows() as u32).collect();
-    let file = writer.inner();
-    file.sync_all().map_err(io(format!("cannot sync {}", unfinished.display())))?;
-    let bytes =
-        file.metadata().map_err(io(format!("cannot measure {}", unfinished.display())))?.len();
-    std::fs::rename(&unfinished, path).map_err(io(format!("cannot name {}", path.display())))?;
     Ok(Part {
-        path: path.to_path_buf(),
-        bytes,
+        bytes: unfinished.finish()?,
         rows: row_group_rows.iter().map(|rows| u64::from(*rows)).sum(),
         row_group_rows,
         received_ns_min: received.0,
         received_ns_max: received.1,
         doomed: AtomicBool::new(false),
+        file: file.to_owned(),
+        directory: Arc::clone(directory),
+        path,
     })
-}
-
-/// The batches of a file, in order.
-pub(super) fn read(
-    path: &Path,
-) -> Result<impl Iterator<Item = Result<RecordBatch, StoreError>> + use<>, StoreError> {
-    let file = File::open(path).map_err(io(format!("cannot open {}", path.display())))?;
-    let context = format!("cannot read {}", path.display());
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|source| StoreError::Parquet { context: context.clone(), source })?;
-    Ok(reader.map(move |batch| {
-        batch.map_err(|error| StoreError::Corrupt(format!("{context}: {error}")))
-    }))
 }
 
 /// The rows of `batch` for which `keep` says so.

@@ -33,12 +33,19 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::AtomicBool;
 
+    use super::super::directory::Directory;
     use super::*;
+    use crate::disk::RealStorage;
 
     fn check(retain_days: u32, retain_bytes: u64, expected: &[i64]) {
+        let folder = tempfile::tempdir().expect("a directory");
+        let directory = Directory::create(Arc::new(RealStorage::new()), folder.path());
+        let directory = Arc::new(directory.expect("it can be made"));
         let part = |day: i64| {
             Arc::new(Part {
                 path: PathBuf::new(),
+                file: String::new(),
+                directory: Arc::clone(&directory),
                 bytes: 100,
                 rows: 1,
                 row_group_rows: vec![1],

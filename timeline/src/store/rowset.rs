@@ -75,12 +75,18 @@ impl RowSet {
     }
 }
 
+impl Extend<u32> for RowSet {
+    fn extend<I: IntoIterator<Item = u32>>(&mut self, rows: I) {
+        for row in rows {
+            self.insert(row);
+        }
+    }
+}
+
 impl FromIterator<u32> for RowSet {
     fn from_iter<I: IntoIterator<Item = u32>>(rows: I) -> Self {
         let mut set = Self::default();
-        for row in rows {
-            set.insert(row);
-        }
+        set.extend(rows);
         set
     }
 }

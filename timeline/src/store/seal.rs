@@ -5,12 +5,13 @@
 //! old one stands with everything it names; afterwards the new one does. What neither names is
 //! removed at the next start.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::buffer::BooleanBuffer;
 use arrow::record_batch::RecordBatch;
+use parking_lot::Mutex;
 
+use super::directory::Directory;
 use super::head::FrozenBatch;
 use super::manifest::{Checkpoint, Manifest, PartEntry};
 use super::part::{self, Part};
@@ -19,13 +20,19 @@ use crate::log::Position;
 
 /// The head at one position, ready to be written by any thread.
 pub struct Sealing {
-    pub(super) directory: PathBuf,
+    pub(super) directory: Arc<Directory>,
+    pub(super) leftovers: Leftovers,
     pub(super) version: u64,
     pub(super) position: Position,
     pub(super) complete_until_ns: i64,
     pub(super) checkpoint: Checkpoint,
     pub(super) tables: Vec<FrozenTable>,
+    /// Files written so far.
+    pub(super) written: Vec<String>,
 }
+
+/// Files of attempts that failed so late that a manifest may name them.
+pub(super) type Leftovers = Arc<Mutex<Vec<String>>>;
 
 /// What was written, ready to take the head's place.
 pub struct Sealed {
@@ -69,8 +76,33 @@ pub(super) struct NewPart {
 
 impl Sealing {
     /// Writes everything and makes it durable. Nothing that exists is changed; a failure leaves
-    /// the store as it was.
+    /// the store as it was, and may be tried again with a new [`super::Store::begin_seal`].
     pub fn write(mut self) -> Result<Sealed, StoreError> {
+        let prepared = self.prepare();
+        // A name that was given but is not durable may come back after a power cut, and must then
+        // not be one that a manifest means otherwise: no two attempts share a version.
+        let sealed = match prepared.and_then(|sealed| self.directory.sync().map(|()| sealed)) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                for file in &self.written {
+                    self.directory.remove(file);
+                }
+                return Err(error);
+            }
+        };
+        match sealed.manifest.write(&self.directory) {
+            Ok(()) => Ok(sealed),
+            Err(error) => {
+                // The new manifest may stand, now or after a power cut: what it names must stay
+                // until another one is known to stand.
+                self.leftovers.lock().append(&mut self.written);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes everything that the new manifest is to name.
+    fn prepare(&mut self) -> Result<Sealed, StoreError> {
         let mut entries: Vec<PartEntry> = Vec::new();
         let mut parts: Vec<NewPart> = Vec::new();
         let mut replaced: Replaced = Vec::new();
@@ -80,9 +112,11 @@ impl Sealing {
             for inputs in &table.merge {
                 merged.extend(self.merge(table.table, inputs)?);
             }
+            self.written.extend(merged.iter().map(|part| part.file.clone()));
             let inputs = table.merge.iter().flatten().map(|input| &input.part);
             let outdated: Replaced = inputs.chain(&table.outdated).map(Arc::clone).collect();
             let written = self.write_head(table)?;
+            self.written.extend(written.iter().map(|part| part.file.clone()));
             let kept = table
                 .entries
                 .iter()
@@ -107,6 +141,7 @@ impl Sealing {
         self.checkpoint.deleted.retain(|(file, _)| named(file));
         self.checkpoint.gone.retain(|(file, _)| named(file));
         let checkpoint = self.checkpoint.write(&self.directory, self.version)?;
+        self.written.push(checkpoint.file.clone());
         let manifest = Manifest {
             format: manifest::FORMAT,
             version: self.version,
@@ -116,7 +151,6 @@ impl Sealing {
             next_places: tables.iter().map(|table| (table.table, table.next)).collect(),
             parts: entries,
         };
-        manifest.write(&self.directory)?;
         Ok(Sealed { manifest, parts, replaced })
     }
 
@@ -127,8 +161,7 @@ impl Sealing {
     /// The head's rows that still hold, as one file; none where no row is left.
     fn write_head(&self, table: &FrozenTable) -> Result<Option<NewPart>, StoreError> {
         let file = self.file(table.table, table.first);
-        let Some(part) = part::write(&self.directory.join(&file), table.table, &table.batches)?
-        else {
+        let Some(part) = part::write(&self.directory, &file, table.table, &table.batches)? else {
             return Ok(None);
         };
         let gone =
@@ -159,7 +192,7 @@ impl Sealing {
             };
             failed.into_iter().chain(batches.into_iter().flatten())
         });
-        let part = part::write_batches(&self.directory.join(&file), table, batches)?;
+        let part = part::write_batches(&self.directory, &file, table, batches)?;
         Ok(Some(NewPart {
             table,
             part: Arc::new(part),
@@ -177,7 +210,7 @@ impl MergeInput {
         &self,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, StoreError>> + '_, StoreError> {
         let mut line = 0;
-        Ok(part::read(&self.part.path)?.map(move |batch| {
+        Ok(self.part.read()?.map(move |batch| {
             let batch = batch?;
             let rows = batch.num_rows();
             let keep = BooleanBuffer::collect_bool(rows, |row| {

@@ -9,13 +9,13 @@ use arrow::array::{Array, Float64Array};
 use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 
-use super::{Config, Store, Table, part};
+use super::{Config, Store, Table};
 use crate::join::{Change, Delta, Join, RowId};
 use crate::log::{LogId, Position};
 use crate::rollup::Rollup;
 use crate::schema::{Attributes, Label, MetricRow, Time};
 
-fn row(value: u64) -> MetricRow {
+pub(super) fn row(value: u64) -> MetricRow {
     let unknown = Label::unknown;
     MetricRow {
         time: Time(value as i64),
@@ -51,13 +51,13 @@ fn values(batch: &RecordBatch) -> Vec<u64> {
 }
 
 /// Every value that stands in a snapshot, sorted.
-fn standing(store: &mut Store) -> Vec<u64> {
+pub(super) fn standing(store: &mut Store) -> Vec<u64> {
     let snapshot = store.snapshot(0);
     let view = snapshot.table(Table::Metrics);
     let mut all = Vec::new();
     for part in &view.parts {
         let mut lines = Vec::new();
-        for batch in part::read(&part.part.path).expect("readable") {
+        for batch in part.part.read().expect("readable") {
             lines.extend(values(&batch.expect("readable")));
         }
         assert_eq!(lines.len() as u64, part.part.rows);

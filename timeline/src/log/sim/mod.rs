@@ -1,16 +1,9 @@
-//! A simulated machine under the real log: the writer, recovery and the reader run on one thread
-//! on files that are lost, torn and full in every way a disk permits, all of it drawn from one
-//! seed. Not a model of the log: no line of the log is replaced, only the system calls below it.
-//!
-//! What the simulated disk is taken to honour: a sync that returned made durable what it covers;
-//! a sector of 512 bytes is written whole or not at all; names and lengths that a sync reported
-//! as failed are still pending. Everything else is up to the seed.
+//! The real log on a simulated machine: the writer, recovery and the reader run on one thread on
+//! files that are lost, torn and full in every way a disk permits, all of it drawn from one seed.
+//! Not a model of the log: no line of it is replaced, only the system calls below it.
 
-mod file;
 mod flips;
-mod handle;
 mod lives;
-mod storage;
 mod sweeps;
 mod world;
 
@@ -27,7 +20,7 @@ use super::queue::Pending;
 use super::reader::{LogReader, ReadError, Record};
 use super::writer::Opened;
 use super::{Damage, LogConfig};
-pub(super) use storage::{Call, Fault, SimStorage};
+pub(super) use crate::disk::sim::{Call, Fault, SimStorage};
 
 /// Where the log lies on a simulated machine.
 const DIRECTORY: &str = "/machine/log";
@@ -55,6 +48,8 @@ impl OpenLog {
     }
 
     fn append(&self, number: u64, record: Vec<u8>) {
+        // Some end their segment, by their number.
+        let ends_segment = number % 13 == 12;
         let answers = Arc::clone(&self.answers);
         let storage = Arc::clone(&self.storage);
         let done = Box::new(move |result: Result<Position, AppendError>| {
@@ -62,7 +57,7 @@ impl OpenLog {
             let too_late = result.is_ok() && storage.sync_failed();
             answers.lock().push((number, result, too_late));
         });
-        self.opened.shared.append(Pending { record, done });
+        self.opened.shared.append(Pending { record, ends_segment, done });
     }
 
     /// Commits all that waits; after an error the log has failed, as in the thread.
@@ -113,5 +108,41 @@ fn read(
             Err(ReadError::Corrupt(damage)) => damages.push(*damage),
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// A log for the simulation of those who follow one.
+pub(crate) struct FollowedLog(OpenLog);
+
+impl FollowedLog {
+    /// Tiny segments, so that some are passed and removed.
+    pub(crate) fn open(storage: &Arc<SimStorage>) -> Result<Self, LogError> {
+        let config = LogConfig {
+            segment_bytes: 1024,
+            budget_bytes: 1 << 20,
+            commit_bytes_max: 1024,
+            queue_bytes_max: 1 << 20,
+            record_bytes_max: 8192,
+            frame_bytes_max: 256,
+        };
+        OpenLog::new(storage, &config).map(Self)
+    }
+
+    /// Appends one record and commits it.
+    pub(crate) fn write(&mut self, number: u64, record: &[u8]) -> Result<Position, AppendError> {
+        self.0.write(number, record)
+    }
+
+    /// What is committed behind `from`, in order. There is no damage, since nothing was damaged.
+    pub(crate) fn read(&self, from: Option<Position>) -> Result<Vec<Record>, ReadError> {
+        let committed = self.0.opened.shared.committed();
+        let (records, damages) = read(disk(&self.0.storage), from, committed)?;
+        assert_eq!(damages, []);
+        Ok(records)
+    }
+
+    /// The follower has sealed up to there.
+    pub(crate) fn passed(&self, position: Position) {
+        self.0.opened.shared.truncate_before(position);
     }
 }

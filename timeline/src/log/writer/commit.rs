@@ -4,7 +4,8 @@
 //! Invariants:
 //! * Segments of one commit are written and synced in order, and one gets its name only when it
 //!   and all before it are durable.
-//! * A full disk refuses records and changes nothing; every other error ends the writer for good.
+//! * A full disk refuses records and changes nothing: what a commit had written by then is taken
+//!   back, durably, before anybody is told. Every other error ends the writer for good.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -39,14 +40,29 @@ enum Failure {
     Fatal(io::Error),
 }
 
+impl Failure {
+    fn of(error: io::Error) -> Self {
+        if disk::is_full(&error) { Self::Full } else { Self::Fatal(error) }
+    }
+}
+
+/// How far a commit got.
+#[derive(Default)]
+struct Done {
+    /// Chunks that may have been written, in whole or in part.
+    begun: usize,
+    /// Created segments that have their name.
+    named: usize,
+}
+
 impl Writer {
     /// Publishes the recovered position durably.
     pub(super) fn begin(shared: Arc<Shared>, recovered: &Recovered) -> io::Result<Self> {
         let committed = shared.disk.open_committed()?;
         let tail = Tail::after(recovered);
         let epoch = recovered.report.epoch;
-        let mut writer = Self { shared, epoch, tail, file: None, committed, buffer: Vec::new() };
-        writer.write_committed()?;
+        let writer = Self { shared, epoch, tail, file: None, committed, buffer: Vec::new() };
+        writer.write_committed(writer.tail)?;
         writer.committed.sync_all()?;
         writer.shared.disk.sync_directory()?;
         Ok(writer)
@@ -83,13 +99,13 @@ impl Writer {
             return Ok(());
         }
         let (chunks, tail) = layout.finish();
-        let result = self
-            .write(chunks)
-            .and_then(|began_segment| self.publish(tail, began_segment).map_err(Failure::Fatal));
+        let ends_segment = accepted.iter().any(|(pending, _)| pending.ends_segment);
+        let result = self.write(chunks, tail);
         // Before anybody is told: who then appends more must find the room.
         let bytes = accepted.iter().map(|(pending, _)| pending.record.len() as u64).sum();
         shared.queue.release(bytes);
         match result {
+            Ok(()) if ends_segment => self.end_segment(),
             Ok(()) => {}
             Err(Failure::Full) => {
                 for (pending, _) in accepted {
@@ -115,61 +131,82 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes and syncs; returns whether a segment was begun.
-    fn write(&mut self, chunks: Vec<Chunk>) -> Result<bool, Failure> {
-        let mut began_segment = false;
-        let mut chunks = chunks.into_iter().enumerate();
-        while let Some((index, mut chunk)) = chunks.next() {
-            let created = chunk.created.take();
-            let is_created = created.is_some();
-            let file = match created.as_ref().or(self.file.as_ref()) {
-                Some(file) => file,
-                None => {
-                    return Err(Failure::Fatal(io::Error::other("the open segment has no file")));
-                }
-            };
-            if let Err(error) = file.write_at(&chunk.bytes, chunk.offset) {
-                if !disk::is_full(&error) || index > 0 {
-                    return Err(Failure::Fatal(error));
-                }
-                let rest = chunks.map(|(_, chunk)| chunk);
-                let unused = std::iter::once(chunk).chain(rest);
-                return Err(self
-                    .take_back(unused, is_created)
-                    .err()
-                    .map_or(Failure::Full, Failure::Fatal));
+    /// Writes, syncs and publishes a commit, or takes back what a full disk has left of it.
+    fn write(&mut self, mut chunks: Vec<Chunk>, tail: Tail) -> Result<(), Failure> {
+        let mut done = Done::default();
+        if let Err(failure) = self.write_chunks(&chunks, tail, &mut done) {
+            if let Failure::Full = failure {
+                self.take_back(chunks, &done).map_err(Failure::Fatal)?;
             }
-            self.sync(file, is_created).map_err(Failure::Fatal)?;
-            if is_created {
-                self.shared.disk.name_segment(chunk.segment).map_err(Failure::Fatal)?;
-                began_segment = true;
-            }
-            if created.is_some() {
-                self.file = created;
-            }
-            self.buffer = chunk.bytes;
+            return Err(failure);
         }
-        Ok(began_segment)
+        let last = chunks.last_mut().map(|chunk| std::mem::take(&mut chunk.bytes));
+        self.buffer = last.unwrap_or_default();
+        let created = chunks.into_iter().rev().find_map(|chunk| chunk.created);
+        let began_segment = created.is_some();
+        if began_segment {
+            self.file = created;
+        }
+        self.publish(tail, began_segment).map_err(Failure::Fatal)
     }
 
-    /// Undoes a commit of which nothing was synced: a later one must not find its remains.
-    fn take_back(
-        &self,
-        chunks: impl Iterator<Item = Chunk>,
-        first_is_created: bool,
-    ) -> io::Result<()> {
-        for (index, chunk) in chunks.enumerate() {
-            match self.file.as_ref() {
-                Some(file) if index == 0 && !first_is_created => {
-                    file.set_bytes(chunk.offset)?;
-                    // Whole frames may have been written before the disk was full. Who is told
-                    // that they were refused must not find them after a power cut.
-                    file.sync_all()?;
+    fn write_chunks(&self, chunks: &[Chunk], tail: Tail, done: &mut Done) -> Result<(), Failure> {
+        for chunk in chunks {
+            let is_created = chunk.created.is_some();
+            let file = chunk.created.as_ref().or(self.file.as_ref());
+            let file = file
+                .ok_or_else(|| Failure::Fatal(io::Error::other("the open segment has no file")))?;
+            done.begun += 1;
+            file.write_at(&chunk.bytes, chunk.offset).map_err(Failure::of)?;
+            // Whether a sync failed for want of room or not: after it the cache proves nothing.
+            self.sync(file, is_created).map_err(Failure::Fatal)?;
+            if is_created {
+                self.shared.disk.rename_segment(chunk.segment).map_err(Failure::of)?;
+                done.named += 1;
+                self.shared.disk.sync_directory().map_err(Failure::Fatal)?;
+            }
+        }
+        // Where the block's own file grows with a full disk below it, nobody was told yet.
+        self.write_committed(tail).map_err(Failure::of)
+    }
+
+    /// Undoes a commit durably: who is told that it was refused must not find it after a power
+    /// cut. Newest first, so that a crash in between leaves a shorter tail, never a hole.
+    fn take_back(&self, chunks: Vec<Chunk>, done: &Done) -> io::Result<()> {
+        let mut created = chunks.iter().filter(|chunk| chunk.created.is_some()).count();
+        for (index, chunk) in chunks.iter().enumerate().rev() {
+            if chunk.created.is_some() {
+                created -= 1;
+                if created < done.named {
+                    self.shared.disk.remove_segment(chunk.segment)?;
+                    self.shared.segments.lock().remove(&chunk.segment);
+                } else {
+                    Source(&self.shared).discard(chunk.segment);
                 }
-                _ => Source(&self.shared).discard(chunk.segment),
+            } else if let Some(file) = self.file.as_ref().filter(|_| index < done.begun) {
+                // Whole frames may have been written before the disk was full.
+                file.set_bytes(chunk.offset)?;
+                file.sync_all()?;
             }
         }
         Ok(())
+    }
+
+    /// Ends the tail's segment where it is: the next commit begins another.
+    fn end_segment(&mut self) {
+        self.tail.open = false;
+        let Some(file) = self.file.take() else { return };
+        let Position { segment, offset, .. } = self.tail.position;
+        // Its reserved space is given back. That need not be durable: the next segment's header
+        // says where this one ends.
+        match file.set_bytes(offset) {
+            Ok(()) => {
+                self.shared.segments.lock().insert(segment, offset);
+            }
+            Err(error) => {
+                tracing::warn!(%error, segment, "cannot give back the space behind a segment's end");
+            }
+        }
     }
 
     fn sync(&self, file: &DiskFile, is_created: bool) -> io::Result<()> {
@@ -189,7 +226,6 @@ impl Writer {
     /// Lets followers read up to the new tail.
     fn publish(&mut self, tail: Tail, began_segment: bool) -> io::Result<()> {
         self.tail = tail;
-        self.write_committed()?;
         if began_segment {
             // Once per segment is enough: recovery then has to look at the newest two only.
             self.committed.sync_data()?;
@@ -199,10 +235,10 @@ impl Writer {
         Ok(())
     }
 
-    fn write_committed(&mut self) -> io::Result<()> {
+    fn write_committed(&self, tail: Tail) -> io::Result<()> {
         let block = Committed {
-            position: self.tail.position,
-            next_sequence: self.tail.sequence,
+            position: tail.position,
+            next_sequence: tail.sequence,
             writer_epoch: self.epoch,
         };
         self.committed.write_at(&block.encode(), 0)

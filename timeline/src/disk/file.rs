@@ -2,20 +2,25 @@
 //! less than asked is gone on with here.
 
 use std::io;
+use std::path::Path;
 
-use super::storage::StoredFile;
+use super::storage::{Access, Storage, StoredFile};
 
-/// An open file of the log, addressed by offset.
+/// An open file, addressed by offset.
 #[derive(Debug)]
-pub(in crate::log) struct DiskFile(pub(super) Box<dyn StoredFile>);
+pub(crate) struct DiskFile(Box<dyn StoredFile>);
 
 impl DiskFile {
-    pub(in crate::log) fn bytes(&self) -> io::Result<u64> {
+    pub(crate) fn open(storage: &dyn Storage, path: &Path, access: Access) -> io::Result<Self> {
+        Ok(Self(storage.open(path, access)?))
+    }
+
+    pub(crate) fn bytes(&self) -> io::Result<u64> {
         self.0.bytes()
     }
 
     /// Reads until `into` is full or the file ends; returns how much.
-    pub(in crate::log) fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub(crate) fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < into.len() {
             match self.0.read_at(&mut into[done..], offset + done as u64) {
@@ -29,7 +34,7 @@ impl DiskFile {
     }
 
     /// Writes all of `bytes`.
-    pub(in crate::log) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {
             match self.0.write_at(&bytes[done..], offset + done as u64) {
@@ -43,20 +48,20 @@ impl DiskFile {
     }
 
     /// Never repeated, not even when interrupted: after a failed sync a second one proves nothing.
-    pub(in crate::log) fn sync_data(&self) -> io::Result<()> {
+    pub(crate) fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
 
     /// As [`Self::sync_data`].
-    pub(in crate::log) fn sync_all(&self) -> io::Result<()> {
+    pub(crate) fn sync_all(&self) -> io::Result<()> {
         self.0.sync_all()
     }
 
-    pub(in crate::log) fn set_bytes(&self, bytes: u64) -> io::Result<()> {
+    pub(crate) fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         self.0.set_bytes(bytes)
     }
 
-    pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
+    pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
         self.0.reserve(bytes)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::tests::Random;
+use super::Random;
 
 /// What a disk writes whole.
 pub(super) const SECTOR_BYTES: usize = 512;

@@ -1,28 +1,26 @@
-//! A simulated machine's file system: one directory of files. Not a plan of what goes wrong: who
+//! A simulated machine's file system: directories of files. Not a plan of what goes wrong: who
 //! drives it says that, call by call, and when the machine stops.
 //!
 //! Invariant: once the machine stopped, no call has an effect until it is started again, and files
 //! opened before stay closed.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::super::disk::{Access, Lock, Storage, StoredFile};
-use super::super::tests::Random;
-use super::DIRECTORY;
+use super::super::{Access, Lock, Storage, StoredFile};
+use super::Random;
 use super::file::SimFile;
 use super::handle::{Handle, Owned};
 
 /// Kinds of system calls, as far as they fail differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::log) enum Call {
+pub(crate) enum Call {
     Read,
     /// Names in a directory, the length of a file.
     Look,
@@ -38,7 +36,7 @@ pub(in crate::log) enum Call {
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::log) enum Fault {
+pub(crate) enum Fault {
     /// It fails. A sync that does leaves some pages unwritten, and later syncs do not know.
     Error,
     Full,
@@ -48,36 +46,45 @@ pub(in crate::log) enum Fault {
 }
 
 /// Decides what goes wrong with a call.
-pub(in crate::log) type Faults = Box<dyn FnMut(Call) -> Option<Fault> + Send>;
+pub(crate) type Faults = Box<dyn FnMut(Call) -> Option<Fault> + Send>;
 
 /// A change of names that is not durable yet.
 #[derive(Clone, Debug)]
 enum Change {
-    Link(String, u64),
-    Unlink(String),
-    Rename(String, String, u64),
+    Link(PathBuf, u64),
+    Unlink(PathBuf),
+    Rename(PathBuf, PathBuf, u64),
+}
+
+impl Change {
+    /// In which directory it is.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path, _) => path,
+        }
+    }
 }
 
 pub(super) struct State {
     pub(super) random: Random,
     pub(super) time: u64,
-    files: BTreeMap<u64, SimFile>,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
+    pub(super) files: BTreeMap<u64, SimFile>,
+    pub(super) names: BTreeMap<PathBuf, u64>,
+    pub(super) durable_names: BTreeMap<PathBuf, u64>,
     changes: Vec<Change>,
-    exists: bool,
-    durably_exists: bool,
+    /// The directories, and whether each is durable.
+    pub(super) directories: BTreeMap<PathBuf, bool>,
     /// Counts starts of the machine.
     pub(super) generation: u64,
-    pub(super) locked: bool,
-    stops_at: Option<u64>,
+    pub(super) locked: BTreeSet<PathBuf>,
+    pub(super) stops_at: Option<u64>,
     pub(super) stopped: bool,
     sync_failed: bool,
-    faults: Option<Faults>,
+    pub(super) faults: Option<Faults>,
 }
 
 /// A simulated machine's file system.
-pub(in crate::log) struct SimStorage(pub(super) Arc<Mutex<State>>);
+pub(crate) struct SimStorage(pub(super) Arc<Mutex<State>>);
 
 impl fmt::Debug for SimStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +93,7 @@ impl fmt::Debug for SimStorage {
 }
 
 impl SimStorage {
-    pub(in crate::log) fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
         Arc::new(Self(Arc::new(Mutex::new(State {
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             time: 0,
@@ -94,10 +101,9 @@ impl SimStorage {
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             changes: Vec::new(),
-            exists: false,
-            durably_exists: false,
+            directories: BTreeMap::new(),
             generation: 0,
-            locked: false,
+            locked: BTreeSet::new(),
             stops_at: None,
             stopped: false,
             sync_failed: false,
@@ -106,40 +112,40 @@ impl SimStorage {
     }
 
     /// What goes wrong from now on.
-    pub(in crate::log) fn set_faults(&self, faults: Option<Faults>) {
+    pub(crate) fn set_faults(&self, faults: Option<Faults>) {
         self.0.lock().faults = faults;
     }
 
     /// Stops the machine at the call with this number from now on, the next one being 0.
-    pub(super) fn stop_in(&self, calls: Option<u64>) {
+    pub(crate) fn stop_in(&self, calls: Option<u64>) {
         let mut state = self.0.lock();
         state.stops_at = calls.map(|calls| state.time + calls + 1);
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.0.lock().stopped
     }
 
     /// Whether calls may fail.
-    pub(super) fn has_faults(&self) -> bool {
+    pub(crate) fn has_faults(&self) -> bool {
         self.0.lock().faults.is_some()
     }
 
     /// Whether a file's sync failed since the machine started.
-    pub(super) fn sync_failed(&self) -> bool {
+    pub(crate) fn sync_failed(&self) -> bool {
         self.0.lock().sync_failed
     }
 
     /// Calls so far.
-    pub(super) fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.0.lock().time
     }
 
     /// The process ends and may be started again; the page cache stays.
-    pub(super) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         let mut state = self.0.lock();
         state.generation += 1;
-        state.locked = false;
+        state.locked.clear();
         state.stops_at = None;
         state.stopped = false;
         state.sync_failed = false;
@@ -147,61 +153,9 @@ impl SimStorage {
     }
 
     /// The power goes, and comes back.
-    pub(super) fn cut_power(&self) {
+    pub(crate) fn cut_power(&self) {
         self.restart();
         self.0.lock().cut();
-    }
-
-    /// The same files on another machine, as they are seen.
-    pub(super) fn copy(&self, seed: u64) -> Arc<Self> {
-        let copy = Self::new(seed);
-        {
-            let (state, mut other) = (self.0.lock(), copy.0.lock());
-            other.files = state.files.clone();
-            other.files.values_mut().for_each(SimFile::sync);
-            other.names = state.names.clone();
-            other.durable_names = state.names.clone();
-            (other.exists, other.durably_exists) = (true, true);
-            other.time = state.time;
-        }
-        copy
-    }
-
-    /// All files by name, without the lock.
-    pub(in crate::log) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        let state = self.0.lock();
-        state.names.iter().map(|(name, id)| (name.clone(), state.files[id].seen.clone())).collect()
-    }
-
-    /// Changes a file behind the log's back, durably.
-    pub(super) fn edit(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.0.lock();
-        let id = state.names[name];
-        let mut bytes = state.files[&id].seen.clone();
-        change(&mut bytes);
-        let mut file = SimFile::default();
-        file.write(0, &bytes, 0);
-        file.sync();
-        state.files.insert(id, file);
-    }
-
-    /// Flips a bit of what programs see.
-    pub(super) fn flip(&self, name: &str, bit: u64) {
-        let mut state = self.0.lock();
-        let id = state.names[name];
-        let file = state.files.get_mut(&id).expect("a name has a file");
-        file.seen[(bit / 8) as usize] ^= 1 << (bit % 8);
-    }
-
-    pub(super) fn bytes(&self, name: &str) -> u64 {
-        let state = self.0.lock();
-        state.files[&state.names[name]].seen.len() as u64
-    }
-
-    pub(super) fn forget(&self, name: &str) {
-        let mut state = self.0.lock();
-        state.names.remove(name);
-        state.durable_names.remove(name);
     }
 
     pub(super) fn enter(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, Option<Fault>)> {
@@ -243,11 +197,12 @@ impl State {
                 apply(&mut self.durable_names, change);
             }
         }
-        self.durably_exists |= self.exists && self.random.below(2) == 0;
-        if !self.durably_exists {
-            self.durable_names.clear();
+        for durable in self.directories.values_mut() {
+            *durable |= self.random.below(2) == 0;
         }
-        self.exists = self.durably_exists;
+        self.directories.retain(|_, durable| *durable);
+        let directories = &self.directories;
+        self.durable_names.retain(|path, _| directories.contains_key(parent(path)));
         self.names = self.durable_names.clone();
         let names = &self.names;
         self.files.retain(|id, _| names.values().any(|named| named == id));
@@ -269,11 +224,17 @@ impl State {
     }
 
     fn find(&self, path: &Path) -> io::Result<u64> {
-        self.names.get(&name(path)).copied().ok_or_else(|| ErrorKind::NotFound.into())
+        self.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// The file of that name, in whatever directory.
+    pub(super) fn named(&self, name: &str) -> u64 {
+        let found = self.names.iter().find(|(path, _)| path.ends_with(name));
+        *found.expect("a file of that name").1
     }
 }
 
-fn apply(names: &mut BTreeMap<String, u64>, change: Change) {
+fn apply(names: &mut BTreeMap<PathBuf, u64>, change: Change) {
     match change {
         Change::Link(name, id) => {
             names.insert(name, id);
@@ -291,35 +252,41 @@ fn apply(names: &mut BTreeMap<String, u64>, change: Change) {
     }
 }
 
-fn name(path: &Path) -> String {
-    path.file_name().and_then(OsStr::to_str).expect("names of the log are text").to_owned()
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("a file is in a directory")
 }
 
 impl Storage for SimStorage {
-    fn create_directories(&self, _: &Path) -> io::Result<()> {
-        self.enter(Call::Name)?.0.exists = true;
+    fn create_directories(&self, path: &Path) -> io::Result<()> {
+        self.enter(Call::Name)?.0.directories.entry(path.to_owned()).or_insert(false);
         Ok(())
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let (mut state, _) = self.enter(Call::SyncNames)?;
-        if path != Path::new(DIRECTORY) {
-            state.durably_exists = state.exists;
-            return Ok(());
+        for (directory, durable) in &mut state.directories {
+            *durable |= parent(directory) == path;
         }
-        let names = state.names.clone();
-        state.durable_names = names;
-        state.changes.clear();
+        let changes = std::mem::take(&mut state.changes);
+        for change in changes {
+            if parent(change.path()) == path {
+                apply(&mut state.durable_names, change);
+            } else {
+                state.changes.push(change);
+            }
+        }
         Ok(())
     }
 
-    fn names(&self, _: &Path) -> io::Result<Vec<String>> {
+    fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
         let (state, _) = self.enter(Call::Look)?;
-        if state.exists {
-            Ok(state.names.keys().cloned().collect())
-        } else {
-            Err(ErrorKind::NotFound.into())
+        if !state.directories.contains_key(directory) {
+            return Err(ErrorKind::NotFound.into());
         }
+        let within = state.names.keys().filter(|path| parent(path) == directory);
+        Ok(within
+            .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .collect())
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn StoredFile>> {
@@ -331,7 +298,7 @@ impl Storage for SimStorage {
             Err(_) => {
                 let id = state.time;
                 state.files.insert(id, SimFile::default());
-                state.change(Change::Link(name(path), id));
+                state.change(Change::Link(path.to_owned(), id));
                 id
             }
         };
@@ -345,30 +312,31 @@ impl Storage for SimStorage {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut state, _) = self.enter(Call::Name)?;
         let id = state.find(from)?;
-        state.change(Change::Rename(name(from), name(to), id));
+        state.change(Change::Rename(from.to_owned(), to.to_owned(), id));
         Ok(())
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut state, _) = self.enter(Call::Name)?;
         let id = state.find(from)?;
-        state.change(Change::Link(name(to), id));
+        state.change(Change::Link(to.to_owned(), id));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let (mut state, _) = self.enter(Call::Name)?;
         state.find(path)?;
-        state.change(Change::Unlink(name(path)));
+        state.change(Change::Unlink(path.to_owned()));
         Ok(())
     }
 
-    fn lock(&self, _: &Path) -> io::Result<Option<Lock>> {
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let (mut state, _) = self.enter(Call::Open)?;
-        if std::mem::replace(&mut state.locked, true) {
+        if !state.locked.insert(path.to_owned()) {
             return Ok(None);
         }
-        let held = Owned { generation: state.generation, machine: Self(Arc::clone(&self.0)) };
+        let (path, machine) = (path.to_owned(), Self(Arc::clone(&self.0)));
+        let held = Owned { path, generation: state.generation, machine };
         Ok(Some(Lock::new(held)))
     }
 

@@ -10,12 +10,12 @@ use super::storage::{Access, Lock, Storage, StoredFile};
 
 /// The real thing.
 #[derive(Debug)]
-pub(in crate::log) struct RealStorage {
+pub(crate) struct RealStorage {
     begun: Instant,
 }
 
 impl RealStorage {
-    pub(in crate::log) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { begun: Instant::now() }
     }
 }

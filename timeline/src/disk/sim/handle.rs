@@ -1,14 +1,16 @@
 //! An open simulated file, and the held lock. Not what a sync means: that is the file's.
 
 use std::io;
+use std::path::PathBuf;
 
-use super::super::disk::StoredFile;
+use super::super::StoredFile;
 use super::file::SECTOR_BYTES;
 use super::storage::{Call, Fault, SimStorage};
 
 /// Gives the lock back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Owned {
+    pub(super) path: PathBuf,
     pub(super) generation: u64,
     pub(super) machine: SimStorage,
 }
@@ -16,7 +18,9 @@ pub(super) struct Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         let mut state = self.machine.0.lock();
-        state.locked &= state.generation != self.generation;
+        if state.generation == self.generation {
+            state.locked.remove(&self.path);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the log asks of a machine: files, a random number, a stopwatch. Not a convenience: each
+//! What is asked of a machine: files, a random number, a stopwatch. Not a convenience: each
 //! method is about one system call, with that call's weaknesses (it may do less than asked, or be
 //! interrupted), so that a simulated machine can be weak in the same places.
 //!
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::log) enum Access {
+pub(crate) enum Access {
     /// An existing file, to be read.
     Read,
     /// An existing file, to be read and written.
@@ -23,8 +23,8 @@ pub(in crate::log) enum Access {
     CreateEmpty,
 }
 
-/// What the log runs on.
-pub(in crate::log) trait Storage: Debug + Send + Sync {
+/// What the log and the store run on.
+pub(crate) trait Storage: Debug + Send + Sync {
     /// Makes a directory and those above it that are missing.
     fn create_directories(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
@@ -48,7 +48,7 @@ pub(in crate::log) trait Storage: Debug + Send + Sync {
 }
 
 /// An open file.
-pub(in crate::log) trait StoredFile: Debug + Send + Sync {
+pub(crate) trait StoredFile: Debug + Send + Sync {
     /// Length of the file.
     fn bytes(&self) -> io::Result<u64>;
     /// Reads some bytes; 0 at the end of the file.
@@ -65,17 +65,17 @@ pub(in crate::log) trait StoredFile: Debug + Send + Sync {
     fn reserve(&self, bytes: u64) -> io::Result<()>;
 }
 
-/// Holds the ownership of a log's directory until it is dropped.
+/// Holds the ownership of a directory until it is dropped.
 #[derive(Debug)]
-pub(in crate::log) struct Lock(#[expect(dead_code, reason = "held for its drop")] Box<dyn Held>);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held for its drop")] Box<dyn Held>);
 
 /// What a lock keeps alive.
-pub(in crate::log) trait Held: Debug + Send {}
+pub(crate) trait Held: Debug + Send {}
 
 impl<T: Debug + Send> Held for T {}
 
 impl Lock {
-    pub(in crate::log) fn new(held: impl Held + 'static) -> Self {
+    pub(crate) fn new(held: impl Held + 'static) -> Self {
         Self(Box::new(held))
     }
 }
