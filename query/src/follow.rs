@@ -110,11 +110,17 @@ pub fn start(
 ) -> Result<(Shared, Handle), FollowError> {
     let (store, resume) = Store::open(&data_dir.join("store"), config.store.clone())?;
     let suspects = Suspects::open(&data_dir.join("store")).map_err(FollowError::Suspects)?;
-    let (mut join, rollup, position) = match resume {
-        Some(resume) => (resume.join, resume.rollup, resume.position),
-        None => (join::Join::new(config.join.clone()), Rollup::default(), None),
+    let (mut join, rollup, position, lost) = match resume {
+        Some(resume) => (resume.join, resume.rollup, resume.position, resume.lost),
+        None => (join::Join::default(), Rollup::default(), None, Vec::new()),
     };
     join.configure(config.join.clone());
+    join.shelve_on(store.shelf());
+    for state in lost {
+        tracing::error!(state, "a part of the last seal's state cannot be read and begins anew");
+        let at = position.map(|position| position.to_string()).unwrap_or_default();
+        join.lose("state", at.clone(), at, format!("{state}: it begins anew from here"));
+    }
     let mut follower = Follower {
         config: config.clone(),
         log: data_dir.join("log"),
@@ -323,6 +329,11 @@ impl Follower {
         self.status.open_traces = open_traces;
         self.status.open_spans = open_spans;
         self.status.open_sessions = open_sessions;
+        let (traces, reach_s, bytes) = self.join.recalled();
+        (self.status.recalled_traces, self.status.recall_reach_s) = (traces, reach_s);
+        self.status.recall_bytes = bytes;
+        (self.status.span_duplicate_reach_s, self.status.event_duplicate_reach_s) =
+            self.join.duplicate_reach_s();
         self.status.head_bytes = self.store.head_bytes();
         self.status.erasures_pending = self.erasing.pending();
         self.status.sealed = self.store.sealed_position().copied();

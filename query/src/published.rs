@@ -56,6 +56,18 @@ pub struct FollowerStatus {
     pub open_spans: usize,
     /// Sessions held for joining.
     pub open_sessions: usize,
+    /// Traces that a late row took back, since the log began.
+    pub recalled_traces: u64,
+    /// How far back a trace can be taken, in seconds of log time: up to there late rows are joined
+    /// and second deliveries of spans found, whatever their distance.
+    pub recall_reach_s: i64,
+    /// Bytes kept on disk for that.
+    pub recall_bytes: u64,
+    /// How far back a second delivery of a span is known without taking its trace back, in seconds.
+    pub span_duplicate_reach_s: i64,
+    /// How far back a second delivery is known of what has no identity of its own, in seconds:
+    /// events without a sequence, and data points.
+    pub event_duplicate_reach_s: i64,
     /// About how many bytes of rows the head holds.
     pub head_bytes: usize,
     /// Parts and rows at rest, by table.

@@ -98,8 +98,11 @@ impl Follower {
     }
 
     fn begin_seal(&mut self, position: Position) {
-        let sealing = self.store.begin_seal(&self.join, &self.rollup, position);
         self.seals.began_ns = self.clock.now_ns();
+        let sealing = match self.store.begin_seal(&self.join, &self.rollup, position) {
+            Ok(sealing) => sealing,
+            Err(error) => return self.seal_failed(&error.to_string()),
+        };
         let (send, receive) = sync_channel(1);
         let writer = std::thread::Builder::new().name(String::from("seal"));
         let spawned = writer.spawn(move || {

@@ -53,7 +53,7 @@ pub(crate) fn fixture(sealed: i32, recent: i32) -> Fixture {
     store.apply(came(spans(0..sealed)));
     let position = Position { log_id: LogId(1), epoch: 1, segment: 1, offset: 64 };
     let join = Join::new(join::Config::default());
-    let sealing = store.begin_seal(&join, &Rollup::default(), position);
+    let sealing = store.begin_seal(&join, &Rollup::default(), position).expect("packs");
     let written = sealing.write().expect("a part");
     store.finish_seal(written);
     store.apply(came(spans(sealed..sealed + recent)));

@@ -21,8 +21,8 @@ impl Join {
             self.count("duplicate_span", 1);
             return;
         }
-        if !self.traces.contains_key(&key) && self.released.has(fingerprint(&key)) {
-            // Its trace was let go: it is a timeline by itself.
+        if !self.recall_trace(&key) && self.released.has(fingerprint(&key)) {
+            // Its trace was let go and cannot be taken back: it is a timeline by itself.
             self.count("late_span", 1);
         }
         let trace = self.traces.entry(key.clone()).or_default();
@@ -57,7 +57,7 @@ impl Join {
             let traces = self.session((id, app.clone()), event.row.time).see_event(&event);
             for trace in traces {
                 let key = (trace, app.clone());
-                if self.traces.contains_key(&key) {
+                if self.recall_trace(&key) {
                     self.dirty_traces.insert(key);
                 }
             }
@@ -67,7 +67,13 @@ impl Join {
         match event.row.trace_id.filter(|_| needs_trace) {
             Some(trace) => {
                 let key = (trace, app);
-                self.traces.entry(key.clone()).or_default().add_event(event);
+                self.recall_trace(&key);
+                let trace = self.traces.entry(key.clone()).or_default();
+                if trace.has_come_back_with(&event) {
+                    self.count("duplicate_event", 1);
+                    return;
+                }
+                trace.add_event(event);
                 self.touch(key);
             }
             None => self.ready.events.push(event),
@@ -81,12 +87,7 @@ impl Join {
         {
             return self.session((session, row.app.clone()), row.time).is_new(page, sequence);
         }
-        let print = fingerprint(&(
-            (&row.app, &row.service, &row.event_name, row.time_client),
-            (row.trace_id, row.span_id, &row.body),
-            (&row.attributes.0, &row.resource.0),
-        ));
-        self.recent.is_new(print, self.now)
+        self.recent.is_new(trace::event_print(row), self.now)
     }
 
     /// `session.end` ends its session; `session.start` ends the one it continues.
@@ -98,8 +99,10 @@ impl Join {
         };
         if let Some(id) = ended {
             let key = (id, event.row.app.clone());
-            if let Some(session) = self.sessions.get_mut(&key) {
-                session.ended = true;
+            if self.recall_session(&key)
+                && let Some(session) = self.sessions.get_mut(&key)
+            {
+                session.wake().ended = true;
                 self.dirty_sessions.insert(key);
             }
         }

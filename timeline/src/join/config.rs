@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A trace is kept this long after its last arrival, in seconds. A beacon flushes every 5 s and
-    /// retries for a minute, so two minutes join what a working network delivers; a longer window
-    /// costs about a kilobyte of memory a span. What comes later is a timeline of its own, counted.
+    /// A trace that waits for a parent, may hold attempts of another trace's request, or has come
+    /// back before is kept this long after its last arrival, in seconds: a beacon flushes every 5 s
+    /// and retries for a minute. Any other is let go when it settles. What comes later takes its
+    /// trace back from the store, so a longer window costs memory and saves reads.
     pub window_s: u32,
-    /// A span that comes again is known for this long after its trace was let go, in seconds: the
-    /// longest that exporters of the field retry for, with room. Nine bytes a span.
+    /// A span that comes again is known without taking its trace back for this long after it was let
+    /// go, in seconds: the longest that exporters of the field retry for, with room. So are events
+    /// without a sequence and data points. About 32 bytes each.
     pub duplicate_window_s: u32,
     /// A trace without an arrival for this long is settled: counters count it, once. Shorter counts
     /// sooner, and misses spans that are merely slow to come.
@@ -19,6 +21,12 @@ pub struct Config {
     /// An abandonment is final when its page has been silent for this long, in seconds; until then
     /// a return from the back-forward cache may withdraw it.
     pub abandon_final_s: u32,
+    /// Spans of traces taken back within one minute of log time. Beyond it what comes late is a
+    /// timeline by itself, counted; 2,000 a second leaves most of a core to what is in time.
+    pub recall_spans_per_minute: usize,
+    /// Spans of a trace that can be taken back. A larger one would have to be read whole for each
+    /// late span; it is let go for good, counted.
+    pub recall_trace_spans_max: usize,
     /// Spans kept in open traces. Beyond it the longest-silent traces are settled early, counted.
     pub spans_max: usize,
     /// A session ends after this long without a row, in seconds: the 30 minutes of the field.
@@ -37,6 +45,8 @@ impl Default for Config {
         Self {
             window_s: 120,
             duplicate_window_s: 900,
+            recall_spans_per_minute: 120_000,
+            recall_trace_spans_max: 10_000,
             settle_s: 20,
             abandon_final_s: 300,
             spans_max: 250_000,

@@ -67,7 +67,7 @@ impl Join {
     fn sessions_of_user(&self, erasure: &Erasure) -> Vec<Erasure> {
         let Subject::User(user) = &erasure.subject else { return Vec::new() };
         let of_user = self.sessions.iter().filter(|((_, app), session)| {
-            *app == erasure.app && session.user() == Some(user.as_str())
+            *app == erasure.app && session.look().user() == Some(user.as_str())
         });
         of_user
             .map(|((id, app), _)| Erasure {
@@ -105,7 +105,9 @@ impl Join {
         let Subject::Session(id) = &erasure.subject else { return };
         let key = (id.clone(), erasure.app.clone());
         self.dirty_sessions.remove(&key);
-        if let Some(old) = self.sessions.remove(&key).and_then(|session| session.said) {
+        if let Some(old) =
+            self.sessions.remove(&key).and_then(|mut session| session.wake().said.take())
+        {
             changes.push(Change::Session(Delta { old: Some(old), new: None }));
         }
     }

@@ -141,6 +141,11 @@ impl Links {
         self.groups.get(trace).cloned().unwrap_or_else(|| vec![trace.clone()])
     }
 
+    /// Whether a trace may hold attempts of a request that others hold attempts of.
+    pub(super) fn holds(&self, trace: &TraceKey) -> bool {
+        self.domain_of.contains_key(trace)
+    }
+
     /// Lets go of a trace, with its whole group.
     pub(super) fn forget(&mut self, trace: &TraceKey) {
         self.forget_candidates(trace);

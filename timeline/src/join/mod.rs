@@ -9,11 +9,11 @@
 //!
 //! Signals: spans and events by trace; events by page and sequence. Start: an empty join, or the
 //! state of a checkpoint. A trace settles [`Config::settle_s`] after its last arrival (counters
-//! count it, once) and is let go after [`Config::window_s`]; what comes later is a timeline by
-//! itself and is counted as late.
+//! count it, once) and is laid on the [`Shelf`]; what comes later takes it back and is joined.
+//! Where that cannot be, it is a timeline by itself and is counted as late.
 //!
-//! It is not a store: rows it has let go live in [`crate::store`]. It has no clock: `now` is log
-//! time, the receive time of records and ticks, so replay is pure.
+//! It is not a store: rows it has let go live in [`crate::store`], and the shelf is the store's. It
+//! has no clock: `now` is log time, the receive time of records and ticks, so replay is pure.
 //!
 //! Invariants:
 //! * Every row ends in exactly one timeline or in one drop counter with a reason.
@@ -23,16 +23,20 @@ mod across;
 mod arrive;
 mod calls;
 mod change;
+mod checkpoint;
 mod config;
 mod derive;
 mod erase;
 mod identity;
+mod idle;
 mod links;
+mod recall;
 mod recent;
 mod request;
 mod sends;
 mod session;
 mod settle;
+mod shelf;
 mod sighting;
 mod trace;
 mod tree;
@@ -46,6 +50,9 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Change, Delta, Placed, RowId, RowIds};
 pub use config::Config;
+#[cfg(test)]
+pub(crate) use recent::fingerprint as print;
+pub use shelf::{MemoryShelf, Shelf};
 
 use crate::decode::Rows;
 use crate::schema::{
@@ -53,16 +60,19 @@ use crate::schema::{
 };
 use change::place;
 use config::seconds_ns;
+use idle::Kept;
 use links::Links;
+use recall::Recalls;
 use recent::{Recent, fingerprint};
 use session::Session;
+use shelf::Lent;
 use trace::{Own, Trace};
 
 type TraceKey = (TraceId, Label);
 type SessionKey = (SessionId, Label);
 
 /// Everything open, and what is still to be said.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Join {
     config: Config,
     now: Time,
@@ -71,7 +81,7 @@ pub struct Join {
     traces: BTreeMap<TraceKey, Trace>,
     /// Which of them are derived together.
     links: Links,
-    sessions: BTreeMap<SessionKey, Session>,
+    sessions: BTreeMap<SessionKey, Kept>,
     /// Traces by the log time at which they are to be looked at again.
     due: BTreeSet<(Time, TraceKey)>,
     /// Sessions by the log time at which they may have ended.
@@ -90,6 +100,9 @@ pub struct Join {
     /// taken right after one, so it is always empty there.
     #[serde(skip)]
     pending: Vec<Change>,
+    recalls: Recalls,
+    #[serde(skip)]
+    shelf: Lent,
 }
 
 /// Rows that need no trace, ready to be said.
@@ -104,6 +117,11 @@ impl Join {
     /// A join with nothing in it.
     pub fn new(config: Config) -> Self {
         Self { config, ..Self::default() }
+    }
+
+    /// Gives it the place where it lays what it lets go of.
+    pub fn shelve_on(&mut self, shelf: Box<dyn Shelf>) {
+        self.shelf = Lent::new(shelf);
     }
 
     /// Applies the configuration of this start to a state that an earlier one wrote.
@@ -198,25 +216,29 @@ impl Join {
         self.now = now;
         let mut changes = std::mem::take(&mut self.pending);
         self.settle_due(&mut changes);
-        self.close_due_sessions();
+        self.close_due_sessions(&mut changes);
         self.forget_erasures();
-        self.recent.forget_before(Time(now.0 - seconds_ns(self.config.window_s)));
+        self.recent.forget_before(Time(now.0 - seconds_ns(self.config.duplicate_window_s)));
         self.released.forget_before(Time(now.0 - seconds_ns(self.config.duplicate_window_s)));
         self.pending = changes;
     }
 
     fn session(&mut self, key: SessionKey, time: Time) -> &mut Session {
         self.dirty_sessions.insert(key.clone());
-        if self.sessions.get(&key).is_none_or(|session| session.closed) {
-            let due = Time(self.now.0 + seconds_ns(self.config.session_idle_s));
-            self.session_due.insert((due, key.clone()));
+        if !self.recall_session(&key) {
+            let session = Session::new(key.1.clone(), key.0.clone(), time);
+            self.open_session(key.clone(), session);
         }
-        let session = self
-            .sessions
-            .entry(key)
-            .or_insert_with_key(|(id, app)| Session::new(app.clone(), id.clone(), time));
-        session.closed = false;
-        session
+        let kept = self.sessions.get_mut(&key).expect("it was recalled or opened above");
+        if matches!(kept, Kept::Asleep(_)) {
+            self.session_due.insert((settle::sleep_time(self.now), key));
+        }
+        kept.wake()
+    }
+
+    fn open_session(&mut self, key: SessionKey, session: Session) {
+        self.session_due.insert((settle::sleep_time(self.now), key.clone()));
+        self.sessions.insert(key, Kept::Awake(Box::new(session)));
     }
 
     fn touch(&mut self, key: TraceKey) {
@@ -265,6 +287,12 @@ impl Join {
     ) -> Vec<(SessionId, i64, i64)> {
         let final_before = Time(self.now.0 - seconds_ns(self.config.abandon_final_s));
         let Some((_, app)) = members.first() else { return Vec::new() };
+        let named = members.iter().filter_map(|key| self.traces.get(key));
+        let named: BTreeSet<_> = named.flat_map(Trace::sessions_of_events).collect();
+        for session in named {
+            // What its pages know decides about the requests.
+            self.recall_session(&(session, app.clone()));
+        }
         let pages = PagesOf { sessions: &self.sessions, app };
         let held = || members.iter().filter_map(|key| self.traces.get(key));
         let spans: Vec<&Span> = held().flat_map(Trace::spans).collect();
@@ -307,8 +335,10 @@ impl Join {
     fn bound_clocks(&mut self, app: &Label, bounds: Vec<(SessionId, i64, i64)>) {
         for (session, low, high) in bounds {
             let key = (session, app.clone());
-            if let Some(session) = self.sessions.get_mut(&key) {
-                session.bound_clock(Some(low), Some(high));
+            if self.recall_session(&key)
+                && let Some(session) = self.sessions.get_mut(&key)
+            {
+                session.wake().bound_clock(Some(low), Some(high));
                 self.dirty_sessions.insert(key);
             }
         }
@@ -320,24 +350,28 @@ impl Join {
         self.session((id, request.app.clone()), request.time).count_request(request, sign);
     }
 
+    fn say_session(&mut self, key: &SessionKey, changes: &mut Vec<Change>) {
+        let Some(session) = self.sessions.get_mut(key).map(Kept::wake) else { return };
+        let row = session.row();
+        let said = change::replace(&mut session.said, row, &mut self.ids.sessions);
+        changes.extend(said.map(Change::Session));
+    }
+
     fn say_sessions(&mut self, changes: &mut Vec<Change>) {
         for key in std::mem::take(&mut self.dirty_sessions) {
-            let Some(session) = self.sessions.get_mut(&key) else { continue };
-            let row = session.row();
-            let said = change::replace(&mut session.said, row, &mut self.ids.sessions);
-            changes.extend(said.map(Change::Session));
+            self.say_session(&key, changes);
         }
     }
 }
 
 /// The pages of one application's sessions.
 struct PagesOf<'a> {
-    sessions: &'a BTreeMap<SessionKey, Session>,
+    sessions: &'a BTreeMap<SessionKey, Kept>,
     app: &'a Label,
 }
 
 impl derive::Pages for PagesOf<'_> {
     fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label> {
-        self.sessions.get(&(session.clone(), self.app.clone()))?.successor(page)
+        self.sessions.get(&(session.clone(), self.app.clone()))?.look().successor(page)
     }
 }

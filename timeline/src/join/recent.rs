@@ -2,7 +2,7 @@
 //!
 //! A span has its id and a beacon's event its sequence; any other event and every data point is
 //! known by a fingerprint of what it says. Exact but for the one in 2^64 of a shared fingerprint,
-//! within the window.
+//! within the window. A span or an event that is known here needs no recall of its trace.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -36,6 +36,11 @@ impl Recent {
         new
     }
 
+    /// When the oldest known was seen, where older ones may have gone for want of room.
+    pub(super) fn oldest_if_full(&self) -> Option<Time> {
+        self.order.front().map(|(seen, _)| *seen).filter(|_| self.order.len() >= PRINTS_MAX)
+    }
+
     /// Whether a fingerprint was seen.
     pub(super) fn has(&self, print: u64) -> bool {
         self.seen.contains(&print)
@@ -51,7 +56,7 @@ impl Recent {
 }
 
 /// A hash that is equal for equal rows on any machine: the standard hasher with its fixed keys.
-pub(super) fn fingerprint(row: &impl Hash) -> u64 {
+pub(crate) fn fingerprint(row: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     row.hash(&mut hasher);
     hasher.finish()

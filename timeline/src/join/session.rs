@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::change::Placed;
+use super::config::{Config, seconds_ns};
 use crate::schema::{
     Event, Label, PageId, RequestRow, SessionId, SessionRow, SpanRow, Time, TraceId,
 };
@@ -92,9 +93,13 @@ impl Session {
         }
     }
 
-    /// Its first row's time.
-    pub(super) fn start(&self) -> Time {
-        self.start
+    /// Log time since which it has been silent, and at which it ends if it stays so. One that was
+    /// closed and spoken of again has outlived its age, and ends by silence alone.
+    pub(super) fn ends(&self, config: &Config) -> (Time, Time) {
+        let idle = Time(self.time_received.0 + seconds_ns(config.session_idle_s));
+        let aged = Time(self.start.0.saturating_add(seconds_ns(config.session_age_s)));
+        let reopened = self.said.as_ref().is_some_and(|(_, row)| row.state != "open");
+        (self.time_received, if reopened { idle } else { idle.min(aged) })
     }
 
     /// Takes an event's sequence number; false where the page has sent it before.

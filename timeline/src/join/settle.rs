@@ -1,26 +1,55 @@
-//! What the passing of log time does: traces settle and are let go, sessions close.
+//! What the passing of log time does: traces settle and are let go, sessions sleep and close.
 //!
 //! Signals: the silence of a trace or session, and the budget of what may be open. Conditions: see
-//! [`super::Config`]. Over the budget the longest-silent go first, early and counted, so that memory
+//! [`super::Config`]. Over a budget the longest-silent go first, early and counted, so that memory
 //! is bounded whatever is sent.
 
 use super::change::Change;
 use super::config::seconds_ns;
 use super::recent::fingerprint;
 use super::trace::Trace;
-use super::{Join, TraceKey};
+use super::{Join, SessionKey, TraceKey};
 use crate::schema::Time;
+
+/// A session is packed when it has been silent for this long, in seconds: a page in use is spoken
+/// of every few seconds, and packing takes microseconds.
+const SESSION_SLEEP_S: u32 = 60;
+
+/// When a session that was spoken of at `now` is looked at again.
+pub(super) fn sleep_time(now: Time) -> Time {
+    Time(now.0 + seconds_ns(SESSION_SLEEP_S))
+}
+
+/// What is left after an eviction: a tenth of the budget is made free at once, so that finding the
+/// longest-silent is paid for by many that go.
+fn spared(budget: usize) -> usize {
+    budget - budget / 10
+}
 
 impl Join {
     pub(super) fn settle_due(&mut self, changes: &mut Vec<Change>) {
         self.relink();
         while let Some((due, key)) = self.due.first().cloned() {
-            let over_budget = self.span_count > self.config.spans_max;
-            if due > self.now && !over_budget {
+            if due > self.now {
                 break;
             }
             self.due.pop_first();
-            self.settle_trace(key, over_budget, changes);
+            self.settle_trace(key, false, changes);
+        }
+        if self.span_count > self.config.spans_max {
+            self.evict_traces(changes);
+        }
+    }
+
+    fn evict_traces(&mut self, changes: &mut Vec<Change>) {
+        let traces = self.traces.iter().map(|(key, trace)| (trace.last_arrival, key.clone()));
+        let mut silent: Vec<(Time, TraceKey)> = traces.collect();
+        silent.sort_unstable();
+        for (_, key) in silent {
+            if self.span_count <= spared(self.config.spans_max) {
+                break;
+            }
+            self.settle_trace(key, true, changes);
         }
     }
 
@@ -40,23 +69,25 @@ impl Join {
             return;
         }
         let settled = held().all(|trace| trace.settled);
+        let awaited = held().any(|trace| trace.recalled)
+            || members.iter().any(|member| self.links.holds(member));
+        let unsaid = members.iter().any(|member| self.dirty_traces.contains(member));
         // An abandonment may have become final by the mere passing of time.
-        let bounds = if settled { Vec::new() } else { self.say_traces(&members, changes) };
-        let is_final =
-            members.iter().filter_map(|key| self.traces.get(key)).all(|trace| trace.is_final());
+        let bounds = match settled && !unsaid {
+            true => Vec::new(),
+            false => self.say_traces(&members, changes),
+        };
+        let held = || members.iter().filter_map(|member| self.traces.get(member));
         let abandon_final = Time(last.0 + seconds_ns(self.config.abandon_final_s));
+        let is_final = held().all(Trace::is_final);
         if !over_budget && !settled && !is_final && self.now <= abandon_final {
             self.due.insert((Time(abandon_final.0 + 1), key));
             return;
         }
-        let go = Time(last.0 + seconds_ns(self.config.window_s));
-        let orphaned = members.iter().filter_map(|key| self.traces.get(key));
-        if !over_budget
-            && !settled
-            && self.now < go
-            && orphaned.into_iter().any(Trace::waits_for_parent)
-        {
-            self.due.insert((go, key));
+        let window_end = Time(last.0 + seconds_ns(self.config.window_s));
+        let orphaned = held().any(Trace::waits_for_parent);
+        if !over_budget && !settled && self.now < window_end && orphaned {
+            self.due.insert((window_end, key));
             return;
         }
         for member in &members {
@@ -65,46 +96,78 @@ impl Join {
             }
         }
         self.bound_clocks(&key.1, bounds);
-        if !over_budget && self.now < go {
-            self.due.insert((go, key));
+        if !over_budget && awaited && self.now < window_end {
+            self.due.insert((window_end, key));
             return;
         }
-        for member in &members {
-            if let Some(trace) = self.traces.remove(member) {
-                self.span_count -= trace.span_count();
-                for print in trace.prints() {
-                    self.released.is_new(print, self.now);
-                }
-                self.released.is_new(fingerprint(member), self.now);
-            }
-            self.links.forget(member);
-            if over_budget {
-                self.count("settled_early", 1);
-            }
+        if over_budget {
+            self.count("settled_early", members.len() as u64);
         }
+        self.let_go(&members);
     }
 
-    pub(super) fn close_due_sessions(&mut self) {
+    fn let_go(&mut self, members: &[TraceKey]) {
+        let mut group = Vec::new();
+        for member in members {
+            self.links.forget(member);
+            self.dirty_traces.remove(member);
+            let Some(trace) = self.traces.remove(member) else { continue };
+            self.span_count -= trace.span_count();
+            for print in trace.prints() {
+                self.released.is_new(print, self.now);
+            }
+            self.released.is_new(fingerprint(member), self.now);
+            group.push((member.clone(), trace));
+        }
+        self.shelve_traces(group);
+    }
+
+    pub(super) fn close_due_sessions(&mut self, changes: &mut Vec<Change>) {
         while let Some((due, key)) = self.session_due.first().cloned() {
-            let over_budget = self.sessions.len() > self.config.sessions_max;
-            if due > self.now && !over_budget {
+            if due > self.now {
                 break;
             }
             self.session_due.pop_first();
-            let Some(session) = self.sessions.get_mut(&key) else { continue };
-            let idle = session.time_received.0 + seconds_ns(self.config.session_idle_s);
-            let aged = session.start().0 + seconds_ns(self.config.session_age_s);
-            // Kept for as long as a session may last, so that a user who comes back continues it.
-            let gone = Time(session.time_received.0 + seconds_ns(self.config.session_age_s));
-            if session.closed && (over_budget || self.now >= gone) {
-                self.sessions.remove(&key);
-            } else if !over_budget && self.now.0 < idle.min(aged) {
-                self.session_due.insert((Time(idle.min(aged)), key));
-            } else {
-                session.closed = true;
-                self.dirty_sessions.insert(key.clone());
-                self.session_due.insert((Time(gone.0.max(self.now.0 + 1)), key));
+            let Some(kept) = self.sessions.get_mut(&key) else { continue };
+            let (silent_since, ends) = kept.look().ends(&self.config);
+            if self.now >= ends {
+                self.close_session(&key, changes);
+                continue;
             }
+            let sleep = sleep_time(silent_since);
+            let next = if self.now < sleep { sleep } else { ends };
+            if self.now >= sleep && !self.dirty_sessions.contains(&key) {
+                kept.sleep();
+            }
+            self.session_due.insert((next.min(ends), key));
+        }
+        if self.sessions.len() > self.config.sessions_max {
+            self.evict_sessions(changes);
+        }
+    }
+
+    fn evict_sessions(&mut self, changes: &mut Vec<Change>) {
+        let silent_since = |(key, kept): (&SessionKey, &super::Kept)| {
+            (kept.look().ends(&self.config).0, key.clone())
+        };
+        let mut silent: Vec<(Time, SessionKey)> = self.sessions.iter().map(silent_since).collect();
+        silent.sort_unstable();
+        let number = self.sessions.len() - spared(self.config.sessions_max);
+        for (_, key) in silent.into_iter().take(number) {
+            self.close_session(&key, changes);
+            self.count("session_closed_early", 1);
+        }
+    }
+
+    /// Says that a session is closed, and lays it away.
+    fn close_session(&mut self, key: &SessionKey, changes: &mut Vec<Change>) {
+        if let Some(kept) = self.sessions.get_mut(key) {
+            kept.wake().closed = true;
+        }
+        self.say_session(key, changes);
+        self.dirty_sessions.remove(key);
+        if let Some(mut kept) = self.sessions.remove(key) {
+            self.shelve_session(key, kept.wake());
         }
     }
 }

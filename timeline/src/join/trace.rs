@@ -35,9 +35,46 @@ pub(super) struct Trace {
     pub(super) last_arrival: Time,
     /// True once all of its sends and requests so far were counted.
     pub(super) settled: bool,
-    /// What was counted: what arrives later is counted then, and nothing twice.
-    counted_sends: BTreeSet<SpanKey>,
-    counted_requests: BTreeSet<TraceId>,
+    counted_sends: Counted<SpanKey>,
+    counted_requests: Counted<TraceId>,
+    /// True where it has come back from the shelf.
+    pub(super) recalled: bool,
+    /// True where the shelf does not hold it as it is.
+    changed: bool,
+}
+
+/// What was counted. A fact that arrives later is counted then; one that takes the place of a
+/// counted one, which no longer holds, is not: totals never fall, so it is paid for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Counted<K: Ord> {
+    standing: BTreeSet<K>,
+    number: usize,
+}
+
+impl<K: Ord> Default for Counted<K> {
+    fn default() -> Self {
+        Self { standing: BTreeSet::new(), number: 0 }
+    }
+}
+
+impl<K: Ord + Clone> Counted<K> {
+    /// Takes the facts that hold now; returns those to be counted.
+    fn count<'fact, R>(
+        &mut self,
+        standing: impl Iterator<Item = (&'fact K, &'fact Arc<R>)>,
+    ) -> Vec<Arc<R>>
+    where
+        K: 'fact,
+        R: 'fact,
+    {
+        let standing: BTreeMap<&K, &Arc<R>> = standing.collect();
+        let more = standing.len().saturating_sub(self.number);
+        let new = standing.iter().filter(|(key, _)| !self.standing.contains(**key));
+        let counted = new.take(more).map(|(_, fact)| Arc::clone(fact)).collect();
+        self.number = self.number.max(standing.len());
+        self.standing = standing.into_keys().cloned().collect();
+        counted
+    }
 }
 
 /// What was derived of one trace.
@@ -58,15 +95,44 @@ impl Trace {
 
     /// Takes a span in that is not here yet.
     pub(super) fn add_span(&mut self, span: Span) {
-        self.settled = false;
+        (self.settled, self.changed) = (false, true);
         let key = (span.row.span_id, span.row.kind.clone());
         self.spans.insert(key, Held { arrived: span, said: None });
     }
 
     /// Takes an event in. The caller has dropped duplicates.
     pub(super) fn add_event(&mut self, event: Event) {
-        self.settled = false;
+        (self.settled, self.changed) = (false, true);
         self.events.push(Held { arrived: event, said: None });
+    }
+
+    /// Begins anew after the shelf: nothing has arrived yet, and what is here is as it lies there.
+    pub(super) fn wake(&mut self) {
+        self.last_arrival = Time::default();
+        (self.recalled, self.changed) = (true, false);
+    }
+
+    /// Whether the shelf holds it as it is.
+    pub(super) fn is_as_shelved(&self) -> bool {
+        self.recalled && !self.changed
+    }
+
+    /// The sessions that its events name: what their pages know decides about its requests.
+    pub(super) fn sessions_of_events(&self) -> BTreeSet<SessionId> {
+        self.events().filter_map(|event| event.row.session_id.clone()).collect()
+    }
+
+    /// Whether an event is here that came before the trace was let go. What came since is the
+    /// caller's to know.
+    pub(super) fn has_come_back_with(&self, event: &Event) -> bool {
+        let row = &event.row;
+        let known_to_its_page =
+            row.session_id.is_some() && row.page_id.is_some() && row.sequence.is_some();
+        if known_to_its_page || !self.recalled {
+            return false;
+        }
+        let print = event_print(row);
+        self.events().any(|held| event_print(&held.row) == print)
     }
 
     /// How many spans it holds.
@@ -92,6 +158,7 @@ impl Trace {
             changes.extend(replace(&mut held.said, row, &mut ids.spans).map(Change::Span));
         }
         self.say_requests(own.requests, ids, &mut changes);
+        self.changed |= !changes.is_empty();
         changes
     }
 
@@ -185,21 +252,22 @@ impl Trace {
     /// Everything that counters may count and have not; remembers that they did.
     pub(super) fn settle(&mut self) -> Vec<Change> {
         self.settled = true;
-        let mut changes = Vec::new();
-        for (key, held) in &self.spans {
-            if let Some((_, row)) = held.said.as_ref().filter(|(_, row)| row.is_send)
-                && self.counted_sends.insert(key.clone())
-            {
-                changes.push(Change::SettledSend(Arc::clone(row)));
-            }
-        }
-        for (id, (_, request)) in &self.requests {
-            if self.counted_requests.insert(*id) {
-                changes.push(Change::SettledRequest(Arc::clone(request)));
-            }
-        }
-        changes
+        let said = self.spans.iter().filter_map(|(key, held)| Some((key, &held.said.as_ref()?.1)));
+        let sends = self.counted_sends.count(said.filter(|(_, row)| row.is_send));
+        let requests = self.requests.iter().map(|(id, (_, request))| (id, request));
+        let requests = self.counted_requests.count(requests);
+        let sends = sends.into_iter().map(Change::SettledSend);
+        sends.chain(requests.into_iter().map(Change::SettledRequest)).collect()
     }
+}
+
+/// The fingerprint of an event that has no identity of its own: what it says.
+pub(super) fn event_print(row: &EventRow) -> u64 {
+    fingerprint(&(
+        (&row.app, &row.service, &row.event_name, row.time_client),
+        (row.trace_id, row.span_id, &row.body),
+        (&row.attributes.0, &row.resource.0),
+    ))
 }
 
 /// A span's fingerprint: its identity, not its content.

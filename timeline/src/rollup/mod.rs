@@ -136,6 +136,11 @@ impl Rollup {
         }
     }
 
+    /// The drop counters that it took over last.
+    pub fn dropped(&self) -> BTreeMap<String, u64> {
+        self.totals.dropped.clone()
+    }
+
     /// What to publish at log time `now_ns`.
     pub fn view(&mut self, now_ns: i64) -> RollupView {
         RollupView { totals: Arc::clone(&self.totals), window: self.window.view(now_ns) }

@@ -117,12 +117,20 @@ impl Directory {
         }
     }
 
-    /// Writes a file whole and durable, over another of that name if need be. The name itself is
-    /// durable after the next [`Self::sync`].
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Writes these pieces, one after the other, as a file that is whole and durable, over another of
+    /// that name if need be. The name itself is durable after the next [`Self::sync`].
+    pub(super) fn write<P: AsRef<[u8]>>(&self, name: &str, pieces: &[P]) -> Result<(), StoreError> {
         let mut file = self.begin(name)?;
-        file.write_all(bytes).map_err(io(format!("cannot write {}", self.path(name).display())))?;
+        for piece in pieces {
+            file.write_all(piece.as_ref())
+                .map_err(io(format!("cannot write {}", self.path(name).display())))?;
+        }
         file.finish().map(|_| ())
+    }
+
+    /// Opens a file that grows under its own name: what of it counts is said elsewhere.
+    pub(super) fn growing(&self, name: &str, access: Access) -> io::Result<DiskFile> {
+        DiskFile::open(&*self.storage, &self.path(name), access)
     }
 
     /// Begins a file.

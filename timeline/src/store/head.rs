@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use super::checkpoint::Gone;
 use super::directory::Directory;
 use super::erase::Wanted;
-use super::manifest::{Checkpoint, Manifest, PartEntry};
+use super::manifest::{Manifest, PartEntry};
 use super::part::{self, Part};
 use super::seal::{FrozenTable, MergeInput, NewPart};
 use super::{Config, HeadBatch, PartView, Replaced, RowSet, StoreError, Table, TableView};
@@ -93,7 +94,7 @@ impl<R: Columns> Rows<R> {
         table: Table,
         directory: &Arc<Directory>,
         manifest: &Manifest,
-        checkpoint: Option<&Checkpoint>,
+        rows: &Gone,
     ) -> Result<Self, StoreError> {
         let mut parts = Vec::new();
         for entry in manifest.parts.iter().filter(|part| part.table == table) {
@@ -106,8 +107,8 @@ impl<R: Columns> Rows<R> {
                 file: entry.file.clone(),
                 first: entry.first,
                 places: entry.places,
-                gone: checkpoint.map(|checkpoint| set(&checkpoint.gone)).unwrap_or_default(),
-                deleted: checkpoint.map(|checkpoint| set(&checkpoint.deleted)).unwrap_or_default(),
+                gone: set(&rows.gone),
+                deleted: set(&rows.deleted),
                 erased_at: None,
             });
         }

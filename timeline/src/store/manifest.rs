@@ -12,18 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
 use super::part::Part;
-use super::{RowSet, StoreError, Table};
-use crate::join::Join;
+use super::{StoreError, Table};
 use crate::log::Position;
-use crate::rollup::Rollup;
 
 /// The format that this program writes. A reader refuses a newer one and leaves it alone.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const MANIFEST: &str = "manifest.json";
-
-/// zstd level 1, as for the log: written every minute, read at a restart.
-const CHECKPOINT_LEVEL: i32 = 1;
 
 /// What the store consists of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +41,18 @@ pub(super) struct CheckpointEntry {
     pub(super) file: String,
     pub(super) bytes: u64,
     pub(super) crc32c: u32,
+    /// What it holds, in the order it holds it.
+    #[serde(default)]
+    pub(super) sections: Vec<SectionEntry>,
+}
+
+/// A piece of the checkpoint that can be read, or be lost, by itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SectionEntry {
+    pub(super) name: String,
+    /// Which form its bytes have.
+    pub(super) form: u32,
+    pub(super) bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,17 +67,6 @@ pub(super) struct PartEntry {
     /// The first place it covers, and how many.
     pub(super) first: u64,
     pub(super) places: u64,
-}
-
-/// The state that goes with the parts.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Checkpoint {
-    pub(super) join: Join,
-    pub(super) rollup: Rollup,
-    /// For each part, the lines that went since it was written.
-    pub(super) deleted: Vec<(String, RowSet)>,
-    /// For each part, the places that were gone when it was written.
-    pub(super) gone: Vec<(String, RowSet)>,
 }
 
 impl Manifest {
@@ -106,26 +102,8 @@ impl Manifest {
     pub(super) fn write(&self, directory: &Directory) -> Result<(), StoreError> {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| StoreError::Corrupt(format!("cannot write the manifest: {error}")))?;
-        directory.write(MANIFEST, &text)?;
+        directory.write(MANIFEST, &[text])?;
         directory.sync()
-    }
-
-    /// The checkpoint it names.
-    pub(super) fn read_checkpoint(
-        &self,
-        directory: &Directory,
-    ) -> Result<Option<Checkpoint>, StoreError> {
-        let Some(entry) = &self.checkpoint else { return Ok(None) };
-        let path = directory.path(&entry.file);
-        let corrupt = |what: String| StoreError::Corrupt(format!("{}: {what}", path.display()));
-        let bytes = directory.read(&entry.file)?;
-        let bytes = bytes.ok_or_else(|| corrupt(String::from("it is missing")))?;
-        if bytes.len() as u64 != entry.bytes || crc32c::crc32c(&bytes) != entry.crc32c {
-            return Err(corrupt(String::from("the checksum does not match the manifest's")));
-        }
-        let state = zstd::stream::decode_all(bytes.as_slice())
-            .map_err(|error| corrupt(error.to_string()))?;
-        postcard::from_bytes(&state).map(Some).map_err(|error| corrupt(error.to_string()))
     }
 
     /// Removes files of ours that it does not name: what a crash left behind.
@@ -143,24 +121,6 @@ impl Manifest {
     pub(super) fn names(&self, file: &str) -> bool {
         self.parts.iter().any(|part| part.file == file)
             || self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.file == file)
-    }
-}
-
-impl Checkpoint {
-    /// Writes the state durably under a name of its own.
-    pub(super) fn write(
-        &self,
-        directory: &Directory,
-        version: u64,
-    ) -> Result<CheckpointEntry, StoreError> {
-        let failed =
-            |error: String| StoreError::Corrupt(format!("cannot write the checkpoint: {error}"));
-        let state = postcard::to_allocvec(self).map_err(|error| failed(error.to_string()))?;
-        let bytes = zstd::bulk::compress(&state, CHECKPOINT_LEVEL)
-            .map_err(|error| failed(error.to_string()))?;
-        let file = format!("{version:08}.checkpoint");
-        directory.write(&file, &bytes)?;
-        Ok(CheckpointEntry { file, bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) })
     }
 }
 

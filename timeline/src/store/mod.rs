@@ -16,6 +16,7 @@
 //!   removed only when neither the manifest nor any snapshot names it.
 //! * The manifest, the checkpoint it names and the parts it names describe one position of the log.
 
+mod checkpoint;
 mod directory;
 mod erase;
 mod head;
@@ -24,6 +25,7 @@ mod part;
 mod retention;
 mod rowset;
 mod seal;
+mod shelf;
 mod snapshot;
 mod table;
 
@@ -47,13 +49,17 @@ pub use snapshot::{HeadBatch, PartView, Snapshot, TableView};
 pub use table::Table;
 
 use crate::disk::{Lock, RealStorage, Storage};
-use crate::join::{Change, Join};
+use crate::join::{Change, Join, Shelf};
 use crate::log::Position;
 use crate::rollup::Rollup;
 use crate::schema::{EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use checkpoint::{Checkpoint, Gone, State};
 use directory::Directory;
 use head::Rows;
-use manifest::{Checkpoint, Manifest};
+use manifest::Manifest;
+#[cfg(test)]
+pub(crate) use shelf::Mark;
+pub(crate) use shelf::{FileShelf, Limits};
 
 /// When rows leave memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +81,12 @@ pub struct Config {
     /// Sealed rows of all tables may take this much, in bytes; the oldest go first. A full disk must
     /// not be the fate of a default install.
     pub retain_bytes: u64,
+    /// A trace or session can be taken back for this long after it was let go, in seconds, so that
+    /// what comes late is joined: a day, and an hour for what was a while open.
+    pub recall_s: u32,
+    /// What is kept for that may take this much, in bytes; the oldest goes first. A span takes
+    /// about 90 bytes, so this is a day of 500 spans a second.
+    pub recall_bytes: u64,
 }
 
 impl Default for Config {
@@ -86,6 +98,8 @@ impl Default for Config {
             merge_parts_min: 8,
             retain_days: 30,
             retain_bytes: 20 << 30,
+            recall_s: 25 * 60 * 60,
+            recall_bytes: 4 << 30,
         }
     }
 }
@@ -130,6 +144,8 @@ pub struct Resume {
     pub rollup: Rollup,
     /// Everything before it is in the store; none where the log is to be read from its start.
     pub position: Option<Position>,
+    /// What of the state could not be read, by its name, and begins anew.
+    pub lost: Vec<&'static str>,
 }
 
 /// The rows of every table, and the directory they are sealed to.
@@ -147,6 +163,7 @@ pub struct Store {
     requests: Rows<RequestRow>,
     sessions: Rows<SessionRow>,
     losses: Rows<LossRow>,
+    shelf: FileShelf,
     version: u64,
 }
 
@@ -168,27 +185,30 @@ impl Store {
         let manifest = Manifest::read(directory)?;
         let checkpoint = manifest.read_checkpoint(directory)?;
         manifest.remove_orphans(directory)?;
+        let (known, state) = (checkpoint.is_some(), checkpoint.unwrap_or_default());
+        let State { rows, shelf, rollup, mut join, lost } = state;
+        let limits = Limits::new(config.recall_s, config.recall_bytes);
+        let shelf = FileShelf::open(directory, limits, shelf)?;
+        join.shelve_on(Box::new(shelf.clone()));
         let mut store = Self {
             config,
             directory: Arc::clone(directory),
             _lock: lock,
             sealing_version: manifest.version,
             leftovers: Leftovers::default(),
-            spans: Rows::open(Table::Spans, directory, &manifest, checkpoint.as_ref())?,
-            events: Rows::open(Table::Events, directory, &manifest, checkpoint.as_ref())?,
-            metrics: Rows::open(Table::Metrics, directory, &manifest, checkpoint.as_ref())?,
-            requests: Rows::open(Table::Requests, directory, &manifest, checkpoint.as_ref())?,
-            sessions: Rows::open(Table::Sessions, directory, &manifest, checkpoint.as_ref())?,
-            losses: Rows::open(Table::Losses, directory, &manifest, checkpoint.as_ref())?,
+            spans: Rows::open(Table::Spans, directory, &manifest, &rows)?,
+            events: Rows::open(Table::Events, directory, &manifest, &rows)?,
+            metrics: Rows::open(Table::Metrics, directory, &manifest, &rows)?,
+            requests: Rows::open(Table::Requests, directory, &manifest, &rows)?,
+            sessions: Rows::open(Table::Sessions, directory, &manifest, &rows)?,
+            losses: Rows::open(Table::Losses, directory, &manifest, &rows)?,
             manifest,
+            shelf,
             version: 0,
         };
         store.version = store.manifest.version;
-        let resume = checkpoint.map(|checkpoint| Resume {
-            join: checkpoint.join,
-            rollup: checkpoint.rollup,
-            position: store.manifest.position,
-        });
+        let position = store.manifest.position;
+        let resume = known.then_some(Resume { join, rollup, position, lost });
         Ok((store, resume))
     }
 
@@ -242,6 +262,11 @@ impl Store {
         self.manifest.position.as_ref()
     }
 
+    /// Where a join lays what it lets go of. That of [`Resume`] does so already.
+    pub fn shelf(&self) -> Box<dyn Shelf> {
+        Box::new(self.shelf.clone())
+    }
+
     /// The configuration it was opened with.
     pub fn config(&self) -> &Config {
         &self.config
@@ -249,7 +274,12 @@ impl Store {
 
     /// Freezes the head as of `position`. The caller writes it, on any thread, and hands the
     /// result to [`Store::finish_seal`]; rows go on coming meanwhile.
-    pub fn begin_seal(&mut self, join: &Join, rollup: &Rollup, position: Position) -> Sealing {
+    pub fn begin_seal(
+        &mut self,
+        join: &Join,
+        rollup: &Rollup,
+        position: Position,
+    ) -> Result<Sealing, StoreError> {
         self.sealing_version += 1;
         let expired = retention::expired(&self.config, self.parts(), join.now());
         let tables = vec![
@@ -260,27 +290,29 @@ impl Store {
             self.sessions.freeze(&self.config, &expired),
             self.losses.freeze(&self.config, &expired),
         ];
-        Sealing {
+        let (mark, files) = self.shelf.mark();
+        let rows = Gone {
+            deleted: tables.iter().flat_map(|table| table.deleted.clone()).collect(),
+            gone: tables.iter().flat_map(|table| table.gone.clone()).collect(),
+        };
+        Ok(Sealing {
             directory: Arc::clone(&self.directory),
             leftovers: Arc::clone(&self.leftovers),
             written: Vec::new(),
             version: self.sealing_version,
             position,
             complete_until_ns: join.now().0,
-            checkpoint: Checkpoint {
-                join: join.clone(),
-                rollup: rollup.clone(),
-                deleted: tables.iter().flat_map(|table| table.deleted.clone()).collect(),
-                gone: tables.iter().flat_map(|table| table.gone.clone()).collect(),
-            },
+            checkpoint: Checkpoint::new(rows, &mark, rollup, join)?,
+            shelf: files,
             tables,
-        }
+        })
     }
 
     /// Puts the written parts in the place of the frozen head. The old checkpoint, and parts that
     /// were merged or have no row left, are removed once nobody reads them.
     pub fn finish_seal(&mut self, sealed: Sealed) {
-        let Sealed { manifest, mut parts, replaced } = sealed;
+        let Sealed { manifest, mut parts, replaced, shelf } = sealed;
+        self.shelf.finish(&shelf);
         let mut of = |table: Table| -> (Vec<seal::NewPart>, u64) {
             let (own, others) = parts.drain(..).partition(|part| part.table == table);
             parts = others;

@@ -11,11 +11,12 @@ use arrow::buffer::BooleanBuffer;
 use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 
+use super::checkpoint::Checkpoint;
 use super::directory::Directory;
 use super::head::FrozenBatch;
-use super::manifest::{Checkpoint, Manifest, PartEntry};
+use super::manifest::{Manifest, PartEntry};
 use super::part::{self, Part};
-use super::{Replaced, RowSet, StoreError, Table, manifest};
+use super::{Replaced, RowSet, StoreError, Table, io, manifest, shelf};
 use crate::log::Position;
 
 /// The head at one position, ready to be written by any thread.
@@ -26,6 +27,7 @@ pub struct Sealing {
     pub(super) position: Position,
     pub(super) complete_until_ns: i64,
     pub(super) checkpoint: Checkpoint,
+    pub(super) shelf: shelf::Files,
     pub(super) tables: Vec<FrozenTable>,
     /// Files written so far.
     pub(super) written: Vec<String>,
@@ -39,6 +41,7 @@ pub struct Sealed {
     pub(super) manifest: Manifest,
     pub(super) parts: Vec<NewPart>,
     pub(super) replaced: Replaced,
+    pub(super) shelf: shelf::Files,
 }
 
 /// One table's head at that position.
@@ -130,7 +133,7 @@ impl Sealing {
                     &part.part,
                 ));
                 if !part.gone.is_empty() {
-                    self.checkpoint.gone.push((part.file.clone(), part.gone.clone()));
+                    self.checkpoint.rows.gone.push((part.file.clone(), part.gone.clone()));
                 }
                 parts.push(part);
             }
@@ -138,8 +141,11 @@ impl Sealing {
         }
         entries.sort_by_key(|entry| (entry.table, entry.first));
         let named = |file: &str| entries.iter().any(|entry| entry.file == file);
-        self.checkpoint.deleted.retain(|(file, _)| named(file));
-        self.checkpoint.gone.retain(|(file, _)| named(file));
+        self.checkpoint.rows.deleted.retain(|(file, _)| named(file));
+        self.checkpoint.rows.gone.retain(|(file, _)| named(file));
+        for file in &self.shelf.unsynced {
+            file.sync_data().map_err(io("cannot sync the shelf"))?;
+        }
         let checkpoint = self.checkpoint.write(&self.directory, self.version)?;
         self.written.push(checkpoint.file.clone());
         let manifest = Manifest {
@@ -151,7 +157,7 @@ impl Sealing {
             next_places: tables.iter().map(|table| (table.table, table.next)).collect(),
             parts: entries,
         };
-        Ok(Sealed { manifest, parts, replaced })
+        Ok(Sealed { manifest, parts, replaced, shelf: std::mem::take(&mut self.shelf) })
     }
 
     fn file(&self, table: Table, first: u64) -> String {

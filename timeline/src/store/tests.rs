@@ -133,8 +133,10 @@ impl World {
 
     fn seal(&mut self, meanwhile: &[prop::sample::Index]) {
         self.seals += 1;
-        let sealing =
-            self.store.begin_seal(&Join::default(), &Rollup::default(), position(self.seals));
+        let sealing = self
+            .store
+            .begin_seal(&Join::default(), &Rollup::default(), position(self.seals))
+            .expect("packs");
         let frozen = (self.alive.clone(), self.next);
         for index in meanwhile {
             self.insert();

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod known_answers;
+mod late;
 mod linked;
 mod oracle;
 mod order;

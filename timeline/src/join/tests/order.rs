@@ -8,7 +8,7 @@ use crate::schema::Label;
 const SERVICES: [&str; 4] = ["web", "a", "b", "c"];
 
 /// A random small world: parents may be missing, point forward, or form cycles.
-fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
+pub(super) fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
     let span = (
         1_u8..3,
         1_u64..12,

@@ -188,7 +188,7 @@ pub(super) fn join(arrivals: &[Arrival], batch: usize) -> Standing {
     standing(changes)
 }
 
-fn standing(changes: Vec<Change>) -> Standing {
+pub(super) fn standing(changes: Vec<Change>) -> Standing {
     let (mut spans, mut requests) = (BTreeMap::new(), BTreeMap::new());
     let (mut sessions, mut events) = (BTreeMap::new(), BTreeMap::new());
     let mut standing = Standing::default();

@@ -90,6 +90,7 @@ impl Cycle {
     fn seal(&mut self, running: &mut Running) {
         let Some(position) = running.position else { return };
         let sealing = running.store.begin_seal(&running.join, &running.rollup, position);
+        let sealing = sealing.expect("a state can be packed");
         if let Ok(sealed) = sealing.write() {
             running.store.finish_seal(sealed);
             running.log.passed(position);

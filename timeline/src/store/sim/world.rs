@@ -147,6 +147,7 @@ impl World {
         let Some(store) = self.store.as_mut() else { return false };
         let position = Position { log_id: LogId(1), epoch: 1, segment: 1, offset };
         let sealing = store.begin_seal(&Join::default(), &Rollup::default(), position);
+        let sealing = sealing.expect("a state can be packed");
         self.moments.insert(offset, self.now.clone());
         self.change(meanwhile.0, meanwhile.1);
         let written = sealing.write();

@@ -1,0 +1,279 @@
+//! Late by up to a day, twice at any distance, and through any number of crashes: the rows are
+//! those of all at once.
+//!
+//! Left out are the column that tells of the arrival itself (`time_received`), and the two of a
+//! session's clock: a bound that was taken from a pair of spans which a late one parts is not taken
+//! back. Everything else is equal, row by row.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::order;
+use super::world::{Arrival, Spec, Standing, T0_NS, event, join, span, standing};
+use crate::decode::Rows;
+use crate::join::{Change, Config, Join};
+use crate::schema::{Label, PageId, Time};
+use crate::store::{FileShelf, Limits, Mark};
+
+const SECOND_NS: i64 = 1_000_000_000;
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// Everything that a restart goes on from.
+struct Kept {
+    state: Vec<u8>,
+    mark: Mark,
+    changes: usize,
+    next: usize,
+}
+
+/// A join with its shelf in files, and what it has said.
+struct Life<'a> {
+    directory: &'a Path,
+    join: Join,
+    shelf: FileShelf,
+    changes: Vec<Change>,
+    kept: Option<Kept>,
+}
+
+fn shelf(directory: &Path, mark: Mark) -> FileShelf {
+    // Small pieces, so that few rows fill several files.
+    let limits =
+        Limits { chunk_bytes: 1_000, segment_bytes: 4_000, ..Limits::new(90_000, 1 << 30) };
+    FileShelf::at(directory, limits, mark)
+}
+
+impl<'a> Life<'a> {
+    fn new(directory: &'a Path) -> Self {
+        let shelf = shelf(directory, Mark::default());
+        let mut join = Join::new(Config::default());
+        join.shelve_on(Box::new(shelf.clone()));
+        Self { directory, join, shelf, changes: Vec::new(), kept: None }
+    }
+
+    fn take(&mut self, received_s: i64, arrival: Option<&Arrival>) {
+        let received = Time(T0_NS + received_s * SECOND_NS);
+        let mut rows = Rows { received_ns: received.0, ..Rows::default() };
+        match arrival {
+            Some(Arrival::Span(span)) => {
+                let mut span = span.as_ref().clone();
+                span.row.time_received = received;
+                rows.spans.push(span);
+            }
+            Some(Arrival::Event(event)) => {
+                let mut event = event.as_ref().clone();
+                event.row.time_received = received;
+                rows.events.push(event);
+            }
+            None => {}
+        }
+        self.join.push(rows);
+    }
+
+    fn seal(&mut self, next: usize) {
+        self.changes.extend(self.join.emit());
+        let mut state = Vec::new();
+        self.join.write(&mut state).expect("writes");
+        let (mark, files) = self.shelf.mark();
+        self.shelf.finish(&files);
+        self.kept = Some(Kept { state, mark, changes: self.changes.len(), next });
+    }
+
+    /// Forgets everything since the last seal; returns where to go on.
+    fn crash(&mut self) -> usize {
+        let kept = self.kept.take().expect("sealed at the start");
+        self.join = Join::read(Join::FORM, &kept.state).expect("reads");
+        self.shelf = shelf(self.directory, kept.mark.clone());
+        self.join.shelve_on(Box::new(self.shelf.clone()));
+        self.changes.truncate(kept.changes);
+        let next = kept.next;
+        self.kept = Some(kept);
+        next
+    }
+}
+
+/// Joins the arrivals, each at its second, with a seal or a crash after some of them.
+fn late(arrivals: &[(i64, Arrival)], batch: usize, faults: &[(usize, bool)]) -> (Standing, Join) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut life = Life::new(directory.path());
+    life.seal(0);
+    let (mut at, mut faults) = (0, faults.to_vec());
+    while let Some((received_s, arrival)) = arrivals.get(at) {
+        life.take(*received_s, Some(arrival));
+        at += 1;
+        if at % batch == 0 {
+            life.changes.extend(life.join.emit());
+        }
+        if let Some(found) = faults.iter().position(|(fault, _)| *fault == at) {
+            match faults.remove(found).1 {
+                true => at = life.crash(),
+                false => life.seal(at),
+            }
+        }
+    }
+    let end = arrivals.last().map_or(0, |(received_s, _)| *received_s);
+    life.changes.extend(life.join.emit());
+    for seconds in [30, 400, 3_000, 20_000] {
+        life.take(end + seconds, None);
+        life.changes.extend(life.join.emit());
+    }
+    (standing(life.changes), life.join)
+}
+
+/// Without the columns that depend on the arrival.
+fn of_the_facts(mut standing: Standing) -> Standing {
+    for row in standing.spans.values_mut() {
+        row.time_received = Time::default();
+    }
+    for row in standing.requests.values_mut() {
+        row.time_received = Time::default();
+    }
+    for row in standing.sessions.values_mut() {
+        row.time_received = Time::default();
+        (row.clock_offset_us, row.clock_error_us) = (None, None);
+    }
+    standing
+}
+
+/// Documents that follow each other, so that a navigation decides what became of what was left.
+fn navigations() -> Vec<Arrival> {
+    (1..4)
+        .map(|page| {
+            let mut event = event("browser.navigation", &format!("n{page}"), 0, 0, 0, page * 500);
+            event.hints.navigation_type =
+                Some(Label::new(["reload", "navigate"][page as usize % 2]));
+            event.hints.previous_page_id = PageId::new(&format!("n{}", page - 1));
+            Arrival::Event(Box::new(event))
+        })
+        .chain((0..3).map(|page| {
+            let mut event = event("behavior.abandon", &format!("n{page}"), 1, 1, 40 + page, 400);
+            event.hints.waited_us = Some(1_000);
+            event.hints.previous_attempts = Some(0);
+            Arrival::Event(Box::new(event))
+        }))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_day_late_twice_and_through_crashes_is_all_at_once(
+        some in order::arrivals(),
+        delays_s in prop::collection::vec(0..DAY_S, 120),
+        near_s in prop::collection::vec(0..300_i64, 120),
+        twice in prop::collection::vec(any::<(bool, bool)>(), 60),
+        batch in 1_usize..9,
+        faults in prop::collection::vec((1_usize..60, any::<bool>()), 0..8),
+    ) {
+        let mut world = some;
+        world.extend(navigations());
+        let mut arrivals: Vec<(i64, Arrival)> = Vec::new();
+        for (at, arrival) in world.iter().enumerate() {
+            let (again, late) = twice[at % twice.len()];
+            let delay_s = if late { delays_s[at] } else { near_s[at] };
+            arrivals.push((delay_s, arrival.clone()));
+            if again {
+                arrivals.push((delays_s[60 + at % 60], arrival.clone()));
+            }
+        }
+        arrivals.sort_by_key(|(received_s, _)| *received_s);
+        let expected = of_the_facts(join(&world, usize::MAX));
+        let (found, joined) = late(&arrivals, batch, &faults);
+        let found = of_the_facts(found);
+        prop_assert_eq!(&found.spans, &expected.spans);
+        prop_assert_eq!(&found.requests, &expected.requests);
+        prop_assert_eq!(&found.sessions, &expected.sessions);
+        prop_assert_eq!(&found.events, &expected.events);
+        prop_assert_eq!(joined.counters().get("late_span"), None);
+        // A total never falls: what was counted before a late row showed that it was none stays.
+        prop_assert!(found.settled_sends.len() >= expected.settled_sends.len());
+        prop_assert!(found.settled_requests.len() >= expected.settled_requests.len());
+        prop_assert_eq!(joined.open(), (0, 0, 0));
+    }
+}
+
+/// A page's request and what it caused, of trace `trace`.
+fn shop_request(trace: u8) -> Vec<Arrival> {
+    let spec = |id, parent, kind, service| {
+        let spec = Spec {
+            trace,
+            id: u64::from(trace) * 10 + id,
+            parent: if parent == 0 { 0 } else { u64::from(trace) * 10 + parent },
+            kind,
+            service,
+            target: "http://shop/x",
+            start_ms: id as i64 * 10,
+            ms: 400 - id as i64 * 50,
+            status: 200,
+        };
+        Arrival::Span(Box::new(span(spec)))
+    };
+    let mut page = spec(1, 0, "client", "web");
+    if let Arrival::Span(span) = &mut page {
+        span.hints.beacon_previous_attempts = Some(0);
+    }
+    vec![
+        page,
+        spec(2, 1, "server", "shop"),
+        spec(3, 2, "client", "shop"),
+        spec(4, 3, "server", "stock"),
+    ]
+}
+
+/// Requests of `hops` spans each, late by up to a day. A span deep in a trace that comes hours before
+/// those above it was a request by itself then, and a total does not fall.
+fn check_totals(hops: usize, sends: usize, orphans_are_requests: bool) {
+    let requests = (1..40).map(shop_request);
+    let world: Vec<Arrival> = requests.flat_map(|request| request.into_iter().take(hops)).collect();
+    let expected = join(&world, usize::MAX);
+    assert_eq!((expected.settled_sends.len(), expected.settled_requests.len()), (sends, 39));
+    for stride in [1, 7, 31, 101] {
+        let arrivals = world
+            .iter()
+            .enumerate()
+            .map(|(at, arrival)| ((at as i64 * 7_919 * stride) % DAY_S, arrival.clone()));
+        let mut arrivals: Vec<(i64, Arrival)> = arrivals.collect();
+        arrivals.sort_by_key(|(received_s, _)| *received_s);
+        let (found, joined) = late(&arrivals, 3, &[(40, false), (60, true), (120, true)]);
+        let found = of_the_facts(found);
+        assert_eq!(found.settled_sends.len(), sends, "by {stride}");
+        let requests = found.settled_requests.len();
+        assert!(requests == 39 || (requests > 39 && orphans_are_requests), "by {stride}");
+        assert_eq!(found.requests, of_the_facts(expected.clone()).requests, "by {stride}");
+        assert!(joined.recalled().0 > 30, "most came late");
+    }
+}
+
+#[test]
+fn totals_count_each_once_however_late() {
+    check_totals(2, 39, false);
+    check_totals(4, 78, true);
+}
+
+#[test]
+fn beyond_the_limits_it_is_a_timeline_by_itself_and_counted() {
+    let world: Vec<Arrival> = (1..5).flat_map(shop_request).collect();
+    let refused = |config: Config| {
+        let mut join = Join::new(config);
+        // Within each trace the last two come half an hour late.
+        let late =
+            |late: bool| world.iter().enumerate().filter(move |(at, _)| (at % 4 < 2) != late);
+        let arrivals =
+            late(false).map(|one| (0, one.1)).chain(late(true).map(|one| (1_800, one.1)));
+        for (late_s, arrival) in arrivals {
+            let mut rows = Rows { received_ns: T0_NS + late_s * SECOND_NS, ..Rows::default() };
+            let Arrival::Span(span) = arrival else { continue };
+            rows.spans.push(span.as_ref().clone());
+            join.push(rows);
+        }
+        join.push(Rows { received_ns: T0_NS + 7_200 * SECOND_NS, ..Rows::default() });
+        join.counters().clone()
+    };
+    let at_once = refused(Config::default());
+    assert!(at_once.is_empty(), "{at_once:?}");
+    let none = refused(Config { recall_spans_per_minute: 0, ..Config::default() });
+    assert_eq!(none.get("recall_refused"), Some(&4));
+    let small = refused(Config { recall_trace_spans_max: 1, ..Config::default() });
+    assert_eq!(small.get("too_large_to_recall"), Some(&8));
+}

@@ -1,0 +1,296 @@
+//! What the join has let go of, in files, so that a late row can take it back.
+//!
+//! Flow: entries → a chunk in memory → (every [`CHUNK_BYTES`]) compressed and appended to a segment
+//! → (every [`SEGMENT_BYTES`] or hour) the segment is completed with the places of its prints. A
+//! lookup asks the newest first and reads one chunk.
+//!
+//! It is not a table: queries never see it, and nothing in it is needed once it is too old to be
+//! late. It keeps [`super::Config::recall_s`] and [`super::Config::recall_bytes`].
+//!
+//! Invariants:
+//! * What is kept is a function of what was put and of log time: a replay finds what the first
+//!   reading found.
+//! * Nothing that the checkpoint on disk names is changed or removed before a newer one is durable.
+//! * A disk that fails costs recalls, which are counted, and nothing else.
+
+mod chunk;
+mod filter;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::directory::Directory;
+use crate::disk::DiskFile;
+use crate::join::Shelf;
+use crate::schema::Time;
+use chunk::Chunk;
+use segment::{Segment, SegmentMark};
+
+/// Entries are compressed together in pieces of this size: a larger piece packs better and costs
+/// more to take one entry from. 128 KiB is a quarter of a millisecond.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// A segment is completed at this size. Each complete one is asked for every new trace, so a
+/// default shelf has some sixty.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// A segment is completed after this much log time, in nanoseconds, so that old entries go by the
+/// hour.
+const SEGMENT_NS: i64 = 60 * 60 * 1_000_000_000;
+
+/// The limits of a shelf.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) keep_ns: i64,
+    pub(crate) bytes_max: u64,
+    pub(crate) chunk_bytes: usize,
+    pub(crate) segment_bytes: u64,
+}
+
+impl Limits {
+    /// These limits of what is kept, in pieces of the usual size.
+    pub(crate) fn new(keep_s: u32, bytes_max: u64) -> Self {
+        Self {
+            keep_ns: i64::from(keep_s) * 1_000_000_000,
+            bytes_max,
+            chunk_bytes: CHUNK_BYTES,
+            segment_bytes: SEGMENT_BYTES,
+        }
+    }
+
+    fn is_past(&self, segment: &Segment, now: Time) -> bool {
+        segment.times().1.0 < now.0.saturating_sub(self.keep_ns)
+    }
+}
+
+/// What a checkpoint says of the shelf.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    segments: Vec<SegmentMark>,
+    next: u64,
+    pending: Chunk,
+}
+
+/// What is to be done with files around a checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// To be durable before the checkpoint that names them.
+    pub(super) unsynced: Vec<Arc<DiskFile>>,
+    /// How long they are then, by number.
+    lengths: Vec<(u64, u64)>,
+    /// To be removed after it.
+    pub(super) outdated: Vec<String>,
+}
+
+/// The shelf of a directory; clones are one.
+#[derive(Clone, Debug)]
+pub(crate) struct FileShelf(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    directory: Arc<Directory>,
+    limits: Limits,
+    /// Oldest first; all but the last are complete.
+    segments: Vec<Segment>,
+    next: u64,
+    pending: Chunk,
+    /// The chunk read last, by segment and offset: what comes twice comes in the order it came.
+    read: Option<(u64, u32, Chunk)>,
+    /// How much of each segment is known to be on disk.
+    synced: BTreeMap<u64, u64>,
+    outdated: Vec<String>,
+    failing: bool,
+}
+
+impl FileShelf {
+    /// The shelf that `mark` speaks of. A file that is missing or damaged is left out, and what
+    /// `mark` does not name is removed.
+    pub(super) fn open(
+        directory: &Arc<Directory>,
+        limits: Limits,
+        mark: Mark,
+    ) -> Result<Self, StoreError> {
+        let named: BTreeSet<String> =
+            mark.segments.iter().map(|mark| segment::name(mark.number)).collect();
+        for name in directory.names()? {
+            if name.ends_with(segment::ENDING) && !named.contains(&name) {
+                directory.remove(&name);
+            }
+        }
+        let mut segments = Vec::new();
+        for mark in mark.segments {
+            let number = mark.number;
+            match Segment::open(directory, mark) {
+                Ok(segment) => segments.push(segment),
+                Err(error) => tracing::warn!(number, %error, "a part of the shelf is lost"),
+            }
+        }
+        Ok(Self(Arc::new(Mutex::new(Inner {
+            directory: Arc::clone(directory),
+            limits,
+            segments,
+            next: mark.next,
+            pending: mark.pending,
+            read: None,
+            synced: BTreeMap::new(),
+            outdated: Vec::new(),
+            failing: false,
+        }))))
+    }
+
+    /// As [`Self::open`], in a directory of this machine's.
+    #[cfg(test)]
+    pub(crate) fn at(path: &std::path::Path, limits: Limits, mark: Mark) -> Self {
+        let storage = Arc::new(crate::disk::RealStorage::new());
+        let directory = Directory::create(storage, path).expect("a directory");
+        Self::open(&Arc::new(directory), limits, mark).expect("opens")
+    }
+
+    /// What a checkpoint of this moment says, and what is to be done with the files around it.
+    pub(crate) fn mark(&self) -> (Mark, Files) {
+        let inner = self.inner();
+        let unsynced = inner
+            .segments
+            .iter()
+            .filter(|segment| inner.synced.get(&segment.mark().number) != Some(&segment.bytes()));
+        let lengths = unsynced.clone().map(|segment| (segment.mark().number, segment.bytes()));
+        let files = Files {
+            unsynced: unsynced.clone().map(Segment::file).collect(),
+            lengths: lengths.collect(),
+            outdated: inner.outdated.clone(),
+        };
+        let mark = Mark {
+            segments: inner.segments.iter().map(|segment| segment.mark().clone()).collect(),
+            next: inner.next,
+            pending: inner.pending.clone(),
+        };
+        (mark, files)
+    }
+
+    /// Removes what no checkpoint names any more, once the one that goes with `files` is durable.
+    pub(crate) fn finish(&self, files: &Files) {
+        let mut inner = self.inner();
+        inner.synced.extend(files.lengths.iter().copied());
+        inner.outdated.retain(|name| !files.outdated.contains(name));
+        for name in &files.outdated {
+            inner.directory.remove(name);
+        }
+        let oldest = inner.segments.first().map_or(0, |segment| segment.mark().number);
+        inner.synced.retain(|number, _| *number >= oldest);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // The follower is the only one who locks it; a panic of its thread ends the role.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf for FileShelf {
+    fn put(&mut self, now: Time, prints: &[u64], entry: &[u8]) {
+        let mut inner = self.inner();
+        inner.pending.put(prints, entry);
+        if inner.pending.len() >= inner.limits.chunk_bytes {
+            let outcome = inner.flush(now);
+            inner.note(outcome);
+        }
+    }
+
+    fn get(&mut self, now: Time, print: u64) -> Option<Vec<u8>> {
+        let mut inner = self.inner();
+        if let Some(entry) = inner.pending.get(print) {
+            return Some(entry);
+        }
+        let found = inner.find(now, print);
+        match found {
+            Ok(found) => found,
+            Err(error) => {
+                inner.note(Err(error));
+                None
+            }
+        }
+    }
+
+    fn oldest(&self) -> Option<Time> {
+        self.inner().segments.first().map(|segment| segment.times().0)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.inner().segments.iter().map(Segment::bytes).sum()
+    }
+}
+
+impl Inner {
+    /// Writes the pending chunk away. Where that fails its entries are lost to recall: memory is
+    /// for what is open.
+    fn flush(&mut self, now: Time) -> io::Result<()> {
+        let chunk = std::mem::take(&mut self.pending);
+        let segment_bytes = self.limits.segment_bytes;
+        let full = |segment: &Segment| {
+            segment.bytes() >= segment_bytes || now.0 - segment.times().0.0 >= SEGMENT_NS
+        };
+        if let Some(last) = self.segments.last_mut().filter(|last| !last.is_complete())
+            && full(last)
+        {
+            last.complete()?;
+        }
+        if self.segments.last().is_none_or(Segment::is_complete) {
+            self.segments.push(Segment::create(&self.directory, self.next, now)?);
+            self.next += 1;
+            self.expire(now);
+        }
+        let Some(last) = self.segments.last_mut() else { return Ok(()) };
+        last.append(&chunk, now)
+    }
+
+    fn expire(&mut self, now: Time) {
+        let mut bytes: u64 = self.segments.iter().map(Segment::bytes).sum();
+        let limits = self.limits;
+        let outdated = self.segments.iter().take_while(|segment| {
+            let goes = limits.is_past(segment, now) || bytes > limits.bytes_max;
+            bytes -= segment.bytes();
+            goes
+        });
+        // The last one is being written.
+        let number = outdated.count().min(self.segments.len() - 1);
+        let outdated = self.segments.drain(..number);
+        self.outdated.extend(outdated.map(|segment| segment::name(segment.mark().number)));
+    }
+
+    fn find(&mut self, now: Time, print: u64) -> io::Result<Option<Vec<u8>>> {
+        for segment in self.segments.iter().rev() {
+            if self.limits.is_past(segment, now) {
+                break;
+            }
+            let Some(at) = segment.find(print)? else { continue };
+            let number = segment.mark().number;
+            if let Some((_, _, chunk)) =
+                self.read.as_ref().filter(|read| (read.0, read.1) == (number, at))
+            {
+                return Ok(chunk.get(print));
+            }
+            let chunk = segment.chunk(at)?;
+            let entry = chunk.get(print);
+            self.read = Some((number, at, chunk));
+            return Ok(entry);
+        }
+        Ok(None)
+    }
+
+    /// A failure is said once, not for every row.
+    fn note(&mut self, outcome: io::Result<()>) {
+        let failing = outcome.is_err();
+        if let Err(error) = outcome
+            && !self.failing
+        {
+            tracing::error!(%error, "what is let go cannot be kept or found, and stays as it is");
+        }
+        self.failing = failing;
+    }
+}

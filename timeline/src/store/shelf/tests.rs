@@ -1,0 +1,141 @@
+//! The shelf against a map: whatever is put, kept, lost and reopened, the newest entry is found.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::{FileShelf, Limits, Mark};
+use crate::join::{Shelf, print};
+use crate::schema::Time;
+
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+fn limits() -> Limits {
+    Limits { chunk_bytes: 300, segment_bytes: 1_500, ..Limits::new(24 * 3_600, 1 << 30) }
+}
+
+fn open(directory: &Path, mark: Mark) -> FileShelf {
+    FileShelf::at(directory, limits(), mark)
+}
+
+fn files(directory: &Path) -> usize {
+    std::fs::read_dir(directory).expect("listable").count()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u64, usize),
+    Mark,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        20 => (0_u64..60, 0_usize..200).prop_map(|(key, length)| Step::Put(key, length)),
+        2 => Just(Step::Mark),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_newest_entry_is_found(steps in steps()) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut shelf = open(directory.path(), Mark::default());
+        let mut held: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        let mut kept = (shelf.mark().0, held.clone());
+        for (at, step) in steps.iter().enumerate() {
+            match step {
+                Step::Put(key, length) => {
+                    let entry = vec![at as u8; *length];
+                    shelf.put(Time(at as i64), &[print(key), print(&(key, 1))], &entry);
+                    held.insert(*key, entry);
+                }
+                Step::Mark => {
+                    let (mark, files) = shelf.mark();
+                    shelf.finish(&files);
+                    kept = (mark, held.clone());
+                }
+                Step::Crash => {
+                    shelf = open(directory.path(), kept.0.clone());
+                    held = kept.1.clone();
+                }
+            }
+            for key in 0..60 {
+                let found = shelf.get(Time(at as i64), print(&key));
+                prop_assert_eq!(found.as_ref(), held.get(&key));
+                prop_assert_eq!(&shelf.get(Time(at as i64), print(&(key, 1))), &found);
+            }
+        }
+    }
+}
+
+fn filled(shelf: &mut FileShelf, hours: std::ops::Range<i64>) {
+    for hour in hours {
+        for number in 0..10_i64 {
+            let entry = print(&(hour, number)).to_le_bytes().repeat(20);
+            shelf.put(Time(hour * HOUR_NS), &[print(&(hour, number, 0))], &entry);
+        }
+    }
+}
+
+#[test]
+fn the_old_and_what_is_over_the_limit_go_but_not_before_a_checkpoint() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut shelf = open(directory.path(), Mark::default());
+    filled(&mut shelf, 0..20);
+    let (mark, kept) = shelf.mark();
+    shelf.finish(&kept);
+    let before = files(directory.path());
+    filled(&mut shelf, 20..60);
+    let of =
+        |shelf: &mut FileShelf, hour: i64| shelf.get(Time(60 * HOUR_NS), print(&(hour, 5_i64, 0)));
+    assert!(of(&mut shelf, 50).is_some());
+    assert!(of(&mut shelf, 30).is_none(), "it is more than a day old");
+    // A crash now goes back to the mark, so what it names is still there.
+    assert!(files(directory.path()) > before);
+    let mut again = open(directory.path(), mark);
+    let old = again.get(Time(20 * HOUR_NS), print(&(1_i64, 5_i64, 0)));
+    assert_eq!(old, Some(print(&(1_i64, 5_i64)).to_le_bytes().repeat(20)));
+    filled(&mut again, 20..60);
+    let (_, kept) = again.mark();
+    again.finish(&kept);
+    assert!(files(directory.path()) < 60, "outdated files are gone");
+
+    let small = Limits { bytes_max: 4_000, ..limits() };
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut shelf = FileShelf::at(directory.path(), small, Mark::default());
+    filled(&mut shelf, 0..40);
+    assert!(shelf.bytes() <= 4_000 + 2 * small.segment_bytes, "{}", shelf.bytes());
+    assert!(of(&mut shelf, 39).is_some());
+}
+
+#[test]
+fn a_lost_file_costs_what_it_held() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut shelf = open(directory.path(), Mark::default());
+    filled(&mut shelf, 0..10);
+    let (mark, kept) = shelf.mark();
+    shelf.finish(&kept);
+    drop(shelf);
+    std::fs::remove_file(directory.path().join(super::segment::name(0))).expect("removable");
+    let mut shelf = open(directory.path(), mark.clone());
+    assert!(shelf.get(Time(0), print(&(0_i64, 0_i64, 0))).is_none());
+    assert!(shelf.get(Time(0), print(&(9_i64, 0_i64, 0))).is_some());
+    // A flipped bit is an entry that cannot be read, not a wrong one.
+    let path = directory.path().join(super::segment::name(1));
+    let mut bytes = std::fs::read(&path).expect("readable");
+    bytes[40] ^= 1;
+    std::fs::write(&path, bytes).expect("writable");
+    let mut shelf = open(directory.path(), mark);
+    filled(&mut shelf, 10..11);
+    for (hour, number) in (0..10).flat_map(|hour| (0..10).map(move |number| (hour, number))) {
+        if let Some(entry) = shelf.get(Time(0), print(&(hour, number, 0))) {
+            assert_eq!(entry, print(&(hour, number)).to_le_bytes().repeat(20));
+        }
+    }
+}
