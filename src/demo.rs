@@ -9,7 +9,9 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::config::{Config, Written};
+use ethogram_collector::TlsConfig;
+
+use crate::config::{Config, ConfigError, Written};
 use crate::serve::{Guest, Launch, Ready, reachable};
 
 /// Where demo data is kept. Deleting it makes the demo new.
@@ -32,18 +34,22 @@ pub(crate) fn separate(written: Written) -> Written {
 }
 
 /// Both roles, the world, and a welcome.
-pub(crate) fn launch(config: Config, written: Written, options: &Options) -> Launch {
-    let key = write_key(&config);
+pub(crate) fn launch(
+    config: Config,
+    written: Written,
+    options: &Options,
+) -> Result<Launch, ConfigError> {
+    let key = write_key(&config)?;
     let data_dir = config.data_dir.display().to_string();
     let welcome_key = key.clone();
     // As it was typed: from a build directory `ethogram` alone would not be found.
     let program = std::env::args().next().unwrap_or_else(|| "ethogram".to_owned());
-    Launch {
+    Ok(Launch {
         config,
         written,
         guest: Some(world(options, key)),
         on_ready: Box::new(move |ready| say(&welcome(ready, &program, &welcome_key, &data_dir))),
-    }
+    })
 }
 
 fn world(options: &Options, key: String) -> Guest {
@@ -68,9 +74,18 @@ fn world(options: &Options, key: String) -> Guest {
     }
 }
 
-fn write_key(config: &Config) -> String {
-    let plain = config.collector.keys.iter().find_map(|key| key.key.plain());
-    plain.map(str::to_owned).unwrap_or_default()
+/// The key the world's browsers send with. The world speaks plain text and has no tokens.
+fn write_key(config: &Config) -> Result<String, ConfigError> {
+    let wrong = |problem: &str| Err(ConfigError::Together(format!("for the demo, {problem}")));
+    let collector = &config.collector;
+    let is_set = |tls: &TlsConfig| tls.certificate_file.is_some();
+    if is_set(&collector.beacon.tls) || is_set(&collector.otlp.tls) {
+        return wrong("collector.beacon.tls and collector.otlp.tls must not be set");
+    }
+    match collector.keys.iter().find_map(|key| key.key.plain()) {
+        Some(key) => Ok(key.to_owned()),
+        None => wrong("collector.keys must have a key in plain text"),
+    }
 }
 
 /// The address of a listener for this machine. Both roles serve, so it is bound.

@@ -118,7 +118,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
                 config,
                 written,
                 &demo::Options::from_arg_matches(inner)?,
-            ))
+            )?)
         }
         Some(("collector", inner)) => run_role(Role::Collector, matches, inner),
         Some(("query", inner)) => run_role(Role::Query, matches, inner),

@@ -31,16 +31,16 @@ mod frames;
 mod harness;
 #[path = "it/http2.rs"]
 mod http2;
-#[path = "it/personal.rs"]
-mod personal;
-#[path = "it/poison.rs"]
-mod poison;
 #[path = "it/keys.rs"]
 mod keys;
 #[path = "it/listeners.rs"]
 mod listeners;
 #[path = "it/origins.rs"]
 mod origins;
+#[path = "it/personal.rs"]
+mod personal;
+#[path = "it/poison.rs"]
+mod poison;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]

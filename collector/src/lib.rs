@@ -34,7 +34,7 @@ mod answers;
 #[cfg(test)]
 mod stand;
 
-pub use config::{Binds, Config, ConfigError, Secret};
+pub use config::{Binds, Config, ConfigError, Secret, TlsConfig};
 pub use enrich::GeoError;
 pub use listen::TlsError;
 pub use serve::{CollectorError, Listeners, serve};

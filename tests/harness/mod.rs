@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 #![allow(unreachable_pub, reason = "each test binary has it as a module of its own")]
 
+pub mod authority;
 mod connection;
 pub mod grpc;
 mod http;

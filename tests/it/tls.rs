@@ -10,8 +10,8 @@ use rcgen::ExtendedKeyUsagePurpose;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::rustls::version;
 
-use crate::authority::{Authority, BOTH, Issued, connect};
 use crate::descriptors;
+use crate::harness::authority::{Authority, BOTH, Issued, connect};
 use crate::harness::otlp::server_span;
 use crate::harness::{Ethogram, Request, binary, wait_for};
 use crate::http2::{self, EXPORT, framed};

@@ -76,19 +76,20 @@ class Witness(SpanExporter):
         return self.exporter.force_flush(timeout_millis)
 
 
-def exporter(protocol, endpoint, compression):
+def exporter(protocol, endpoint, compression, tls):
     """The real exporter of the protocol, configured as its documentation says."""
+    url = f"{'https' if tls else 'http'}://{endpoint}"
     if protocol == "grpc":
         from grpc import Compression
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         chosen = {"gzip": Compression.Gzip, "none": Compression.NoCompression}[compression]
-        return OTLPSpanExporter(endpoint=f"http://{endpoint}", insecure=True, compression=chosen)
+        return OTLPSpanExporter(endpoint=url, insecure=not tls, compression=chosen)
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     chosen = {"gzip": Compression.Gzip, "none": Compression.NoCompression}[compression]
-    return OTLPSpanExporter(endpoint=f"http://{endpoint}/v1/traces", compression=chosen)
+    return OTLPSpanExporter(endpoint=f"{url}/v1/traces", compression=chosen)
 
 
 def create(tracer, number, earlier):
@@ -124,7 +125,9 @@ def create(tracer, number, earlier):
 
 
 def send(arguments):
-    witness = Witness(exporter(arguments.protocol, arguments.endpoint, arguments.compression))
+    witness = Witness(
+        exporter(arguments.protocol, arguments.endpoint, arguments.compression, arguments.tls)
+    )
     resource = Resource.create({"service.name": arguments.service, "service.version": "2.1.0", "shard": 3})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(
@@ -167,6 +170,7 @@ def main():
     parser.add_argument("--protocol", choices=["grpc", "http"], required=True)
     parser.add_argument("--endpoint", required=True, help="HOST:PORT")
     parser.add_argument("--compression", choices=["gzip", "none"], default="none")
+    parser.add_argument("--tls", action="store_true", help="certificates by the SDK's variables")
     parser.add_argument("--service", required=True)
     parser.add_argument("--traces", type=int, default=70)
     print(json.dumps(send(parser.parse_args())))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::harness::authority::{Authority, Issued};
 use crate::harness::{Ethogram, tree};
 use crate::program;
 
@@ -27,13 +28,48 @@ fn every_exported_span_is_one_row() {
     {
         let address =
             if protocol == "grpc" { &ethogram.at.otlp_grpc } else { &ethogram.at.otlp_http };
-        check(&ethogram, address, protocol, compression);
+        check(&ethogram, address, protocol, compression, &[]);
     }
 }
 
-fn check(ethogram: &Ethogram, address: &str, protocol: &str, compression: &str) {
+/// Over TLS both sides show a certificate, which the SDK finds by variables that every SDK has.
+#[test]
+fn tls_is_what_exporters_speak() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a directory");
+    let written = |issued: Issued, name: &str| {
+        let own = folder.path().join(name);
+        std::fs::create_dir(&own).expect("a writable directory");
+        let (certificate, key) = issued.write(&own);
+        [certificate, key].map(|path| path.display().to_string())
+    };
+    let ca = authority.write(&folder.path().join("ca.pem")).display().to_string();
+    let [certificate, key] = written(authority.server(), "server");
+    let ethogram = Ethogram::start(&[
+        &format!("--collector-otlp-tls-certificate-file={certificate}"),
+        &format!("--collector-otlp-tls-key-file={key}"),
+        &format!("--collector-otlp-client-ca-file={ca}"),
+    ]);
+    let [certificate, key] = written(authority.client(), "client");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.as_str()),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &certificate),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &key),
+    ];
+    check(&ethogram, &ethogram.at.otlp_grpc, "grpc", "gzip", &variables);
+    check(&ethogram, &ethogram.at.otlp_http, "http", "gzip", &variables);
+}
+
+/// Variables are the SDK's for TLS; without any it speaks plain text.
+fn check(
+    ethogram: &Ethogram,
+    address: &str,
+    protocol: &str,
+    compression: &str,
+    variables: &[(&str, &str)],
+) {
     let service = format!("python-{protocol}-{compression}");
-    let exported = send(address, protocol, compression, &service);
+    let exported = send(address, protocol, compression, &service, variables);
     assert!(exported.len() >= SPANS_MIN, "{service}: {} spans exported", exported.len());
     let count = format!("SELECT count(*) FROM spans WHERE service = '{service}'");
     ethogram.wait_for_value(&count, exported.len());
@@ -55,7 +91,13 @@ fn check(ethogram: &Ethogram, address: &str, protocol: &str, compression: &str) 
 }
 
 /// Sends spans and gives those that the exporter answered with success.
-fn send(address: &str, protocol: &str, compression: &str, service: &str) -> Vec<Value> {
+fn send(
+    address: &str,
+    protocol: &str,
+    compression: &str,
+    service: &str,
+    variables: &[(&str, &str)],
+) -> Vec<Value> {
     let python = std::env::var(PYTHON).unwrap_or_else(|_| {
         panic!(
             "{PYTHON} is not set: it names a Python with tests/python/requirements.txt installed. \
@@ -72,6 +114,9 @@ fn send(address: &str, protocol: &str, compression: &str, service: &str) -> Vec<
     ] {
         command.args([option, value]);
     }
+    // A machine that has them set for its user means other servers, and `requests` would prefer them.
+    command.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
+    command.args((!variables.is_empty()).then_some("--tls")).envs(variables.iter().copied());
     let ended = program::run(&mut command, b"", PATIENCE);
     assert!(ended.status.success(), "{service}: {}", ended.everything());
     let line = ended.stdout.lines().last().unwrap_or_default();

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -35,6 +35,8 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Without a name of its own OpenSSL takes what it signs for self-signed.
+        params.distinguished_name.push(DnType::CommonName, "the test's authority");
         Self(CertifiedIssuer::self_signed(params, key()).expect("it signs itself"))
     }
 
