@@ -35,11 +35,12 @@ pub(crate) fn separate(written: Written) -> Written {
 
 /// Both roles, the world, and a welcome.
 pub(crate) fn launch(
-    config: Config,
+    mut config: Config,
     written: Written,
     options: &Options,
 ) -> Result<Launch, ConfigError> {
     let key = write_key(&config)?;
+    config.collector.seal();
     let data_dir = config.data_dir.display().to_string();
     let welcome_key = key.clone();
     // As it was typed: from a build directory `ethogram` alone would not be found.

@@ -146,7 +146,8 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn alone(written: Written) -> anyhow::Result<Launch> {
-    let config = load_and_log(&written)?;
+    let mut config = load_and_log(&written)?;
+    config.collector.seal();
     let on_ready = Box::new(|ready: &serve::Ready| {
         if let Some(address) = ready.get("query") {
             tracing::info!("the page is at http://{}/", serve::reachable(address));
@@ -156,7 +157,8 @@ fn alone(written: Written) -> anyhow::Result<Launch> {
 }
 
 fn run_role(role: Role, outer: &ArgMatches, inner: &ArgMatches) -> anyhow::Result<()> {
-    let config = load_and_log(&Written::from_matches([outer, inner]))?;
+    let mut config = load_and_log(&Written::from_matches([outer, inner]))?;
+    config.collector.seal();
     serve::run(role, config, supervised(inner))
 }
 

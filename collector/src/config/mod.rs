@@ -153,8 +153,9 @@ impl Config {
         Ok(())
     }
 
-    /// Forgets the keys and tokens; what is left of them are their hashes.
-    pub(crate) fn seal(&mut self) {
+    /// Forgets the keys and tokens; what is left of them are their hashes. Whoever has read a
+    /// configuration does so before it serves; the role itself does it in any case.
+    pub fn seal(&mut self) {
         for key in &mut self.keys {
             key.key = key.key.hashed();
         }

@@ -1,7 +1,9 @@
 //! A key or token as the configuration holds it: in plain text, or as its hash.
 //!
-//! Invariants: it is never printed; the role holds hashes only (`Config::seal`), and compares hashes only,
-//! so neither a core dump nor the time of an answer tells a key; a hash itself opens nothing.
+//! Invariants: it is never printed; a role that serves holds hashes only (`Config::seal`) and compares
+//! hashes only, so the time of an answer tells no key; a hash itself opens nothing. A key written in plain
+//! text was in memory while it was read, and what was freed may still hold it: whoever wants it never to
+//! have been there writes its hash.
 
 use std::fmt;
 
