@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,10 +120,12 @@ pub async fn serve(
     let geo = Geo::open(&config.geo)?;
     let doors = Doors::new(&config, listeners)?;
     let path = data_dir.join("log");
+    let written_ns = last_written_ns(&path);
     let (log, recovery) = open_log(&config, path.clone()).await?;
     let link = LinkServer::start(&path, log.clone())
         .map_err(|source| CollectorError::Link { path, source })?;
     let collector = Arc::new(Collector::new(config, clock, log.clone(), geo)?);
+    collector.clock.not_before(written_ns);
     let (phase, phases) = watch::channel(Phase::Serving);
 
     let outcome =
@@ -137,6 +139,13 @@ pub async fn serve(
         return Err(CollectorError::LogFailed);
     }
     outcome
+}
+
+/// When an earlier process last committed, by the clock of that time; zero where it is not known.
+fn last_written_ns(log: &Path) -> i64 {
+    let written = std::fs::metadata(log.join("committed")).and_then(|file| file.modified());
+    let since = written.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
 async fn open_log(config: &Config, path: PathBuf) -> Result<(LogWriter, Recovery), CollectorError> {
@@ -203,12 +212,19 @@ async fn finish(listeners: &mut JoinSet<()>, limit: Duration) {
     listeners.shutdown().await;
 }
 
+/// A segment ends after so many ticks, however little it holds: what was refused a row (later
+/// arrivals of an erased session, most of all) must leave the log of a quiet site too.
+const SEGMENT_TICKS: u32 = 3_600;
+
 /// Appends one tick a second; ends when the log has failed.
 async fn tick(collector: &Arc<Collector>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     // A machine that slept does not need the seconds it missed.
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !collector.log.stats().failed {
+    for number in 1_u32.. {
+        if collector.log.stats().failed {
+            return;
+        }
         second.tick().await;
         // A tick promises that everything received before it stands before it in the log.
         let now_ns = collector.clock.now_ns();
@@ -218,14 +234,19 @@ async fn tick(collector: &Arc<Collector>) {
         // Not the collector itself: it holds the log, whose thread runs this.
         let (counters, log_failed) =
             (Arc::clone(&collector.counters), Arc::clone(&collector.log_failed));
-        collector.log.append(envelope.encode(), move |result| {
+        let done = move |result: Result<_, AppendError>| {
             if let Err(error) = result {
                 counters.refuse_tick();
                 if error == AppendError::Failed {
                     log_failed.notify_one();
                 }
             }
-        });
+        };
+        if number.is_multiple_of(SEGMENT_TICKS) {
+            collector.log.append_last(envelope.encode(), done);
+        } else {
+            collector.log.append(envelope.encode(), done);
+        }
     }
 }
 

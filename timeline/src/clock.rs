@@ -3,7 +3,11 @@
 //! Nothing below the root asks the machine what time it is; it asks a [`Clock`]. That is what
 //! makes replay and the tests deterministic.
 
+mod log_time;
+
 use std::sync::atomic::{AtomicI64, Ordering};
+
+pub use log_time::{LogClock, Steps};
 
 /// A source of wall-clock time.
 pub trait Clock: Send + Sync + 'static {

@@ -56,15 +56,25 @@ impl Admin {
     }
 
     fn status(&self) -> Value {
-        let Collector { config, log, geo, budget, .. } = &*self.collector;
+        let Collector { config, log, geo, budget, clock, .. } = &*self.collector;
         let obstacle = self.obstacle();
+        let stats = log.stats();
         json!({
             "role": "collector",
             "version": env!("CARGO_PKG_VERSION"),
             "ready": obstacle.is_none(),
             "obstacle": obstacle,
             "committed": log.committed(),
-            "log": log.stats(),
+            "log": &stats,
+            "log_budget": {
+                "bytes": stats.bytes,
+                "bytes_max": config.log.budget_bytes,
+                "used": stats.bytes as f64 / config.log.budget_bytes as f64,
+            },
+            "clock": {
+                "log_time_ns": clock.now_ns(),
+                "steps": clock.steps(),
+            },
             "recovery": self.recovery,
             "geo": {
                 "sources": geo.sources().collect::<Vec<_>>(),

@@ -66,6 +66,8 @@ async fn status_tells_what_an_operator_asks() {
         ("/limits/all/connections_max", json!(4_096)),
         ("/tokens/0", json!("team-a")),
         ("/log/failed", json!(false)),
+        ("/log_budget/bytes_max", json!(8_u64 << 30)),
+        ("/clock/steps", json!({ "back": 0, "forward": 0, "ahead_ns": 0, "held_back_ns": 0 })),
     ] {
         assert_eq!(status.pointer(path), Some(&expected), "{path}");
     }

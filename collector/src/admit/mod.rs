@@ -38,7 +38,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ethogram_timeline::clock::Clock;
+use ethogram_timeline::clock::{Clock, LogClock};
 use ethogram_timeline::decode::scan::Limits;
 use ethogram_timeline::log::{AppendError, LogWriter, Position};
 use ethogram_timeline::record::{Envelope, Source};
@@ -68,7 +68,8 @@ impl Encoding {
 /// What every door shares.
 pub(crate) struct Collector {
     pub(crate) config: Config,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// Log time.
+    pub(crate) clock: LogClock,
     pub(crate) log: LogWriter,
     pub(crate) geo: Geo,
     pub(crate) proxies: Proxies,
@@ -101,7 +102,7 @@ impl Collector {
             decoding: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
             log_failed: Arc::new(Notify::new()),
             config,
-            clock,
+            clock: LogClock::new(clock),
             log,
             geo,
         })
