@@ -1,8 +1,12 @@
-//! Erasure: durable at the reply, gone from SQL, binding for what arrives later and after a restart.
+//! Erasure: durable at the reply, gone from SQL, gone from every file, binding for what arrives
+//! later and after a restart.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::harness::otlp::beacon_request;
+use crate::harness::otlp::{beacon_request, server_span};
 use crate::harness::{Ethogram, Request, wait_for};
 
 fn post(ethogram: &Ethogram, session: &str, number: u64) {
@@ -52,4 +56,116 @@ fn a_session_is_erased_everywhere_and_stays_so() {
     ethogram.kill_and_restart();
     wait_for("the query role to answer", || rows_of(&ethogram, "keep").filter(|n| *n == 23));
     is_gone(&ethogram);
+}
+
+/// What begins everything that zstd wrote: parts of records, pages of tables, checkpoints.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Whether `bytes` hold `text`, as they are or within anything compressed that begins in them.
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    let has = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    has(bytes)
+        || (0..bytes.len().saturating_sub(4)).any(|at| {
+            bytes[at..].starts_with(&ZSTD_MAGIC)
+                && zstd::stream::read::Decoder::new(&bytes[at..]).is_ok_and(|decoder| {
+                    let mut inflated = Vec::new();
+                    // What follows the frame is no frame; what came before it is there all the same.
+                    drop(decoder.single_frame().take(64 << 20).read_to_end(&mut inflated));
+                    has(&inflated)
+                })
+        })
+}
+
+/// The files below a directory that hold a text.
+fn files_with(directory: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if std::fs::read(&path).is_ok_and(|bytes| holds(&bytes, text.as_bytes())) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A service's span of a session, with a note that stands nowhere else.
+fn post_note(ethogram: &Ethogram, session: &str, number: u64) {
+    let mut body = server_span("shop", number);
+    let attributes = body.pointer_mut("/resourceSpans/0/scopeSpans/0/spans/0/attributes");
+    let attributes = attributes.and_then(|value| value.as_array_mut()).expect("attributes");
+    for (key, value) in [("session.id", String::from(session)), ("shop.note", note(session))] {
+        attributes.push(json!({ "key": key, "value": { "stringValue": value } }));
+    }
+    let request = Request::post("/v1/traces").header("Content-Type", "application/json");
+    assert_eq!(request.body(body.to_string()).send(&ethogram.at.otlp_http).status, 200);
+}
+
+fn note(session: &str) -> String {
+    format!("note-of-{session}-7d1f0c")
+}
+
+fn dropped(ethogram: &Ethogram) -> u64 {
+    let page = ethogram.get(&ethogram.at.query, "/metrics").text();
+    let line =
+        page.lines().find(|line| line.contains("rows_dropped_total{reason=\"erased_span\"}"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn erased_bytes_leave_the_disk() {
+    let mut ethogram = Ethogram::start(&["--query-follow-store-seal-s=1"]);
+    let sessions = ["first", "second", "keep"];
+    for (index, session) in (0..).zip(sessions) {
+        for number in 0..20 {
+            post_note(&ethogram, session, 1_000 * (index + 1) + number);
+            post(&ethogram, session, 10_000 * (index + 1) + number);
+        }
+    }
+    let data = ethogram.directory.path().join("data");
+    for session in sessions {
+        // The log, the tables and the join's state: what is asserted below could fail.
+        for ending in ["log", "parquet", "checkpoint"] {
+            wait_for(ending, || {
+                let files = files_with(&data, &note(session));
+                files
+                    .iter()
+                    .any(|file| file.extension().is_some_and(|end| end == ending))
+                    .then_some(())
+            });
+        }
+    }
+    let erase = |ethogram: &Ethogram, session: &str| {
+        let path = format!("/api/v1/sessions/{session}");
+        assert_eq!(Request::new("DELETE", &path).send(&ethogram.at.admin).status, 200);
+    };
+    let is_gone = |session: &str| {
+        wait_for("every byte of the session to be gone", || {
+            files_with(&data, &note(session)).is_empty().then_some(())
+        });
+    };
+    erase(&ethogram, "first");
+    is_gone("first");
+    // The reply is the promise, whatever happens behind it.
+    erase(&ethogram, "second");
+    ethogram.kill_and_restart();
+    is_gone("second");
+    for session in ["first", "second"] {
+        wait_for("no row", || (rows_of(&ethogram, session)? == 0).then_some(()));
+    }
+    assert!(!files_with(&data, &note("keep")).is_empty());
+    assert!(rows_of(&ethogram, "keep").is_some_and(|rows| rows > 0));
+
+    for round in 1..=2 {
+        let before = dropped(&ethogram);
+        post_note(&ethogram, "first", 90_000 + round);
+        wait_for("a later arrival to be counted", || (dropped(&ethogram) > before).then_some(()));
+        assert_eq!(rows_of(&ethogram, "first"), Some(0));
+        ethogram.kill_and_restart();
+        wait_for("the query role to have caught up", || {
+            (ethogram.get(&ethogram.at.query, "/readyz").status == 200).then_some(())
+        });
+    }
+    assert_eq!(rows_of(&ethogram, "first"), Some(0));
 }
