@@ -332,9 +332,9 @@ impl Follower {
         let (traces, reach_s, bytes) = self.join.recalled();
         (self.status.recalled_traces, self.status.recall_reach_s) = (traces, reach_s);
         self.status.recall_bytes = bytes;
-        (self.status.span_duplicate_reach_s, self.status.event_duplicate_reach_s) =
-            self.join.duplicate_reach_s();
         self.status.head_bytes = self.store.head_bytes();
+        (self.status.duplicate_spans, self.status.duplicate_others) = self.join.reach();
+        self.status.sealed_ns = self.store.sealed_ns();
         self.status.erasures_pending = self.erasing.pending();
         self.status.sealed = self.store.sealed_position().copied();
         let sealed = self.store.sealed().into_iter();

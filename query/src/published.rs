@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ethogram_timeline::join::Reach;
 use ethogram_timeline::log::Position;
 use ethogram_timeline::rollup::RollupView;
 use ethogram_timeline::store::Snapshot;
@@ -63,11 +64,12 @@ pub struct FollowerStatus {
     pub recall_reach_s: i64,
     /// Bytes kept on disk for that.
     pub recall_bytes: u64,
-    /// How far back a second delivery of a span is known without taking its trace back, in seconds.
-    pub span_duplicate_reach_s: i64,
-    /// How far back a second delivery is known of what has no identity of its own, in seconds:
-    /// events without a sequence, and data points.
-    pub event_duplicate_reach_s: i64,
+    /// How far back second deliveries of spans are known without taking their traces back.
+    pub duplicate_spans: Reach,
+    /// The same of what has no identity of its own: events without a sequence, and data points.
+    pub duplicate_others: Reach,
+    /// Log time of the last seal, in nanoseconds since the epoch; zero before the first.
+    pub sealed_ns: i64,
     /// About how many bytes of rows the head holds.
     pub head_bytes: usize,
     /// Parts and rows at rest, by table.

@@ -31,6 +31,12 @@ pub(crate) async fn get(State(surface): State<Arc<Surface>>) -> Json<Value> {
             "lag_bytes": lag_bytes(&published.follower),
             "state": &published.follower,
         },
+        "log_time": {
+            "oldest_sealed": oldest(snapshot).map(rfc3339),
+            "sealed_until": (published.follower.sealed_ns != 0)
+                .then(|| rfc3339(published.follower.sealed_ns)),
+            "duplicates_known_since": rfc3339(duplicates_since_ns(&published.follower, snapshot)),
+        },
         "snapshot": { "version": snapshot.version, "tables": tables(snapshot) },
         "statements": {
             "running": surface.engine.running(),
@@ -46,6 +52,19 @@ fn complete_until(snapshot: &Snapshot) -> Value {
         0 => Value::Null,
         ns => Value::String(rfc3339(ns)),
     }
+}
+
+/// From when on second deliveries of spans are found, in nanoseconds since the epoch: by what is
+/// remembered of them, or by taking their traces back.
+fn duplicates_since_ns(follower: &FollowerStatus, snapshot: &Snapshot) -> i64 {
+    let recalled = snapshot.complete_until_ns - follower.recall_reach_s * 1_000_000_000;
+    follower.duplicate_spans.since_ns.min(recalled).max(0)
+}
+
+/// The earliest receive time of a sealed row.
+fn oldest(snapshot: &Snapshot) -> Option<i64> {
+    let tables = Table::ALL.into_iter().map(|table| snapshot.table(table));
+    tables.flat_map(|view| &view.parts).map(|view| view.part.received_ns_min).min()
 }
 
 /// Seconds between now and what the answers reach. The collector ticks every second, so an idle

@@ -50,6 +50,7 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Change, Delta, Placed, RowId, RowIds};
 pub use config::Config;
+pub use recent::Reach;
 #[cfg(test)]
 pub(crate) use recent::fingerprint as print;
 pub use shelf::{MemoryShelf, Shelf};
@@ -142,6 +143,13 @@ impl Join {
     /// Rows dropped or set apart so far, by reason.
     pub fn counters(&self) -> &BTreeMap<String, u64> {
         &self.counters
+    }
+
+    /// How far back second deliveries are known: of spans, and of rows without an identity.
+    pub fn reach(&self) -> (Reach, Reach) {
+        let since = |window_s: u32| Time(self.now.0.saturating_sub(seconds_ns(window_s)));
+        let spans = self.released.reach(since(self.config.duplicate_window_s));
+        (spans, self.recent.reach(since(self.config.window_s)))
     }
 
     /// How much is open: traces, spans, sessions.

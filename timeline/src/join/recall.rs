@@ -137,14 +137,4 @@ impl Join {
         let reach_s = self.now.0.saturating_sub(oldest.0) / 1_000_000_000;
         (self.recalls.traces, reach_s, self.shelf.bytes())
     }
-
-    /// How far back a second delivery is known without a recall, in seconds of log time: of spans,
-    /// and of rows that have no identity of their own.
-    pub fn duplicate_reach_s(&self) -> (i64, i64) {
-        let reach = |oldest: Option<Time>| {
-            let full = i64::from(self.config.duplicate_window_s);
-            oldest.map_or(full, |oldest| (self.now.0 - oldest.0) / 1_000_000_000)
-        };
-        (reach(self.released.oldest_if_full()), reach(self.recent.oldest_if_full()))
-    }
 }

@@ -55,6 +55,34 @@ impl Recent {
     }
 }
 
+/// What a fingerprint costs in memory, in bytes: its place in the order, and in the set with the
+/// set's spare room.
+const PRINT_BYTES: usize = 50;
+
+/// How far back second deliveries are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reach {
+    /// What came since this log time and comes again is known exactly, in nanoseconds since the
+    /// epoch.
+    pub since_ns: i64,
+    /// Fingerprints held.
+    pub entries: usize,
+    /// Fingerprints held at most; beyond it the reach is shorter than the window.
+    pub entries_max: usize,
+    /// About what they take in memory, in bytes.
+    pub bytes: usize,
+}
+
+impl Recent {
+    /// How far back it knows, where its window begins at `window`.
+    pub(super) fn reach(&self, window: Time) -> Reach {
+        let entries = self.order.len();
+        let oldest = self.order.front().map_or(window, |(seen, _)| *seen);
+        let since = if entries >= PRINTS_MAX { oldest.max(window) } else { window };
+        Reach { since_ns: since.0, entries, entries_max: PRINTS_MAX, bytes: entries * PRINT_BYTES }
+    }
+}
+
 /// A hash that is equal for equal rows on any machine: the standard hasher with its fixed keys.
 pub(crate) fn fingerprint(row: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
