@@ -14,6 +14,8 @@
 
 mod erase;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,6 +135,7 @@ pub fn start(
         goal: None,
         unpublished: false,
         published_ns: 0,
+        published_bytes: 0,
         shared: None,
         join,
         rollup,
@@ -164,6 +167,8 @@ struct Follower {
     goal: Option<Position>,
     unpublished: bool,
     published_ns: i64,
+    /// Bytes of records that were read by then.
+    published_bytes: u64,
     shared: Option<Shared>,
 }
 
@@ -316,8 +321,10 @@ impl Follower {
     fn publish_when_due(&mut self) {
         let due_ns = self.published_ns + self.config.publish_ms as i64 * 1_000_000;
         let now_ns = self.clock.now_ns();
-        // A clock that was set back must not stop publication.
-        if self.unpublished && (now_ns >= due_ns || now_ns < self.published_ns) {
+        // A clock that was set back must not stop publication. A backlog is published piece by
+        // piece, so that the store knows how much it holds.
+        let much = self.status.bytes - self.published_bytes >= self.config.read_bytes_max;
+        if self.unpublished && (much || now_ns >= due_ns || now_ns < self.published_ns) {
             self.publish();
         }
     }
@@ -333,6 +340,7 @@ impl Follower {
         (self.status.recalled_traces, self.status.recall_reach_s) = (traces, reach_s);
         self.status.recall_bytes = bytes;
         self.status.head_bytes = self.store.head_bytes();
+        self.status.head_bytes_max = self.status.head_bytes_max.max(self.status.head_bytes);
         (self.status.duplicate_spans, self.status.duplicate_others) = self.join.reach();
         self.status.sealed_ns = self.store.sealed_ns();
         self.status.erasures_pending = self.erasing.pending();
@@ -349,6 +357,7 @@ impl Follower {
         self.suspects.survived();
         self.unpublished = false;
         self.published_ns = self.clock.now_ns();
+        self.published_bytes = self.status.bytes;
         match &self.shared {
             Some(shared) => {
                 shared.store(published);

@@ -72,6 +72,8 @@ pub struct FollowerStatus {
     pub sealed_ns: i64,
     /// About how many bytes of rows the head holds.
     pub head_bytes: usize,
+    /// The most that it held since this process began.
+    pub head_bytes_max: usize,
     /// Parts and rows at rest, by table.
     pub sealed_tables: Vec<(&'static str, usize, u64)>,
     /// Why it does not go on just now, if so.

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -146,7 +147,11 @@ fn erased_bytes_leave_the_disk() {
         });
     };
     erase(&ethogram, "first");
+    let erased = Instant::now();
+    wait_for("no row", || (rows_of(&ethogram, "first")? == 0).then_some(()));
+    let invisible_ms = erased.elapsed().as_millis();
     is_gone("first");
+    println!("invisible after {invisible_ms} ms, off the disk after {:?}", erased.elapsed());
     // The reply is the promise, whatever happens behind it.
     erase(&ethogram, "second");
     ethogram.kill_and_restart();
