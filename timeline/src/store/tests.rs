@@ -1,6 +1,8 @@
 //! The store against a list: whatever comes, goes, is sealed, merged and reopened, the same rows
 //! stand.
 
+mod erasing;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

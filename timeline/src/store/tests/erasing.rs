@@ -1,0 +1,170 @@
+//! Erasures at every moment of a row's way to the disk: what is erased is neither shown nor, after
+//! the next seal, in any file.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+
+use super::super::{Config, Store, Table};
+use super::position;
+use crate::join::{Change, Delta, Join, RowId};
+use crate::rollup::Rollup;
+use crate::schema::{Erasure, Label, SessionId, SessionRow, Subject, Time};
+
+fn row(session: &str, user: Option<&str>) -> SessionRow {
+    let (unknown, zero) = (Label::unknown, Time(0));
+    SessionRow {
+        app: Label::new("shop"),
+        environment: unknown(),
+        session_id: SessionId::new(session).expect("an id"),
+        user_id: user.map(String::from),
+        country: unknown(),
+        subdivision: unknown(),
+        region: unknown(),
+        start: zero,
+        end: zero,
+        time_received: zero,
+        pages: 0,
+        requests: 0,
+        attempts: 0,
+        refreshes: 0,
+        rage_clicks: 0,
+        errors: 0,
+        abandonments: 0,
+        requests_per_min_max: 0,
+        requests_per_min_calm: 0,
+        clock_offset_us: None,
+        clock_error_us: None,
+        state: unknown(),
+        verified: true,
+        sample_weight: 1.0,
+    }
+}
+
+/// Three sessions of two users; of one session only one row names its user.
+const ROWS: [(&str, Option<&str>); 5] =
+    [("s1", Some("ann")), ("s2", Some("ann")), ("s2", None), ("s3", Some("bob")), ("s4", None)];
+
+struct World {
+    store: Store,
+    next: u64,
+    seals: u64,
+}
+
+impl World {
+    fn new(directory: &Path, merge_parts_min: usize) -> Self {
+        let config = Config { merge_parts_min, ..Config::default() };
+        let store = Store::open(directory, config).expect("it opens").0;
+        Self { store, next: 0, seals: 0 }
+    }
+
+    fn insert(&mut self) {
+        for (session, user) in ROWS {
+            let new = Some((RowId(self.next), Arc::new(row(session, user))));
+            self.store.apply(vec![Change::Session(Delta { old: None, new })]);
+            self.next += 1;
+        }
+    }
+
+    /// Seals; what is done meanwhile is done after the freezing.
+    fn seal(&mut self, meanwhile: impl FnOnce(&mut Self)) {
+        self.seals += 1;
+        let (join, rollup) = (Join::default(), Rollup::default());
+        let sealing = self.store.begin_seal(&join, &rollup, position(self.seals));
+        let written = sealing.write().expect("it writes");
+        meanwhile(self);
+        self.store.finish_seal(written);
+    }
+
+    /// As the follower does it: what turns out to be the user's is erased too.
+    fn erase(&mut self, subject: Subject) {
+        let app = Label::new("shop");
+        let mut erasures = vec![Erasure { app, subject }];
+        let mut known: BTreeSet<Erasure> = erasures.iter().cloned().collect();
+        while !erasures.is_empty() {
+            let mut sessions = self.store.erase(&erasures);
+            let found = self.store.search(&erasures).run().expect("it searches");
+            sessions.extend(self.store.finish_search(found));
+            let of_session = |(app, id)| Erasure { app, subject: Subject::Session(id) };
+            erasures = sessions.into_iter().map(of_session).collect();
+            erasures.retain(|erasure| known.insert(erasure.clone()));
+        }
+    }
+
+    /// The sessions in files, of rows that stand or not; and those that stand anywhere.
+    fn sessions(&mut self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let snapshot = self.store.snapshot(0);
+        let view = snapshot.table(Table::Sessions);
+        let (mut written, mut standing) = (BTreeSet::new(), BTreeSet::new());
+        let names = |batch: &arrow::record_batch::RecordBatch| -> Vec<String> {
+            let column = batch.column_by_name("session_id").expect("a column of sessions");
+            let text = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8);
+            let text = text.expect("ids are text");
+            let text = text.as_string::<i32>();
+            (0..text.len()).map(|row| text.value(row).to_string()).collect()
+        };
+        for part in &view.parts {
+            let batches = part.part.read().expect("readable");
+            let lines = batches.flat_map(|batch| names(&batch.expect("readable")));
+            for (line, name) in (0_u32..).zip(lines) {
+                if !part.deleted.as_ref().is_some_and(|deleted| deleted.contains(line)) {
+                    standing.insert(name.clone());
+                }
+                written.insert(name);
+            }
+        }
+        for head in &view.head {
+            for (row, name) in (0_u32..).zip(names(&head.batch)) {
+                if !head.deleted.as_ref().is_some_and(|deleted| deleted.contains(row)) {
+                    standing.insert(name);
+                }
+            }
+        }
+        (written, standing)
+    }
+}
+
+fn check(subject: &Subject, moment: &str, kept: &[&str]) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut world = World::new(directory.path(), if moment == "merging" { 2 } else { 9 });
+    let kept: BTreeSet<String> = kept.iter().map(ToString::to_string).collect();
+    world.insert();
+    let erase = |world: &mut World| world.erase(subject.clone());
+    match moment {
+        "head" => erase(&mut world),
+        "sealing" => world.seal(erase),
+        "sealed" => {
+            world.seal(|_| ());
+            world.insert();
+            erase(&mut world);
+        }
+        "merging" => {
+            world.seal(|_| ());
+            world.insert();
+            world.seal(|_| ());
+            // The two files become one while the rows in both are erased.
+            world.seal(erase);
+        }
+        other => panic!("no moment is called {other}"),
+    }
+    assert_eq!(world.sessions().1, kept, "{moment}: shown at once");
+    world.seal(|_| ());
+    let (written, standing) = world.sessions();
+    assert_eq!(standing, kept, "{moment}: shown after a seal");
+    assert_eq!(written, kept, "{moment}: in files after a seal");
+    drop(world);
+    let mut world = World::new(directory.path(), 9);
+    assert_eq!(world.sessions(), (kept.clone(), kept), "{moment}: after a restart");
+}
+
+#[test]
+fn what_is_erased_is_in_no_file_after_the_next_seal() {
+    for moment in ["head", "sealing", "sealed", "merging"] {
+        let session = Subject::Session(SessionId::new("s1").expect("an id"));
+        check(&session, moment, &["s2", "s3", "s4"]);
+        check(&Subject::User(String::from("ann")), moment, &["s3", "s4"]);
+        check(&Subject::User(String::from("eve")), moment, &["s1", "s2", "s3", "s4"]);
+    }
+}
