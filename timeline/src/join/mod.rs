@@ -149,7 +149,7 @@ impl Join {
     pub fn reach(&self) -> (Reach, Reach) {
         let since = |window_s: u32| Time(self.now.0.saturating_sub(seconds_ns(window_s)));
         let spans = self.released.reach(since(self.config.duplicate_window_s));
-        (spans, self.recent.reach(since(self.config.window_s)))
+        (spans, self.recent.reach(since(self.config.duplicate_window_s)))
     }
 
     /// How much is open: traces, spans, sessions.

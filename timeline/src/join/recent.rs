@@ -36,11 +36,6 @@ impl Recent {
         new
     }
 
-    /// When the oldest known was seen, where older ones may have gone for want of room.
-    pub(super) fn oldest_if_full(&self) -> Option<Time> {
-        self.order.front().map(|(seen, _)| *seen).filter(|_| self.order.len() >= PRINTS_MAX)
-    }
-
     /// Whether a fingerprint was seen.
     pub(super) fn has(&self, print: u64) -> bool {
         self.seen.contains(&print)
