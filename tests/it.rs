@@ -4,8 +4,6 @@
 
 #[path = "it/apart.rs"]
 mod apart;
-#[path = "it/authority.rs"]
-mod authority;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/bombs.rs"]

@@ -3,6 +3,7 @@
 //! Not a model of the log: no line of it is replaced, only the system calls below it.
 
 mod flips;
+mod following;
 mod lives;
 mod sweeps;
 mod world;
