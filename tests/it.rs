@@ -26,6 +26,8 @@ mod floods;
 mod formats;
 #[path = "it/frames.rs"]
 mod frames;
+#[path = "it/fuzz.rs"]
+mod fuzz;
 mod harness;
 #[path = "it/http2.rs"]
 mod http2;

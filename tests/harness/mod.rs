@@ -11,6 +11,7 @@ mod connection;
 pub mod grpc;
 mod http;
 pub mod load;
+pub mod mutate;
 pub mod otlp;
 mod role;
 

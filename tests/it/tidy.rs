@@ -33,7 +33,13 @@ const SECRETS: &[(&str, &[&str])] = &[
     ("datafusion::", &["query/"]),
     (
         "opentelemetry_proto",
-        &["timeline/src/decode/", "collector/", "src/simulate/", "tests/harness/"],
+        &[
+            "timeline/src/decode/",
+            "collector/",
+            "src/simulate/",
+            "tests/harness/",
+            "tests/it/fuzz.rs",
+        ],
     ),
     ("rustls::", &["collector/src/listen/", "tests/"]),
     ("std::env::", &["src/", "tests/"]),
