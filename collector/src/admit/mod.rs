@@ -42,7 +42,7 @@ use ethogram_timeline::clock::{Clock, LogClock};
 use ethogram_timeline::decode::scan::Limits;
 use ethogram_timeline::log::{AppendError, LogWriter, Position};
 use ethogram_timeline::record::{Envelope, Source};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 
 use crate::config::{Config, ConfigError};
 use crate::counters::{Counters, Door};
@@ -106,6 +106,15 @@ impl Collector {
             log,
             geo,
         })
+    }
+
+    /// Waits for a turn at decoding, but not for long: under more load than the processors can
+    /// take, what waits longer would be acknowledged too late to be worth the work, and whoever is
+    /// refused now spreads out.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let turn = tokio::time::timeout(TURN_WAIT_MAX, self.decoding.acquire()).await;
+        let busy = |_| Refusal::new(Reason::InFlightBytes, "too many bodies wait to be decoded");
+        Ok(turn.map_err(busy)?.expect("nobody closes the semaphore"))
     }
 
     /// Appends a record and waits until it is on disk.
@@ -174,9 +183,14 @@ impl Delivery {
     }
 }
 
-/// Decoding and scrubbing runs at some 100 MB/s: 256 KiB are about 2 ms, which is what a request
-/// may take of a shared thread. Handing over costs about 20 us.
-const INLINE_BYTES_MAX: usize = 256 << 10;
+/// Decoding and scrubbing runs at some 100 MB/s: 32 KiB are about 0.3 ms, which is what a request
+/// may take of a shared thread without a turn, since what takes no turn cannot be refused one.
+/// Handing over costs about 20 us.
+const INLINE_BYTES_MAX: usize = 32 << 10;
+
+/// The longest wait for a turn. With the work itself and two commits after it an acknowledgement
+/// stays below a quarter of a second.
+const TURN_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Telemetry deflates ten to twenty times.
 const DEFLATED_WEIGHT: usize = 16;
@@ -193,7 +207,7 @@ pub(crate) async fn handle<P: Payload>(
     let shared = Arc::clone(collector);
     let work = move || guarded(|| prepare::<P>(&shared, delivery, received_ns));
     let prepared = if is_heavy {
-        let _turn = collector.decoding.acquire().await.expect("nobody closes the semaphore");
+        let _turn = collector.turn().await?;
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(panicked()))
     } else {
         work()
