@@ -37,6 +37,8 @@ mod keys;
 mod listeners;
 #[path = "it/origins.rs"]
 mod origins;
+#[path = "it/overload.rs"]
+mod overload;
 #[path = "it/personal.rs"]
 mod personal;
 #[path = "it/poison.rs"]

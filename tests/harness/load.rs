@@ -37,7 +37,12 @@ pub enum Door {
     HttpEvents,
     /// One span, over gRPC.
     Grpc,
+    /// [`BATCH_SPANS`] spans, as JSON.
+    Batch,
 }
+
+/// Spans of a batch: enough that decoding it is work that waits for its turn.
+pub const BATCH_SPANS: u64 = 150;
 
 /// One connection's worth of senders.
 #[derive(Clone, Copy, Debug)]
@@ -219,6 +224,7 @@ async fn by_http(
         Door::HttpEvents => {
             (&at.otlp_http, "/v1/logs", "application/json", event_body(sender, number))
         }
+        Door::Batch => (&at.otlp_http, "/v1/traces", "application/json", batch(sender, number)),
         _ => (&at.otlp_http, "/v1/traces", "application/json", span_body(sender, number)),
     };
     connection.redirect(address);
@@ -270,11 +276,27 @@ fn span_id(sender: u64, number: u64) -> u64 {
 }
 
 fn span_body(sender: u64, number: u64) -> String {
+    with_spans(sender, &span(sender, number))
+}
+
+fn with_spans(sender: u64, spans: &str) -> String {
+    format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"sender-{sender}"}}}}]}},"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#
+    )
+}
+
+fn span(sender: u64, number: u64) -> String {
     let (trace, span, end) = (trace(sender, number), span_id(sender, number), now_ns());
     let start = end - 20_000_000;
     format!(
-        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"sender-{sender}"}}}}]}},"scopeSpans":[{{"spans":[{{"traceId":"{trace:032x}","spanId":"{span:016x}","name":"GET /n","kind":2,"startTimeUnixNano":"{start}","endTimeUnixNano":"{end}","attributes":[{{"key":"http.route","value":{{"stringValue":"/n"}}}}]}}]}}]}}]}}"#
+        r#"{{"traceId":"{trace:032x}","spanId":"{span:016x}","name":"GET /n","kind":2,"startTimeUnixNano":"{start}","endTimeUnixNano":"{end}","attributes":[{{"key":"http.route","value":{{"stringValue":"/n"}}}}]}}"#
     )
+}
+
+fn batch(sender: u64, number: u64) -> String {
+    let first = number * BATCH_SPANS;
+    let spans = (first..first + BATCH_SPANS).map(|number| span(sender, number));
+    with_spans(sender, &spans.collect::<Vec<_>>().join(","))
 }
 
 fn event_body(sender: u64, number: u64) -> String {

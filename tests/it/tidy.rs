@@ -39,18 +39,19 @@ const SECRETS: &[(&str, &[&str])] = &[
             "src/simulate/",
             "tests/harness/",
             "tests/it/fuzz.rs",
+            "benches/",
         ],
     ),
     ("rustls::", &["collector/src/listen/", "tests/"]),
-    ("std::env::", &["src/", "tests/"]),
-    ("SystemTime::now", &["src/", "tests/"]),
+    ("std::env::", &["src/", "tests/", "benches/"]),
+    ("SystemTime::now", &["src/", "tests/", "benches/"]),
 ];
 
 const FORBIDDEN_NAMES: [&str; 5] = ["utils", "util", "common", "helpers", "misc"];
 
 fn rust_files() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for top in ["src", "timeline", "collector", "query", "tests"] {
+    for top in ["src", "timeline", "collector", "query", "tests", "benches"] {
         walk(&tree(top), &mut files);
     }
     let root = tree("");
