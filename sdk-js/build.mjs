@@ -1,6 +1,7 @@
 // Builds dist/ from src/, or with --check proves that dist/ is what src/ gives and is small enough.
 import { build } from "esbuild";
 import { readFile, writeFile, mkdir } from "node:fs/promises";
+import { createHash } from "node:crypto";
 import { gzipSync, constants } from "node:zlib";
 import { join, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -33,7 +34,8 @@ const outputs = [
   { file: "dist/ethogram.mjs", entry: "src/index.ts", format: "esm" },
 ];
 
-async function bundle({ entry, format }) {
+/** Text and source map of a bundle. A script's map is named by a header, so that it costs no visitor a byte. */
+async function bundle({ file, entry, format }) {
   const result = await build({
     absWorkingDir: here,
     entryPoints: [entry],
@@ -45,29 +47,48 @@ async function bundle({ entry, format }) {
     legalComments: "none",
     mangleProps: new RegExp(`^(${Object.keys(INTERNAL_PROPERTIES).join("|")})$`),
     mangleCache: { ...INTERNAL_PROPERTIES },
+    sourcemap: format == "iife" ? "external" : "linked",
+    outfile: join(here, file),
     write: false,
   });
-  return Buffer.from(result.outputFiles[0].contents);
+  const [map, text] = result.outputFiles.map(({ contents }) => Buffer.from(contents));
+  return { text, map };
 }
 
+/** Under what name a script can be kept for ever, and what `integrity` proves it. */
+function name(file, text) {
+  const hash = createHash("sha256").update(text).digest("hex").slice(0, 16);
+  const integrity = "sha384-" + createHash("sha384").update(text).digest("base64");
+  return { file, version, hash, integrity };
+}
+
+const { version } = JSON.parse(await readFile(join(here, "package.json"), "utf8"));
 const checking = process.argv.includes("--check");
-for (const output of outputs) {
-  const path = join(here, output.file);
-  const built = await bundle(output);
-  if (checking) {
-    const committed = await readFile(path).catch(() => Buffer.alloc(0));
-    if (!built.equals(committed)) {
-      console.error(`${output.file} is not what src/ gives: run \`npm run build\` and commit it`);
-      process.exitCode = 1;
-    }
-  } else {
+
+async function settle(file, built) {
+  const path = join(here, file);
+  if (!checking) {
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, built);
+    return writeFile(path, built);
   }
-  const gzip = gzipSync(built, { level: constants.Z_BEST_COMPRESSION }).length;
-  console.log(`${output.file}: ${built.length} bytes, ${gzip} after gzip -9`);
+  const committed = await readFile(path).catch(() => Buffer.alloc(0));
+  if (!Buffer.from(built).equals(committed)) {
+    console.error(`${file} is not what src/ gives: run \`npm run build\` and commit it`);
+    process.exitCode = 1;
+  }
+}
+
+const scripts = [];
+for (const output of outputs) {
+  const { text, map } = await bundle(output);
+  await settle(output.file, text);
+  await settle(output.file + ".map", map);
+  if (output.format == "iife") scripts.push(name(output.file.replace("dist/", ""), text));
+  const gzip = gzipSync(text, { level: constants.Z_BEST_COMPRESSION }).length;
+  console.log(`${output.file}: ${text.length} bytes, ${gzip} after gzip -9`);
   if (output.format == "iife" && gzip > BEACON_GZIP_BYTES_MAX) {
     console.error(`${output.file} is larger than ${BEACON_GZIP_BYTES_MAX} bytes after gzip -9`);
     process.exitCode = 1;
   }
 }
+await settle("dist/scripts.json", JSON.stringify(scripts, null, 2) + "\n");

@@ -1,4 +1,4 @@
-//! The browsers' door: `POST /v1/beacon` and `GET /beacon.js`.
+//! The browsers' door: `POST /v1/beacon`, and in [`script`] what pages load.
 //!
 //! A page at its end can send only what needs no permission asked beforehand: `text/plain`, no
 //! headers of its own, the key in the query. So compression is told from the first bytes, and
@@ -8,15 +8,16 @@
 //! client sends is reflected, and nothing it names is fetched; `X-Forwarded-For` counts only
 //! from a trusted proxy.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+pub(crate) mod script;
+
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
-use axum::routing::{any, get};
+use axum::routing::any;
 use ethogram_timeline::decode::json::BeaconBody;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -30,25 +31,11 @@ use crate::cross_origin::{self, Origins};
 use crate::http::media_type;
 use crate::listen::Peer;
 
-/// Where the script is served.
-pub(crate) const SCRIPT_PATH: &str = "/beacon.js";
-
-/// The script, built in `sdk-js`.
-static SCRIPT: &str = include_str!("../../sdk-js/dist/beacon.js");
-
-/// Names the script's content, so that browsers ask whether it changed without fetching it.
-static SCRIPT_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let mut hasher = DefaultHasher::new();
-    SCRIPT.hash(&mut hasher);
-    HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()))
-        .expect("hexadecimal digits in quotes")
-});
-
 /// The paths of this door.
 pub(crate) fn router(collector: &Arc<Collector>) -> Router {
     Router::new()
         .route(&collector.config.beacon.path, any(receive))
-        .route(SCRIPT_PATH, get(script))
+        .merge(script::router(&collector.config.beacon))
         .fallback(unknown_path)
         .with_state(Arc::clone(collector))
 }
@@ -155,30 +142,6 @@ fn refuse(collector: &Collector, refusal: &Refusal) -> Response<Body> {
     if refusal.reason == Reason::Method {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
     }
-    response
-}
-
-async fn script(headers: HeaderMap) -> Response<Body> {
-    let is_known =
-        headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).is_some_and(
-            |tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == *SCRIPT_TAG),
-        );
-    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(SCRIPT) });
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    let fixed = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        // An hour: a corrected beacon reaches every page the same day, and a page of a busy
-        // session does not ask again.
-        (header::CACHE_CONTROL, "public, max-age=3600"),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    let headers = response.headers_mut();
-    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    headers.insert(header::ETAG, SCRIPT_TAG.clone());
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
     response
 }
 

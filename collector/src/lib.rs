@@ -32,6 +32,7 @@ mod serve;
 #[cfg(test)]
 mod stand;
 
+pub use beacon::script::script_tag;
 pub use config::{Binds, Config, ConfigError};
 pub use enrich::GeoError;
 pub use serve::{CollectorError, Listeners, serve};

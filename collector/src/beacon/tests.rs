@@ -146,30 +146,6 @@ async fn a_network_that_sends_too_often_is_told_so() {
 }
 
 #[tokio::test]
-async fn the_script_is_cached() {
-    let stand = Stand::new("{}");
-    let answer = ask(&stand, "GET", SCRIPT_PATH, "127.0.0.1:9", &[], Body::empty()).await;
-    assert_eq!(answer.text(), SCRIPT);
-    assert_eq!(answer.header("content-type"), "text/javascript; charset=utf-8");
-    let tag = String::from(answer.header("etag"));
-    assert!(tag.starts_with('"') && answer.header("cache-control").contains("max-age="));
-    let weak = format!("W/{tag}, \"other\"");
-    for (known, status) in [(tag.as_str(), 304), (weak.as_str(), 304), ("\"other\"", 200)] {
-        let answer = ask(
-            &stand,
-            "GET",
-            SCRIPT_PATH,
-            "127.0.0.1:9",
-            &[("if-none-match", known)],
-            Body::empty(),
-        )
-        .await;
-        assert_eq!(answer.status.as_u16(), status, "{known}");
-        assert_eq!(answer.header("etag"), tag);
-    }
-}
-
-#[tokio::test]
 async fn keys_and_sessions_have_quotas() {
     let stand = Stand::new(
         r#"{"beacon": {"key_bodies_per_second": 1, "key_burst": 5,

@@ -15,6 +15,9 @@ pub struct BeaconConfig {
     /// Where browsers post. Configurable because lists of ad blockers name well-known paths, and
     /// because a first-party path behind the site's own proxy is the robust set-up.
     pub path: String,
+    /// Where pages load the script. Its versioned name, which may be cached for ever and pinned by
+    /// `integrity`, stands beside it: `/beacon.js` gives `/beacon-<version>.<hash>.js`.
+    pub script_path: String,
     /// Exact origins whose pages may send, such as `https://shop.example`. Empty means any, which
     /// is allowed on a loopback address only.
     pub origins: Vec<String>,
@@ -103,15 +106,13 @@ pub struct LimitsConfig {
 
 impl BeaconConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let path_is_plain = self.path.starts_with('/')
-            && self.path.len() > 1
-            && self.path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
-        if !path_is_plain || self.path == crate::beacon::SCRIPT_PATH {
-            let problem = format!(
-                "{:?} must start with / and hold letters, digits and - _ . ~ only, and not be {}",
-                self.path,
-                crate::beacon::SCRIPT_PATH
-            );
+        check_path("beacon.path", &self.path)?;
+        check_path("beacon.script_path", &self.script_path)?;
+        if !self.script_path.ends_with(".js") || self.script_path.ends_with("/.js") {
+            return Err(invalid("beacon.script_path", "must end in a name and .js".to_owned()));
+        }
+        if crate::beacon::script::is_taken(self, &self.path) {
+            let problem = format!("{:?} is a script's; bodies need a path of their own", self.path);
             return Err(invalid("beacon.path", problem));
         }
         for origin in &self.origins {
@@ -162,6 +163,7 @@ impl Default for BeaconConfig {
     fn default() -> Self {
         Self {
             path: String::from("/v1/beacon"),
+            script_path: String::from("/beacon.js"),
             origins: Vec::new(),
             wire_bytes_max: 64 << 10,
             inflated_bytes_max: 1 << 20,
@@ -203,6 +205,19 @@ impl Default for LimitsConfig {
 
 fn above_zero(key: &str, value: u64) -> Result<(), ConfigError> {
     if value == 0 { Err(invalid(key, "must be above zero")) } else { Ok(()) }
+}
+
+fn check_path(key: &str, path: &str) -> Result<(), ConfigError> {
+    let is_plain = path.starts_with('/')
+        && path.len() > 1
+        && path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
+    if is_plain {
+        return Ok(());
+    }
+    Err(invalid(
+        key,
+        format!("{path:?} must start with / and hold letters, digits and - _ . ~ only"),
+    ))
 }
 
 /// An origin is a scheme, a host and perhaps a port, never a path: browsers send it that way, and

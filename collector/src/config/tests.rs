@@ -24,6 +24,11 @@ fn wrong_values_name_their_key() {
     check(r#"{"limits": {"connections_max": 0}}"#, "limits.connections_max");
     check(r#"{"beacon": {"path": "v1"}}"#, "beacon.path");
     check(r#"{"beacon": {"path": "/beacon.js"}}"#, "beacon.path");
+    check(r#"{"beacon": {"path": "/t.js", "script_path": "/t.js"}}"#, "beacon.path");
+    check(r#"{"beacon": {"script_path": "/t"}}"#, "beacon.script_path");
+    check(r#"{"beacon": {"script_path": "/.js"}}"#, "beacon.script_path");
+    check(r#"{"beacon": {"script_path": "t.js"}}"#, "beacon.script_path");
+    check(r#"{"beacon": {"script_path": "/{t}.js"}}"#, "beacon.script_path");
     check(r#"{"beacon": {"origins": ["https://shop.example/"]}}"#, "beacon.origins");
     check(r#"{"beacon": {"origins": ["https://*.shop.example"]}}"#, "beacon.origins");
     check(r#"{"beacon": {"origins": ["*"]}}"#, "beacon.origins");
