@@ -20,7 +20,7 @@ use axum::extract::{Query, Request, State};
 use axum::routing::any;
 use ethogram_timeline::decode::json::BeaconBody;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde::Deserialize;
 
 use crate::admit::{
@@ -30,6 +30,9 @@ use crate::counters::Door;
 use crate::cross_origin::{self, Origins};
 use crate::http::media_type;
 use crate::listen::Peer;
+
+/// How a page hears what share of sessions it shall tell of. Not standard: nothing fits.
+const SAMPLE_RATIO: HeaderName = HeaderName::from_static("ethogram-sample-ratio");
 
 /// The paths of this door.
 pub(crate) fn router(collector: &Arc<Collector>) -> Router {
@@ -51,7 +54,7 @@ async fn receive(State(collector): State<Arc<Collector>>, request: Request) -> R
         cross_origin::preflight(cross_origin::BEACON_HEADERS)
     } else {
         match accept(&collector, &parts, &mut body).await {
-            Ok(()) => no_content(),
+            Ok(()) => no_content(collector.config.beacon.sample_ratio),
             Err(refusal) => {
                 discard(&mut body, collector.config.beacon.inflated_bytes_max).await;
                 refuse(&collector, &refusal)
@@ -130,9 +133,15 @@ fn is_speakable(headers: &HeaderMap) -> bool {
     matches!(value.as_str(), "text/plain" | "application/json")
 }
 
-fn no_content() -> Response<Body> {
+fn no_content(sample_ratio: Option<f64>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Some(ratio) = sample_ratio {
+        let value = HeaderValue::try_from(ratio.to_string()).expect("a number is plain text");
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from(SAMPLE_RATIO));
+        headers.insert(SAMPLE_RATIO, value);
+    }
     response
 }
 

@@ -4,13 +4,13 @@
 import type { Attempt, Failure } from "./attempts";
 import { patch, quietly } from "./patch";
 import { propagate } from "./propagate";
-import type { Requests } from "./requests";
+import { begin, end } from "./requests";
 
 type FetchArguments = [input: RequestInfo | URL, init?: RequestInit];
 
 /** Patches `window.fetch`. */
-export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boolean, signal: AbortSignal): void {
-  patch(window, "fetch", signal, (original) => function (this: Window, ...args: FetchArguments): Promise<Response> {
+export function patchFetch(mayPropagate: (url: URL) => boolean): void {
+  patch(window, "fetch", "apply", (original: typeof fetch, self: Window, args: FetchArguments): Promise<Response> => {
     let sent = args;
     let attempt: Attempt | undefined;
     let aborting: AbortSignal | null | undefined;
@@ -25,21 +25,21 @@ export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boole
       const method = init.method || request?.method || "GET";
       // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
       // URL says; what is posted may be anything, so each such Request stands for itself.
-      attempt = requests.begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers);
+      attempt = begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers);
       if (attempt && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
         sent = withHeaders(args, attempt, headers);
       }
     });
-    const promise = original.apply(this, sent);
+    const promise = Reflect.apply(original, self, sent);
     // The derived promise is the page's, so that a rejection nobody handles stays unhandled.
     return attempt
       ? promise.then(
           (response: Response) => {
-            quietly(() => requests.end(attempt, "", response.status, response.headers.get("retry-after")));
+            quietly(() => end(attempt, "", response.status, response.headers.get("retry-after")));
             return response;
           },
           (error: unknown) => {
-            quietly(() => requests.end(attempt, classify(error, aborting)));
+            quietly(() => end(attempt, classify(error, aborting)));
             throw error;
           },
         )

@@ -35,7 +35,7 @@ after(() => rm(directory, { recursive: true, force: true }));
 test("it holds the bundles, their maps, the types and the documentation, and no test", () => {
   const wanted = [
     "package.json", "README.md", "CHANGELOG.md", "dist/beacon.js", "dist/beacon.js.map", "dist/ethogram.mjs", "dist/ethogram.mjs.map",
-    "dist/scripts.json", "dist/types/index.d.ts", "docs/recipes.md", "docs/opentelemetry.md",
+    "dist/vitals.mjs", "dist/beacon-vitals.js", "dist/scripts.json", "dist/types/index.d.ts", "dist/types/vitals.d.ts", "docs/recipes.md", "docs/opentelemetry.md",
   ];
   assert.deepEqual(wanted.filter((path) => !files.includes(path)), []);
   assert.deepEqual(files.filter((path) => /test|node_modules/.test(path)), []);
@@ -55,9 +55,10 @@ test("the types are right, however they are resolved", async () => {
 test("a strict consumer compiles", async () => {
   await writeFile(
     join(directory, "consumer.ts"),
-    `import { consent, identify, init, stop, type Config } from "ethogram";
+    `import { attempt, consent, identify, init, record, stop, type Config } from "ethogram";
+     import { watchVitals } from "ethogram/vitals";
      const config: Config = { endpoint: "https://shop.example/v1/beacon", propagate: ["https://api.shop.example"], consent: "required" };
-     init(config); consent(true); identify("u-1"); identify(); stop();
+     init(config); watchVitals(); record("checkout", { "items": 3 }); attempt(2, () => fetch("/")); consent(true); identify("u-1"); identify(); stop();
      // @ts-expect-error: there is no such option
      init({ endpiont: "" });`,
   );
@@ -76,6 +77,7 @@ test("a server may import it, and call it, to no effect", async () => {
     api.init({ endpoint: "/v1/beacon" });
     api.consent(true);
     api.identify("u-1");
+    (await import("ethogram/vitals")).watchVitals;
     api.stop();
     if (fetch !== globalThis.fetch) throw new Error("fetch was patched");
     if (before !== Object.getOwnPropertyNames(globalThis).length) throw new Error("a global was left behind");

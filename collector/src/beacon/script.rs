@@ -35,11 +35,19 @@ struct Built {
     map: &'static str,
 }
 
-static BUILT: [Built; 1] = [Built {
-    file: "beacon.js",
-    text: include_str!("../../../sdk-js/dist/beacon.js"),
-    map: include_str!("../../../sdk-js/dist/beacon.js.map"),
-}];
+static BUILT: [Built; 2] = [
+    Built {
+        file: "beacon.js",
+        text: include_str!("../../../sdk-js/dist/beacon.js"),
+        map: include_str!("../../../sdk-js/dist/beacon.js.map"),
+    },
+    // The same with web vitals.
+    Built {
+        file: "beacon-vitals.js",
+        text: include_str!("../../../sdk-js/dist/beacon-vitals.js"),
+        map: include_str!("../../../sdk-js/dist/beacon-vitals.js.map"),
+    },
+];
 
 /// What the build says of each script. The hashes are made there and checked against the files.
 #[derive(Deserialize)]

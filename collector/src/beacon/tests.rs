@@ -129,6 +129,17 @@ async fn origins_are_exact() {
 }
 
 #[tokio::test]
+async fn pages_hear_what_share_of_sessions_to_tell_of() {
+    for (config, told) in [("{}", ""), (r#"{"beacon": {"sample_ratio": 0.05}}"#, "0.05")] {
+        let answer = post(&Stand::new(config), &[PLAIN], body()).await;
+        assert_eq!(answer.status.as_u16(), 204);
+        assert_eq!(answer.header("ethogram-sample-ratio"), told);
+        // A page of another origin can read no header but those named.
+        assert_eq!(answer.header("access-control-expose-headers").is_empty(), told.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_network_that_sends_too_often_is_told_so() {
     let stand = Stand::new(r#"{"beacon": {"prefix_bodies_per_second": 1, "prefix_burst": 2}}"#);
     let origin = ("origin", "https://shop.example");

@@ -21,6 +21,10 @@ pub struct BeaconConfig {
     /// Exact origins whose pages may send, such as `https://shop.example`. Empty means any, which
     /// is allowed on a loopback address only.
     pub origins: Vec<String>,
+    /// Share of sessions whose pages tell a timeline, 0 to 1, told to pages with every answer; the
+    /// others send counts only. 0 switches timelines off, also of running sessions. Without it
+    /// each page's own share holds.
+    pub sample_ratio: Option<f64>,
     /// Bytes of one body on the wire. 64 KiB is what browsers let a page have in flight at
     /// unload, so an honest beacon is never larger.
     pub wire_bytes_max: usize,
@@ -118,6 +122,9 @@ impl BeaconConfig {
         for origin in &self.origins {
             check_origin("beacon.origins", origin, false)?;
         }
+        if !self.sample_ratio.is_none_or(|ratio| (0.0..=1.0).contains(&ratio)) {
+            return Err(invalid("beacon.sample_ratio", "must be from 0 to 1"));
+        }
         above_zero("beacon.wire_bytes_max", self.wire_bytes_max as u64)?;
         above_zero("beacon.inflated_bytes_max", self.inflated_bytes_max as u64)?;
         above_zero("beacon.prefix_bodies_per_second", u64::from(self.prefix_bodies_per_second))?;
@@ -165,6 +172,7 @@ impl Default for BeaconConfig {
             path: String::from("/v1/beacon"),
             script_path: String::from("/beacon.js"),
             origins: Vec::new(),
+            sample_ratio: None,
             wire_bytes_max: 64 << 10,
             inflated_bytes_max: 1 << 20,
             prefix_bodies_per_second: 1_000,

@@ -32,6 +32,7 @@ fn wrong_values_name_their_key() {
     check(r#"{"beacon": {"origins": ["https://shop.example/"]}}"#, "beacon.origins");
     check(r#"{"beacon": {"origins": ["https://*.shop.example"]}}"#, "beacon.origins");
     check(r#"{"beacon": {"origins": ["*"]}}"#, "beacon.origins");
+    check(r#"{"beacon": {"sample_ratio": 1.5}}"#, "beacon.sample_ratio");
     check(r#"{"otlp": {"cors_origins": ["shop.example"]}}"#, "otlp.cors_origins");
     check(r#"{"log": {"segment_bytes": 1}}"#, "collector.log: segment_bytes");
     check(r#"{"keys": [{"id": "", "key": "k"}]}"#, "keys");
