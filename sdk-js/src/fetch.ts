@@ -50,10 +50,11 @@ export function patchFetch(mayPropagate: (url: URL) => boolean): void {
 /**
  * The same arguments with more headers. Neither the page's Request nor its init is changed: it may
  * use them again. A Request, or an init that is not a plain object, is copied by the constructor,
- * as fetch itself would do; copying a Request through an init would lose its referrer.
+ * as fetch itself would do; copying a Request through an init would lose its referrer, and spreading
+ * an init that inherits would lose what it inherits.
  */
 function withHeaders([input, init]: FetchArguments, attempt: Attempt, headers: Headers): FetchArguments {
-  const isPlain = !(input instanceof Request) && (!init || init.constructor == Object);
+  const isPlain = !(input instanceof Request) && (!init || Object.getPrototypeOf(init) == Object.prototype);
   const request = isPlain ? { ...init, headers } : new Request(input, init);
   propagate(attempt, headers, (name, value) => request.headers.append(name, value));
   return isPlain ? [input, request] : [request as Request];

@@ -50,13 +50,17 @@ export function patchXhr(mayPropagate: (url: URL) => boolean): void {
 
   before("setRequestHeader", (xhr, [name, value]) => opened.get(xhr)!.headers.append(name!, value!));
 
+  // OpenTelemetry marks what it has wrapped. Below us it adds a traceparent of its own, and a request
+  // with two names no trace at all.
+  const isTheirs = (XMLHttpRequest.prototype.send as { __wrapped?: boolean }).__wrapped;
+
   before("send", (xhr, [body]) => {
     const state = opened.get(xhr)!;
     // Sending twice is an error, which the native function raises.
     if (state.attempt) return;
     state.attempt = begin(state.method, state.url, body, state.headers);
     if (state.attempt && mayPropagate(state.url)) {
-      propagate(state.attempt, state.headers, (name, value) => xhr.setRequestHeader(name, value));
+      propagate(state.attempt, state.headers, (name, value) => (isTheirs && name > "t") || xhr.setRequestHeader(name, value));
     }
   });
 }
