@@ -1,6 +1,7 @@
 // Builds dist/ from src/, or with --check proves that dist/ is what src/ gives and is small enough.
 import { build } from "esbuild";
 import { readFile, writeFile, mkdir } from "node:fs/promises";
+import { createHash } from "node:crypto";
 import { gzipSync, constants } from "node:zlib";
 import { join, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,32 +9,37 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 
 /**
- * Most bytes of dist/beacon.js after gzip -9: 6 KiB. The nearest OTLP client, without sessions,
- * attempts or abandonments, has 26.8 KB; who ships this on every page counts kilobytes.
- */
-const BEACON_GZIP_BYTES_MAX = 6 * 1024;
-
-/**
  * Properties that only this bundle reads and writes, and what they are shortened to. No name of a browser
  * API, of the wire, of storage or of the configuration may stand here. The letters are those that
  * compressed best when many were tried; any others are as right.
  */
 const INTERNAL_PROPERTIES = {
-  address: "r", arrival: "t", arrive: "C", askedMs: "V", atMs: "R", attempt: "i", attempts: "g", before: "k",
-  begin: "c", bytes: "J", cadence: "m", carry: "h", cause: "y", dropped: "Z", end: "l", endMs: "u", erase: "E",
-  event: "D", failure: "K", firstMs: "x", flush: "p", intent: "b", isSpan: "j", kind: "v", leave: "Q",
-  left: "Y", lose: "N", note: "O", nudge: "H", number: "U", opened: "L", owed: "$", paces: "z", place: "w",
-  previous: "X", put: "B", putBack: "W", repeat: "o", request: "_", resource: "f", restore: "A", sequence: "T",
-  session: "e", sighted: "M", span: "a", startMs: "n", startedSince: "I", take: "q", text: "S", touch: "G",
-  trace: "F", untilMs: "d", verb: "P", verdict: "s",
+  arrival: "t", askedMs: "V", attempt: "i", attempts: "g", before: "k", begin: "c", bytes: "J",
+  cadence: "m", carry: "h", cause: "y", dropped: "Z", end: "l", endMs: "u", erase: "E", failure: "K",
+  firstMs: "x", intent: "b", isSpan: "j", left: "Y", lose: "N", note: "O", opened: "L",
+  owed: "$", paces: "z", place: "w", previous: "X", put: "B", putBack: "W", repeat: "o", request: "_",
+  resource: "f", sample: "C", sequence: "T", session: "e", sighted: "M", ids: "a", startMs: "n",
+  startedSince: "I", take: "q", text: "S", touch: "G", trace: "F", untilMs: "d", said: "P", verdict: "s",
 };
 
 const outputs = [
-  { file: "dist/beacon.js", entry: "src/iife.ts", format: "iife" },
+  { file: "dist/beacon.js", entry: "src/iife.ts", format: "iife", gzipBytesMax: 7_600 },
+  { file: "dist/beacon-vitals.js", entry: "src/vitals-iife.ts", format: "iife", gzipBytesMax: 10_900 },
   { file: "dist/ethogram.mjs", entry: "src/index.ts", format: "esm" },
+  { file: "dist/vitals.mjs", entry: "src/vitals.ts", format: "esm" },
 ];
 
-async function bundle({ entry, format }) {
+/** The module of vitals imports the beacon that the page imports, not a second one. */
+const besideBeacon = {
+  name: "beside-beacon",
+  setup: (building) =>
+    building.onResolve({ filter: /^\.\/index$/ }, ({ importer }) =>
+      importer.endsWith("/vitals.ts") && building.initialOptions.format == "esm" ? { path: "./ethogram.mjs", external: true } : undefined,
+    ),
+};
+
+/** Text and source map of a bundle. A script's map is named by a header, so that it costs no visitor a byte. */
+async function bundle({ file, entry, format }) {
   const result = await build({
     absWorkingDir: here,
     entryPoints: [entry],
@@ -43,31 +49,51 @@ async function bundle({ entry, format }) {
     target: "es2020",
     charset: "ascii",
     legalComments: "none",
+    plugins: [besideBeacon],
     mangleProps: new RegExp(`^(${Object.keys(INTERNAL_PROPERTIES).join("|")})$`),
     mangleCache: { ...INTERNAL_PROPERTIES },
+    sourcemap: format == "iife" ? "external" : "linked",
+    outfile: join(here, file),
     write: false,
   });
-  return Buffer.from(result.outputFiles[0].contents);
+  const [map, text] = result.outputFiles.map(({ contents }) => Buffer.from(contents));
+  return { text, map };
 }
 
+/** Under what name a script can be kept for ever, and what `integrity` proves it. */
+function name(file, text) {
+  const hash = createHash("sha256").update(text).digest("hex").slice(0, 16);
+  const integrity = "sha384-" + createHash("sha384").update(text).digest("base64");
+  return { file, version, hash, integrity };
+}
+
+const { version } = JSON.parse(await readFile(join(here, "package.json"), "utf8"));
 const checking = process.argv.includes("--check");
-for (const output of outputs) {
-  const path = join(here, output.file);
-  const built = await bundle(output);
-  if (checking) {
-    const committed = await readFile(path).catch(() => Buffer.alloc(0));
-    if (!built.equals(committed)) {
-      console.error(`${output.file} is not what src/ gives: run \`npm run build\` and commit it`);
-      process.exitCode = 1;
-    }
-  } else {
+
+async function settle(file, built) {
+  const path = join(here, file);
+  if (!checking) {
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, built);
+    return writeFile(path, built);
   }
-  const gzip = gzipSync(built, { level: constants.Z_BEST_COMPRESSION }).length;
-  console.log(`${output.file}: ${built.length} bytes, ${gzip} after gzip -9`);
-  if (output.format == "iife" && gzip > BEACON_GZIP_BYTES_MAX) {
-    console.error(`${output.file} is larger than ${BEACON_GZIP_BYTES_MAX} bytes after gzip -9`);
+  const committed = await readFile(path).catch(() => Buffer.alloc(0));
+  if (!Buffer.from(built).equals(committed)) {
+    console.error(`${file} is not what src/ gives: run \`npm run build\` and commit it`);
     process.exitCode = 1;
   }
 }
+
+const scripts = [];
+for (const output of outputs) {
+  const { text, map } = await bundle(output);
+  await settle(output.file, text);
+  await settle(output.file + ".map", map);
+  if (output.format == "iife") scripts.push(name(output.file.replace("dist/", ""), text));
+  const gzip = gzipSync(text, { level: constants.Z_BEST_COMPRESSION }).length;
+  console.log(`${output.file}: ${text.length} bytes, ${gzip} after gzip -9`);
+  if (gzip > output.gzipBytesMax) {
+    console.error(`${output.file} is larger than ${output.gzipBytesMax} bytes after gzip -9`);
+    process.exitCode = 1;
+  }
+}
+await settle("dist/scripts.json", JSON.stringify(scripts, null, 2) + "\n");

@@ -2,7 +2,7 @@
 //!
 //! This is the one binary and the only place that reads arguments, environment, wall clock and
 //! signals. Flow: arguments → `config` → `serve` (the roles, supervised or alone) or one of the
-//! small commands: `sql`, `simulate`, `demo`, verify, check and key.
+//! small commands: `sql`, `simulate`, `demo`, snippet, verify, check and key.
 //!
 //! Exit codes: 0 done or stopped as asked; 1 failed while working; 2 wrong usage or
 //! configuration; 3 an address or the data directory is taken; 130 interrupted twice.
@@ -13,6 +13,7 @@ mod demo;
 mod key;
 mod serve;
 mod simulate;
+mod snippet;
 mod sql;
 mod telemetry;
 
@@ -103,6 +104,9 @@ fn command() -> Command {
         .subcommand(role("query", "The query role alone"))
         .subcommand(sql::Options::augment_args(sql))
         .subcommand(Simulate::augment_args(simulate).arg(supervised.clone()))
+        .subcommand(snippet::Options::augment_args(with_arguments(
+            Command::new("snippet").about("Print the script tag for your pages"),
+        )))
         .subcommand(with_arguments(Command::new("verify").about("Check every byte of the log")))
         .subcommand(Command::new("key").about("Draw a key for a page or a service"))
         .subcommand(check.subcommand(with_arguments(Command::new("config").about("Check the configuration"))))
@@ -129,6 +133,11 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("simulate", inner)) => {
             refuse_configuration(matches, "simulate");
             run_simulate(Simulate::from_arg_matches(inner)?, supervised(inner))
+        }
+        Some(("snippet", inner)) => {
+            let config = load(&Written::from_matches([matches, inner]))?;
+            println!("{}", snippet::text(&config, &snippet::Options::from_arg_matches(inner)?));
+            Ok(())
         }
         Some(("verify", inner)) => verify(&load(&Written::from_matches([matches, inner]))?),
         Some(("key", _)) => {

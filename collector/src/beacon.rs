@@ -1,4 +1,4 @@
-//! The browsers' door: `POST /v1/beacon` and `GET /beacon.js`.
+//! The browsers' door: `POST /v1/beacon`, and in [`script`] what pages load.
 //!
 //! A page at its end can send only what needs no permission asked beforehand: `text/plain`, no
 //! headers of its own, the key in the query. So compression is told from the first bytes, and
@@ -8,17 +8,19 @@
 //! client sends is reflected, and nothing it names is fetched; `X-Forwarded-For` counts only
 //! from a trusted proxy.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+pub(crate) mod script;
+
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
-use axum::routing::{any, get};
+use axum::routing::any;
 use ethogram_timeline::decode::json::BeaconBody;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde::Deserialize;
 
 use crate::admit::{
@@ -29,25 +31,14 @@ use crate::cross_origin::{self, Origins, Stated};
 use crate::http::media_type;
 use crate::listen::Peer;
 
-/// Where the script is served.
-pub(crate) const SCRIPT_PATH: &str = "/beacon.js";
-
-/// The script, built in `sdk-js`.
-static SCRIPT: &str = include_str!("../../sdk-js/dist/beacon.js");
-
-/// Names the script's content, so that browsers ask whether it changed without fetching it.
-static SCRIPT_TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let mut hasher = DefaultHasher::new();
-    SCRIPT.hash(&mut hasher);
-    HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()))
-        .expect("hexadecimal digits in quotes")
-});
+/// How a page hears what share of sessions it shall tell of. Not standard: nothing fits.
+const SAMPLE_RATIO: HeaderName = HeaderName::from_static("ethogram-sample-ratio");
 
 /// The paths of this door.
 pub(crate) fn router(collector: &Arc<Collector>) -> Router {
     Router::new()
         .route(&collector.config.beacon.path, any(receive))
-        .route(SCRIPT_PATH, get(script))
+        .merge(script::router(&collector.config.beacon))
         .fallback(unknown_path)
         .with_state(Arc::clone(collector))
 }
@@ -63,7 +54,7 @@ async fn receive(State(collector): State<Arc<Collector>>, request: Request) -> R
         cross_origin::preflight(cross_origin::BEACON_HEADERS)
     } else {
         match accept(&collector, &parts, &mut body).await {
-            Ok(()) => no_content(),
+            Ok(()) => no_content(collector.config.beacon.sample_ratio),
             Err(refusal) => {
                 discard(&mut body, collector.config.beacon.inflated_bytes_max).await;
                 refuse(&collector, &refusal)
@@ -142,9 +133,15 @@ fn is_speakable(headers: &HeaderMap) -> bool {
     matches!(value.as_str(), "text/plain" | "application/json")
 }
 
-fn no_content() -> Response<Body> {
+fn no_content(sample_ratio: Option<f64>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Some(ratio) = sample_ratio {
+        let value = HeaderValue::try_from(ratio.to_string()).expect("a number is plain text");
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from(SAMPLE_RATIO));
+        headers.insert(SAMPLE_RATIO, value);
+    }
     response
 }
 
@@ -154,30 +151,6 @@ fn refuse(collector: &Collector, refusal: &Refusal) -> Response<Body> {
     if refusal.reason == Reason::Method {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
     }
-    response
-}
-
-async fn script(headers: HeaderMap) -> Response<Body> {
-    let is_known =
-        headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).is_some_and(
-            |tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == *SCRIPT_TAG),
-        );
-    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(SCRIPT) });
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    let fixed = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        // An hour: a corrected beacon reaches every page the same day, and a page of a busy
-        // session does not ask again.
-        (header::CACHE_CONTROL, "public, max-age=3600"),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    let headers = response.headers_mut();
-    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    headers.insert(header::ETAG, SCRIPT_TAG.clone());
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
     response
 }
 

@@ -87,11 +87,11 @@ pub(crate) fn preflight(headers: &'static str) -> Response<Body> {
     response
 }
 
-/// Lets pages of `origin` read the answer, and in it when to try again.
+/// Lets pages of `origin` read the answer, and in it when to try again and what it exposes itself.
 pub(crate) fn expose(response: &mut Response<Body>, origin: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
+    headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }
 

@@ -34,6 +34,7 @@ mod answers;
 #[cfg(test)]
 mod stand;
 
+pub use beacon::script::script_tag;
 pub use config::{Binds, Config, ConfigError, Secret, TlsConfig};
 pub use enrich::GeoError;
 pub use listen::TlsError;

@@ -15,6 +15,8 @@
 // A key that the previous document of this tab left waiting or failed is, after a reload, asked
 // again by the user: `repeat_cause` refresh.
 
+import type { Attributes } from "./encode";
+
 interface Asked {
   /** Trace of the first request of the same intent. */
   readonly intent: string;
@@ -46,17 +48,14 @@ export interface Logical extends Asked {
 }
 
 export interface Attempt {
-  readonly trace: string;
-  readonly span: string;
+  /** As a span names them; trace and span id are also what the server is told. */
+  readonly ids: { readonly traceId: string; readonly spanId: string };
+  /** What its span and its events say alike. */
+  readonly said: Attributes;
+  /** Empty where there is no timeline. */
   readonly session: string;
-  readonly verb: string;
-  readonly address: URL;
   readonly request: Logical;
-  /** 1 is the first. */
-  readonly number: number;
-  readonly kind: "first" | "retry" | "hedge";
   readonly startMs: number;
-  readonly sequence: number;
   /** The page left while it waited: told as abandoned, and its later rejection is not believed. */
   left?: boolean;
   /** How it ended, when it has. */
@@ -65,6 +64,9 @@ export interface Attempt {
   /** Sightings told so far. */
   sighted?: number;
 }
+
+/** 1 is the first; a hedge is sent while another attempt still waits. */
+export type Kind = "first" | "retry" | "hedge";
 
 /** `ok` includes refusals that no retry can cure; `aborted` is the page's own doing. */
 export type Verdict = "ok" | "failed" | "aborted";
@@ -104,7 +106,7 @@ export interface Attempts {
    * A trace the page has chosen by itself (`adopted`) becomes the trace of a new request. `given` is
    * which attempt the page says it is, 1 for the first; 0 where it says nothing.
    */
-  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string, given?: number): [Logical, Attempt["kind"]];
+  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string, given?: number): [Logical, Kind];
   /** Ends one attempt of `request`. A hedge that lost does not undo the success of the one that won. */
   end(request: Logical, verdict: Verdict, atMs: number, retryAfterMs?: number): void;
   /** Whether a request to the place has started since `sinceMs`. */
@@ -124,7 +126,7 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
       if (given! > 1) last ||= [...newest.values()].find((request) => request.place == place && request.attempts == given! - 1);
       const paces = last ? [startMs - last.firstMs, startMs - last.endMs!] : [];
       let request = given! > 1 ? last : undefined;
-      let kind: Attempt["kind"] = given! > 1 ? "retry" : "first";
+      let kind: Kind = given! > 1 ? "retry" : "first";
       let again: Asked | undefined = startMs <= atMs + ANSWER_MS_MAX ? before.get(key) : undefined;
       let cause: Logical["cause"] = again && "refresh";
       if (

@@ -13,17 +13,19 @@ export interface Config {
    */
   propagate?: string[];
   /** Longest time a record waits before it is sent. */
-  flushMs?: number;
+  flushMs?: number | string;
   /** Pseudonym of the user, as `user.id`. */
   user?: string;
   /** Version of the page's code, as `service.version`. */
   version?: string;
   /** As `deployment.environment.name`. */
   environment?: string;
-  /** `required` keeps silent, and stores nothing, until `consent(true)`. */
+  /** `required`: no id and nothing stored, counts alone, until `consent(true)`. */
   consent?: string;
+  /** Share of sessions with a timeline, 0 to 1, until the collector names another; default 1. */
+  sampleRatio?: number | string;
   /** Does nothing at all. */
-  off?: boolean;
+  off?: boolean | string;
 }
 
 /** The visitor's own switch: `localStorage["ethogram.off"] = 1`. */
@@ -39,15 +41,12 @@ export function fromScript(script: HTMLScriptElement): Config {
     ...data,
     endpoint: data.endpoint || (script.src && new URL("/v1/beacon", script.src).href),
     propagate: data.propagate?.split(/[\s,]+/),
-    flushMs: +(data.flushMs || FLUSH_MS),
     off: "off" in data,
   };
 }
 
 /** Whether the visitor, or who runs the page, wants no beacon. */
-export function isOff(config: Config): boolean {
-  return !!config.off || !!quietly(() => localStorage.getItem(OFF_KEY));
-}
+export const isOff = (config: Config): boolean => !!config.off || !!quietly(() => localStorage.getItem(OFF_KEY));
 
 /** Whether to wait for consent: asked for by the page, or by the browser's Global Privacy Control. */
 export const needsConsent = (config: Config): boolean =>

@@ -1,10 +1,8 @@
-// OTLP/JSON, as much of it as a beacon says: CLIENT spans and log records with an event name.
-// Pure: values in, text out. Names and units of the wire are decided here and nowhere else.
+// OTLP/JSON, as much of it as a beacon says: spans and log records with an event name.
+// Pure: values in, text out. Names and units of the wire are decided here and where things are recorded.
 
-import type { Attempt, Failure } from "./attempts";
-
-/** A whole number is sent as an OTLP int, so units are chosen such that no fraction is needed. */
-export type Value = string | number | bigint | boolean | undefined;
+/** A number that is whole is sent as an OTLP int, any other as a double. */
+export type Value = string | number | number[] | undefined;
 /**
  * A name without a dot is one we coined and is sent under `behavior.`: "attempt" is `behavior.attempt`.
  * Names are quoted, so that no bundler shortens them.
@@ -12,9 +10,10 @@ export type Value = string | number | bigint | boolean | undefined;
 export type Attributes = Record<string, Value>;
 
 export const VERSION = "0.1.0";
+export const NAME = "ethogram";
 
 /** Milliseconds to the decimal nanoseconds of OTLP; beyond 2^53, hence text. */
-export const nanos = (ms: number): string => Math.round(ms * 1000) + "000";
+export const nanos = (ms: number): string => micros(ms) + "000";
 
 /** Milliseconds to whole microseconds. */
 export const micros = (ms: number): number => Math.round(ms * 1000);
@@ -22,55 +21,31 @@ export const micros = (ms: number): number => Math.round(ms * 1000);
 /** A URL as it may leave the page: query and fragment carry personal data, the path names the place. */
 export const withoutQuery = (url: URL | Location): string => (url.origin + url.pathname).slice(0, 2048);
 
-function keyValues(attributes: Attributes): unknown[] {
-  return Object.entries(attributes)
+const anyValue = (value: Value): unknown =>
+  typeof value == "string"
+    ? { stringValue: value }
+    : Array.isArray(value)
+      ? { arrayValue: { values: value.map(anyValue) } }
+      : value! % 1
+        ? { doubleValue: value }
+        : { intValue: "" + value };
+
+const keyValues = (attributes: Attributes): unknown[] =>
+  Object.entries(attributes)
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => ({
-      key: name.includes(".") ? name : "behavior." + name,
-      value: typeof value == "string" ? { stringValue: value } : value === !!value ? { boolValue: value } : { intValue: "" + value },
-    }));
-}
+    .map(([name, value]) => ({ key: name.includes(".") ? name : "behavior." + name, value: anyValue(value) }));
 
-/** What a span and an event say alike about the attempt they speak of. */
-export const attemptAttributes = (attempt: Attempt): Attributes => ({
-  "http.request.method": attempt.verb,
-  "url.full": withoutQuery(attempt.address),
-  "attempt": attempt.number,
-  "intent_id": attempt.request.intent,
-  "repeat": attempt.request.repeat || undefined,
-  "repeat_cause": attempt.request.cause,
-});
+/** One record, or a resource: OTLP's own fields, of which those undefined are left out, and attributes. */
+export const write = (fields: object, attributes: Attributes): string =>
+  JSON.stringify({ ...fields, attributes: keyValues(attributes) });
 
-/** One finished attempt; a status of 0 is one the browser hides. */
-export const span = (attempt: Attempt, endMs: number, error: Failure, status?: number): string =>
-  JSON.stringify({
-    traceId: attempt.trace,
-    spanId: attempt.span,
-    name: attempt.verb,
-    "kind": 3,
-    startTimeUnixNano: nanos(attempt.startMs),
-    endTimeUnixNano: nanos(endMs),
-    attributes: keyValues({
-      ...attemptAttributes(attempt),
-      "server.address": attempt.address.hostname,
-      "server.port": +attempt.address.port || (attempt.address.protocol == "https:" ? 443 : 80),
-      "http.response.status_code": status || undefined,
-      "error.type": error || undefined,
-      "http.request.resend_count": attempt.number - 1 || undefined,
-      "attempt_kind": attempt.kind,
-      "sequence": attempt.sequence,
-    }),
-  });
+/** One span; `fields` are its ids, name and kind. */
+export const span = (fields: object, startMs: number, endMs: number, attributes: Attributes): string =>
+  write({ ...fields, startTimeUnixNano: nanos(startMs), endTimeUnixNano: nanos(endMs) }, attributes);
 
-/** Everything that is not a finished attempt. */
-export const event = (name: string, timeMs: number, attributes: Attributes, attempt?: Attempt): string =>
-  JSON.stringify({
-    timeUnixNano: nanos(timeMs),
-    eventName: name,
-    traceId: attempt?.trace,
-    spanId: attempt?.span,
-    attributes: keyValues(attributes),
-  });
+/** Everything that is not a span; `about` are the ids of the span it speaks of. */
+export const event = (name: string, timeMs: number, attributes: Attributes, about?: object): string =>
+  write({ timeUnixNano: nanos(timeMs), eventName: name, ...about }, attributes);
 
 /** What `span` or `event` has written, to be sent under its session. */
 export interface Entry {
@@ -81,8 +56,8 @@ export interface Entry {
 
 /** One body for `POST /v1/beacon`. */
 export function body(resource: Attributes, entries: Entry[]): string {
-  const head = '[{"resource":' + JSON.stringify({ attributes: keyValues(resource) });
-  const scope = `{"name":"ethogram","version":"${VERSION}"}`;
+  const head = '[{"resource":' + write({}, resource);
+  const scope = `{"name":"${NAME}","version":"${VERSION}"}`;
   const part = (isSpan: boolean, signal: string, list: string): string[] => {
     const records = entries.filter((entry) => entry.isSpan == isSpan).map((entry) => entry.text);
     return records.length ? [`"resource${signal}":${head},"scope${signal}":[{"scope":${scope},"${list}":[${records}]}]}]`] : [];

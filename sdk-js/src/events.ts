@@ -2,10 +2,10 @@
 
 import { now } from "./clock";
 import { withoutQuery } from "./encode";
-import type { Input } from "./input";
+import { ask } from "./input";
 import type { Page } from "./page";
 import { listen, patch, quietly } from "./patch";
-import type { Recorder } from "./recorder";
+import { record, recordPlace } from "./recorder";
 
 /** Three clicks within a second on one thing: nobody needs that, unless nothing happens. */
 const BURST_CLICKS = 3;
@@ -16,48 +16,50 @@ const EXCEPTIONS_MAX = 20;
 const MESSAGE_CHARS_MAX = 256;
 
 /** The page's first records. */
-export function recordArrival(page: Page, recorder: Recorder): void {
-  recorder.arrive(page.arrival, page.before?.page);
-  if (page.arrival == "reload" && page.before) {
-    recorder.event("behavior.refresh", {
-      "previous_page_id": page.before.page,
-      "pending_requests": page.before.pending,
+export function recordArrival(page: Page): void {
+  const { arrival, before } = page;
+  recordPlace(arrival, before?.page);
+  if (arrival == "reload") {
+    record("behavior.refresh", {
+      "previous_page_id": before?.page,
+      "pending_requests": before?.pending,
+      "refresh_count": page.reloads,
     });
   }
 }
 
 /** Changes of address within the document. Setting the same address again is bookkeeping. */
-export function watchRoutes(recorder: Recorder, input: Input, signal: AbortSignal): void {
+export function watchRoutes(): void {
   let place = withoutQuery(location);
   const changed = (type: string): void => {
     if (place == (place = withoutQuery(location))) return;
-    input.askedMs = now();
-    recorder.arrive(type);
+    ask();
+    recordPlace(type);
   };
-  listen(window, "popstate", signal, () => changed("traverse"));
-  for (const type of ["push", "replace"] as const) {
-    patch(history, `${type}State`, signal, (original) => function (this: History, ...args: unknown[]): void {
-      original.apply(this, args as never);
+  listen(window, "popstate", () => changed("traverse"));
+  for (const type of ["push", "replace"]) {
+    patch(history, type + "State", "apply", (original: Function, self: History, args: []) => {
+      Reflect.apply(original, self, args);
       quietly(() => changed(type));
     });
   }
 }
 
 /** Bursts of clicks, each told once, when it is over; the answer ends one that is under way. */
-export function watchClicks(recorder: Recorder, signal: AbortSignal): () => void {
+export function watchClicks(): () => void {
   let target: EventTarget | null = null;
   let times: number[] = [];
   let timer: number | undefined;
   const finish = (): void => {
     if (times.some((time, index) => time - times[index - BURST_CLICKS + 1]! <= BURST_MS)) {
-      recorder.event("behavior.click_burst", {
+      record("behavior.click_burst", {
         "click_count": times.length,
         "app.widget.id": (target as Element).id || undefined,
       });
     }
     times = [];
   };
-  listen(window, "click", signal, (event) => {
+  listen(window, "click", (event) => {
     if (!event.isTrusted) return;
     clearTimeout(timer);
     if (event.target != target) finish();
@@ -69,13 +71,13 @@ export function watchClicks(recorder: Recorder, signal: AbortSignal): () => void
 }
 
 /** Uncaught errors and rejections. */
-export function watchErrors(recorder: Recorder, signal: AbortSignal): void {
+export function watchErrors(): void {
   let count = 0;
-  listen(window, "error unhandledrejection", signal, (event: Partial<ErrorEvent & PromiseRejectionEvent>) => {
+  listen(window, "error unhandledrejection", (event: Partial<ErrorEvent & PromiseRejectionEvent>) => {
     // A resource that did not load is an error event too, of its element and without a message.
     if ((event.type == "error" && !event.message) || count++ >= EXCEPTIONS_MAX) return;
     const error = event.error || event.reason;
-    recorder.event("exception", {
+    record("exception", {
       "exception.type": ("" + (error?.name || typeof error)).slice(0, MESSAGE_CHARS_MAX),
       "exception.message": ("" + (error?.message || event.message || error))
         .replace(/(\w+:\/\/[^\s?#]+)[?#]\S*/g, "$1")

@@ -3,11 +3,13 @@
 // pagehide, once, and later rejections are not believed. Never `unload` or `beforeunload`: they cost the page the back-forward cache.
 
 import { micros, withoutQuery } from "./encode";
+import { navigation } from "./load";
 import type { Page } from "./page";
 import { listen } from "./patch";
-import type { Recorder } from "./recorder";
-import type { Requests } from "./requests";
-import type { Transport } from "./transport";
+import { record, recordPlace } from "./recorder";
+import { carry, leave, restore } from "./requests";
+import { summarize } from "./summary";
+import { flush, flushHidden } from "./transport";
 
 /** The part of the Navigation API that is read here; not all browsers have it. */
 interface NavigateEvent extends Event {
@@ -16,53 +18,56 @@ interface NavigateEvent extends Event {
   destination?: { sameDocument: boolean };
 }
 
-export function watchExit(
-  requests: Requests,
-  page: Page,
-  recorder: Recorder,
-  transport: Transport,
-  finishClicks: () => void,
-  signal: AbortSignal,
-): void {
+/** The page has left; what is recorded from now on is sent at once, for there may be no later. */
+export let left = false;
+
+export function watchExit(page: Page, finishClicks: () => void): void {
   /** Where to, if the page itself navigates; a closed tab or a typed address is just `leave`. */
   let trigger = "leave";
-  let left = false;
+  left = false;
 
-  listen((window as { navigation?: EventTarget }).navigation, "navigate", signal, (event: NavigateEvent) => {
+  listen((window as { navigation?: EventTarget }).navigation, "navigate", (event: NavigateEvent) => {
     if (event.downloadRequest == null && event.destination?.sameDocument === false) {
       trigger = event.navigationType == "reload" ? "reload" : "navigate";
     }
   });
 
-  listen(window, "pagehide", signal, () => {
-    left = true;
+  listen(window, "pagehide", () => {
     finishClicks();
-    page.note(false, requests.leave(trigger), requests.carry());
-    if (document.readyState != "complete") {
-      recorder.event("behavior.abandon", {
+    page.note(false, leave(trigger), carry());
+    const load = navigation();
+    // Not by `readyState`: leaving stops the load, and then it is complete.
+    if (load && !load.loadEventStart) {
+      record("behavior.abandon", {
         "abandon_target": "page",
         "abandon_trigger": trigger,
+        "abandon_phase": load.domContentLoadedEventEnd ? "render" : "download",
         "waited_us": micros(performance.now()),
         "url.full": withoutQuery(location),
       });
     }
-    recorder.event("behavior.leave");
-    transport.flush(true);
+    record("behavior.leave");
+    summarize();
+    flush(true);
+    left = true;
   });
 
-  listen(window, "pageshow", signal, (event: PageTransitionEvent) => {
+  listen(window, "pageshow", (event: PageTransitionEvent) => {
     if (!event.persisted) return;
     left = false;
     trigger = "leave";
     page.note(true);
-    requests.restore();
-    recorder.arrive("back_forward");
+    restore();
+    recordPlace("back_forward");
   });
 
-  listen(document, "visibilitychange", signal, () => {
+  listen(document, "visibilitychange", () => {
     if (left) return;
     const hidden = document.visibilityState == "hidden";
-    recorder.event("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });
-    if (hidden) transport.flush(true);
+    record("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });
+    if (hidden) {
+      summarize();
+      flushHidden();
+    }
   });
 }

@@ -4,13 +4,13 @@
 import type { Attempt, Failure } from "./attempts";
 import { patch, quietly } from "./patch";
 import { propagate } from "./propagate";
-import type { Requests } from "./requests";
+import { begin, end } from "./requests";
 
 type FetchArguments = [input: RequestInfo | URL, init?: RequestInit];
 
 /** Patches `window.fetch`. */
-export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boolean, signal: AbortSignal): void {
-  patch(window, "fetch", signal, (original) => function (this: Window, ...args: FetchArguments): Promise<Response> {
+export function patchFetch(mayPropagate: (url: URL) => boolean): void {
+  patch(window, "fetch", "apply", (original: typeof fetch, self: Window, args: FetchArguments): Promise<Response> => {
     let sent = args;
     let attempt: Attempt | undefined;
     let aborting: AbortSignal | null | undefined;
@@ -25,21 +25,21 @@ export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boole
       const method = init.method || request?.method || "GET";
       // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
       // URL says; what is posted may be anything, so each such Request stands for itself.
-      attempt = requests.begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers);
+      attempt = begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers);
       if (attempt && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
         sent = withHeaders(args, attempt, headers);
       }
     });
-    const promise = original.apply(this, sent);
+    const promise = Reflect.apply(original, self, sent);
     // The derived promise is the page's, so that a rejection nobody handles stays unhandled.
     return attempt
       ? promise.then(
           (response: Response) => {
-            quietly(() => requests.end(attempt, "", response.status, response.headers.get("retry-after")));
+            quietly(() => end(attempt, "", response.status, response.headers.get("retry-after")));
             return response;
           },
           (error: unknown) => {
-            quietly(() => requests.end(attempt, classify(error, aborting)));
+            quietly(() => end(attempt, classify(error, aborting)));
             throw error;
           },
         )
@@ -50,10 +50,11 @@ export function patchFetch(requests: Requests, mayPropagate: (url: URL) => boole
 /**
  * The same arguments with more headers. Neither the page's Request nor its init is changed: it may
  * use them again. A Request, or an init that is not a plain object, is copied by the constructor,
- * as fetch itself would do; copying a Request through an init would lose its referrer.
+ * as fetch itself would do; copying a Request through an init would lose its referrer, and spreading
+ * an init that inherits would lose what it inherits.
  */
 function withHeaders([input, init]: FetchArguments, attempt: Attempt, headers: Headers): FetchArguments {
-  const isPlain = !(input instanceof Request) && (!init || init.constructor == Object);
+  const isPlain = !(input instanceof Request) && (!init || Object.getPrototypeOf(init) == Object.prototype);
   const request = isPlain ? { ...init, headers } : new Request(input, init);
   propagate(attempt, headers, (name, value) => request.headers.append(name, value));
   return isPlain ? [input, request] : [request as Request];

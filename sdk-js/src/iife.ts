@@ -1,12 +1,16 @@
-// The script tag's entry: starts from the tag's own attributes and leaves `window.ethogram`.
+// The script tag's entry: starts from the tag's own attributes and leaves `window.ethogram`. Calls
+// made before it arrived, if the page keeps them in an array `window.ethogram`, are made up for.
 
 import { fromScript } from "./config";
-import { consent, identify, init, stop } from "./index";
+import { attempt, consent, identify, init, record, stop } from "./index";
 
-const page = window as { ethogram?: { init?: unknown; [name: string]: unknown } };
+const page = window as { ethogram?: unknown };
+const early = page.ethogram as { init?: unknown } & [string, ...never[]][];
+export const api: Record<string, Function> = { "attempt": attempt, consent, identify, init, record, stop };
 // A second tag would watch every request twice.
-if (!page.ethogram?.init) {
-  page.ethogram = { init, stop, consent, identify };
+if (!early?.init) {
+  page.ethogram = api;
   const script = document.currentScript;
   if (script) init(fromScript(script as HTMLScriptElement));
+  for (const [name, ...given] of early || []) api[name]?.(...given);
 }

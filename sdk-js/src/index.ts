@@ -1,117 +1,150 @@
-// The beacon's API. Importing it does nothing; `init` starts it. No function here throws.
+// The beacon's API. Importing it does nothing; `init` starts it. No function here throws of itself.
 
 import { FLUSH_MS, isOff, needsConsent, type Config } from "./config";
 import { now } from "./clock";
-import { nanos } from "./encode";
+import { micros, NAME, VERSION, type Attributes } from "./encode";
 import { recordArrival, watchClicks, watchErrors, watchRoutes } from "./events";
 import { watchExit } from "./exit";
 import { patchFetch } from "./fetch";
 import { watchInput } from "./input";
+import { navigation, watchLoad } from "./load";
 import { openPage } from "./page";
-import { quietly } from "./patch";
+import { begin, quietly, undo } from "./patch";
 import { createAllowance } from "./propagate";
 import { createQueue } from "./queue";
-import { createRecorder } from "./recorder";
-import { createRequests } from "./requests";
+import { openRecorder, record as write } from "./recorder";
+import { closeRequests, openRequests, say } from "./requests";
 import { createSession } from "./session";
 import { openStorage } from "./storage";
-import { createTransport } from "./transport";
+import { watchStreams } from "./streams";
+import { summarize } from "./summary";
+import { flush, openTransport, stopTransport } from "./transport";
 import { patchXhr } from "./xhr";
 
-export type { Config };
-
-/** A running beacon. */
-interface Beacon {
-  flush(): void;
-  /** Ends it; with `erase` nothing more is sent and the visitor is forgotten. */
-  stop(erase: boolean): void;
-}
+export type { Attributes, Config };
 
 let config: Config | undefined;
-let beacon: Beacon | undefined;
+/** Ends the running beacon; with `erase` nothing more is sent and the visitor is forgotten. */
+let end: ((erase?: boolean) => void) | undefined;
+/** Whether the running beacon may tell of the visitor. */
+let isGranted: boolean | undefined;
 
-/** Starts the beacon, once; where consent is needed, it waits for it. */
+/** Starts the beacon, once; where consent is needed, it only counts until then. */
 export const init = (given: Config): void =>
   quietly(() => {
-    config ||= isOff(given) ? undefined : { ...given };
-    if (config && !needsConsent(config)) consent(true);
+    if (config || isOff(given)) return;
+    config = { ...given };
+    run(!needsConsent(config));
   });
 
 /** Sends what there is and ends the beacon; `init` may start it again. */
 export const stop = (): void =>
   quietly(() => {
-    beacon?.stop(false);
-    beacon = config = undefined;
+    end?.();
+    end = config = isGranted = undefined;
   });
 
-/** The visitor's answer. `false` ends the beacon, drops what was not sent and erases the stored ids. */
-export const consent = (granted: boolean): void =>
-  quietly(() => {
-    if (!granted) {
-      beacon?.stop(true);
-      beacon = undefined;
-    } else if ((document as { prerendering?: boolean }).prerendering) {
-      // Nobody sees the page yet; nobody may ever.
-      document.addEventListener("prerenderingchange", () => consent(true), { once: true });
-    } else if (config && !beacon) beacon = start(config);
-  });
+/** The visitor's answer. `false` drops what was not sent and erases the stored ids. */
+export const consent = (granted: boolean): void => quietly(() => run(granted));
 
 /** Names the user from now on, by a pseudonym; without an id, no longer. */
 export const identify = (user?: string): void =>
   quietly(() => {
-    beacon?.flush();
+    if (end) flush(false);
     if (config) config.user = user;
   });
 
-function start(config: Config): Beacon {
-  const ending = new AbortController();
-  const signal = ending.signal;
-  const isTop = window.top == window;
-  const entry = performance.getEntriesByType("navigation")[0] as PerformanceNavigationTiming | undefined;
-  const page = openPage(openStorage("sessionStorage"), entry?.type || "navigate", isTop);
-  const session = createSession(openStorage("localStorage"));
+/**
+ * Says which attempt a request is, 1 for the first: the next one, or what `send` sends. Gives what
+ * `send` gives.
+ */
+export function attempt<T>(number: number, send?: () => T): T | undefined {
+  say(number);
+  try {
+    return send?.();
+  } finally {
+    if (send) say(0);
+  }
+}
+
+/** Records an event of the page's own. A name without a dot is sent under `behavior.`. */
+export const record = (name: string, attributes?: Attributes): void =>
+  quietly(() => {
+    if (end) write(name, attributes);
+  });
+
+function run(granted: boolean): void {
+  if ((document as { prerendering?: boolean }).prerendering) {
+    // Nobody sees the page yet; nobody may ever.
+    document.addEventListener("prerenderingchange", () => quietly(() => run(granted)), { once: true });
+  } else if (config && granted != isGranted) {
+    end?.(!granted);
+    end = start(config, (isGranted = granted));
+  }
+}
+
+/** Starts a beacon that tells a timeline, or without consent one that stores nothing and counts. */
+function start(config: Config, granted: boolean): typeof end {
+  begin();
+  const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => (granted ? openStorage(name) : undefined);
+  const page = openPage(storage("sessionStorage"), navigation()?.type || "navigate", window.top == window);
+  const session = granted ? createSession(storage("localStorage"), +(config.sampleRatio ?? 1)) : undefined;
   const queue = createQueue();
   const endpoint = new URL(config.endpoint || "/v1/beacon", document.baseURI).href;
-  const transport = createTransport(queue, {
+  openTransport(queue, {
     url: endpoint + "?key=" + encodeURIComponent(config.key || "local"),
     // Not yet patched, so that the beacon does not watch itself.
     fetch: window.fetch.bind(window),
-    flushMs: config.flushMs ?? FLUSH_MS,
-    resource: (id) => ({
-      "session.id": id,
-      "tab_id": page.tab,
-      "page_id": page.id,
-      "sent_at": BigInt(nanos(now())),
-      "dropped_records": queue.dropped() || undefined,
-      "user.id": config.user,
-      "service.version": config.version,
-      "deployment.environment.name": config.environment,
-      "browser.language": navigator.language,
-    }),
-  });
-  const recorder = createRecorder(session, page, queue, transport.nudge);
-  const input = watchInput(signal);
-  const requests = createRequests(recorder, page, input, signal);
-  const mayPropagate = createAllowance(location.origin, config.propagate || []);
-  recordArrival(page, recorder);
-  watchExit(requests, page, recorder, transport, watchClicks(recorder, signal), signal);
-  watchErrors(recorder, signal);
-  patchFetch(requests, mayPropagate, signal);
-  patchXhr(requests, mayPropagate, signal);
-  watchRoutes(recorder, input, signal);
-
-  return {
-    flush: () => transport.flush(false),
-    stop(erase) {
-      ending.abort();
-      if (erase) {
-        session.erase();
-        page.erase();
-      } else {
-        page.note(false);
-        transport.flush(true);
-      }
-      transport.stop();
+    flushMs: +(config.flushMs ?? FLUSH_MS),
+    sample: (ratio) => session?.sample(ratio),
+    resource(id) {
+      const connection = (navigator as { connection?: { type?: string; effectiveType?: string } }).connection;
+      return {
+        ...(id
+          ? {
+              "session.id": id,
+              "tab_id": page.tab,
+              "page_id": page.id,
+              "user.id": config.user,
+              "browser.language": navigator.language,
+              "network.connection.type": connection?.type,
+              "effective_type": connection?.effectiveType,
+            }
+          : {}),
+        "sent_at": micros(now()) * 1000,
+        "dropped_records": queue.dropped() || undefined,
+        "service.version": config.version,
+        "deployment.environment.name": config.environment,
+        "telemetry.sdk.name": NAME,
+        "telemetry.sdk.language": "webjs",
+        "telemetry.sdk.version": VERSION,
+      };
     },
+  });
+  openRecorder(session, page, queue);
+  openRequests(page);
+  watchInput();
+  recordArrival(page);
+  watchStreams();
+  watchExit(page, watchClicks());
+  watchErrors();
+  watchLoad();
+  const mayPropagate = createAllowance(location.origin, config.propagate || []);
+  patchFetch(mayPropagate);
+  patchXhr(mayPropagate);
+  watchRoutes();
+
+  return (erase) => {
+    undo();
+    closeRequests();
+    if (erase) {
+      session?.erase();
+      page.erase();
+    } else {
+      summarize();
+      page.note(false);
+      flush(true);
+    }
+    stopTransport();
   };
 }

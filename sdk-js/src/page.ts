@@ -15,6 +15,8 @@ interface TabRecord {
   /** Requests still waiting when the document left. */
   pending: number;
   keys: Carried[];
+  /** Reloads in a row that led to the document. */
+  reloads: number;
 }
 
 export interface Page {
@@ -24,6 +26,8 @@ export interface Page {
   readonly arrival: string;
   /** The document before this one in the same tab. */
   readonly before: TabRecord | undefined;
+  /** Reloads in a row, this one included: more than one is a loop. */
+  readonly reloads: number;
   /** Next number in the order of the page's records. */
   sequence(): number;
   /** Notes whether the document lives, and when it leaves, what it leaves behind. */
@@ -46,14 +50,16 @@ export function openPage(storage: Storage | undefined, navigation: string, isTop
   const write = (record: TabRecord | undefined): void => {
     if (isTop) writeJson(storage, STORAGE_KEY, record);
   };
+  const reloads = navigation == "reload" ? (before?.reloads || 0) + 1 : 0;
   let sequence = 0;
   const page: Page = {
     id,
     tab,
     arrival: navigation,
     before,
+    reloads,
     sequence: () => sequence++,
-    note: (open, pending = 0, keys = []) => write({ tab, page: id, open, pending, keys }),
+    note: (open, pending = 0, keys = []) => write({ tab, page: id, open, pending, keys, reloads }),
     erase: () => write(undefined),
   };
   page.note(true);

@@ -9,35 +9,38 @@ export function quietly<T>(work: () => T): T | undefined {
   }
 }
 
-type Method = (this: never, ...args: never[]) => unknown;
+let ending = new AbortController();
+
+/** From now on, what is patched and listened to belongs to a beacon that starts. */
+export const begin = (): void => void (ending = new AbortController());
+
+/** Undoes all that was patched and listened to since `begin`. */
+export const undo = (): void => ending.abort();
 
 /**
- * Replaces a function by what `wrap` makes of it; its length stays. The signal undoes it, unless
- * somebody else has wrapped ours since: then ours must stay, and passes everything on.
+ * Puts a proxy in a function's place: name, length, text and prototype stay the native ones. When it
+ * is undone while somebody else has wrapped ours, ours must stay, and passes everything on.
  */
-export function patch<Name extends string, Original extends Method>(
-  target: { [key in Name]: Original },
-  name: Name,
-  signal: AbortSignal,
-  wrap: (original: Original) => Method,
-): void {
-  const original = target[name];
-  const patched = wrap(original) as Original;
-  Object.defineProperty(patched, "length", { value: original.length });
-  target[name] = patched;
-  signal.addEventListener("abort", () => {
-    if (target[name] == patched) target[name] = original;
+export function patch(target: object, name: string, trap: "apply" | "construct", handle: (original: never, ...given: never[]) => unknown): void {
+  const place = target as Record<string, Function>;
+  const original = place[name];
+  if (!original) return;
+  const { signal } = ending;
+  const patched = new Proxy(original, {
+    [trap]: (...given: [never]) => (signal.aborted ? (Reflect[trap] as typeof handle) : handle)(...given),
   });
+  const put = (stands: Function): void => {
+    place[name] = stands;
+    // So that `new WebSocket(url).constructor` is what the page knows as WebSocket.
+    if (trap == "construct") original.prototype.constructor = stands;
+  };
+  put(patched);
+  signal.addEventListener("abort", () => place[name] == patched && put(original));
 }
 
-/** Listens before the page does, disturbs nothing, and ends with the signal. */
-export function listen<Heard extends Event>(
-  target: EventTarget | undefined,
-  types: string,
-  signal: AbortSignal,
-  heard: (event: Heard) => void,
-): void {
+/** Listens before the page does, disturbs nothing, and ends with the beacon. */
+export function listen<Heard extends Event>(target: EventTarget | undefined, types: string, heard: (event: Heard) => void): void {
   for (const type of types.split(" ")) {
-    target?.addEventListener(type, (event) => quietly(() => heard(event as Heard)), { capture: true, passive: true, signal });
+    target?.addEventListener(type, (event) => quietly(() => heard(event as Heard)), { capture: true, passive: true, signal: ending.signal });
   }
 }

@@ -16,13 +16,15 @@ export function createAllowance(ownOrigin: string, propagate: string[]): (url: U
     });
 }
 
-/** The trace a request already names: another SDK's, or the page's own. Adopted, never replaced. */
-export const adoptedTrace = (headers: Headers): string | undefined =>
-  /^..-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-/.exec(headers.get("traceparent")!)?.[1];
+/** Trace and span of a valid traceparent, as the groups of a match. */
+export const parseTraceparent = (header: string | null | undefined): RegExpExecArray | null =>
+  /^..-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-/.exec(header!);
 
-/** Adds our headers, where the request does not say the same already. */
+/** Adds our headers, where the request does not say the same already and its session has a timeline. */
 export function propagate(attempt: Attempt, headers: Headers, add: (name: string, value: string) => void): void {
-  if (!headers.has("traceparent")) add("traceparent", `00-${attempt.trace}-${attempt.span}-01`);
+  const { traceId, spanId } = attempt.ids;
+  if (!attempt.session) return;
+  if (!headers.has("traceparent")) add("traceparent", `00-${traceId}-${spanId}-01`);
   const baggage = headers.get("baggage");
   const member = "session.id=" + attempt.session;
   if (!/(^|, *)session\.id=/.test(baggage!) && (baggage + member).length < BAGGAGE_BYTES_MAX) add("baggage", member);

@@ -1,45 +1,60 @@
 // One way for every record: it gets its session, its place in the page's order, and into the queue.
+// Where there is no timeline, it is counted, or nothing.
 
+import type { Attempt } from "./attempts";
 import { now } from "./clock";
-import { event, span, withoutQuery, type Attributes } from "./encode";
-import type { Attempt, Failure } from "./attempts";
+import { event, withoutQuery, type Attributes } from "./encode";
 import type { Page } from "./page";
 import type { Queue } from "./queue";
 import type { Session } from "./session";
+import { count, openSummary } from "./summary";
+import { nudge } from "./transport";
 
-export interface Recorder {
-  /** Records an event, by default of this moment. */
-  event(name: string, attributes?: Attributes, attempt?: Attempt, timeMs?: number): void;
-  /** Records that the address is what it now is. */
-  arrive(type: string, previousPage?: string): void;
-  span(attempt: Attempt, endMs: number, error: Failure, status?: number): void;
-  /** The session, kept alive; opens a new one, and says so, when the old has ended. */
-  session(): string;
+let session: Session | undefined;
+let page: Page;
+let queue: Queue;
+
+/** Without a session nothing is recorded, and some things are counted. */
+export function openRecorder(givenSession: Session | undefined, givenPage: Page, givenQueue: Queue): void {
+  session = givenSession;
+  page = givenPage;
+  queue = givenQueue;
+  openSummary((text) => put(text, ""));
 }
 
-export function createRecorder(session: Session, page: Page, queue: Queue, nudge: () => void): Recorder {
-  const put = (text: string, id: string, isSpan: boolean): void => {
-    queue.put({ text, session: id, isSpan });
-    nudge();
-  };
-  const write = (id: string, name: string, attributes: Attributes, attempt?: Attempt, timeMs = now()): void =>
-    put(event(name, timeMs, { ...attributes, "sequence": page.sequence() }, attempt), id, false);
-  const touch = (): string => {
-    const { id, opened, previous } = session.touch(Date.now());
-    if (opened) write(id, "session.start", { "session.id": id, "session.previous_id": previous });
-    return id;
-  };
-  const record: Recorder["event"] = (name, attributes = {}, attempt, timeMs) =>
-    write(touch(), name, attributes, attempt, timeMs);
-  return {
-    event: record,
-    arrive: (type, previousPage) =>
-      record("browser.navigation", {
-        "url.full": withoutQuery(location),
-        "browser.navigation.type": type,
-        "previous_page_id": previousPage,
-      }),
-    span: (attempt, endMs, error, status) => put(span(attempt, endMs, error, status), attempt.session, true),
-    session: touch,
-  };
+function put(text: string, id: string, isSpan = false): void {
+  queue.put({ text, session: id, isSpan });
+  nudge();
 }
+
+const write = (id: string, name: string, attributes: Attributes, attempt?: Attempt, timeMs = now()): void =>
+  put(event(name, timeMs, { ...attributes, "sequence": page.sequence() }, attempt?.ids), id);
+
+/** The session, kept alive; opens a new one, and says so, when the old has ended. Empty without a timeline. */
+export function touch(): string {
+  const { id, opened, previous } = session?.touch(Date.now()) || { id: "" };
+  if (id && opened) write(id, "session.start", { "session.id": id, "session.previous_id": previous });
+  return id;
+}
+
+/** Records an event, by default of this moment. */
+export function record(name: string, attributes: Attributes = {}, attempt?: Attempt, timeMs?: number): void {
+  const id = touch();
+  if (id) write(id, name, attributes, attempt, timeMs);
+  else if (name == "behavior.refresh") count("reloads");
+  else if (name == "behavior.leave") count("left");
+  else if (attempt && name != "behavior.pending") count("abandoned", name == "behavior.abandon" ? 1 : -1);
+}
+
+/** Records that the address is what it now is. */
+export const recordPlace = (type: string, previousPage?: string): void =>
+  record("browser.navigation", {
+    "url.full": withoutQuery(location),
+    "browser.navigation.type": type,
+    "previous_page_id": previousPage,
+  });
+
+/** Records a span that `span` has written for the session, if that has a timeline. */
+export const recordSpan = (id: string, text: string): void => {
+  if (id) put(text, id, true);
+};

@@ -1,5 +1,9 @@
 // The session: one visit of one browser, shared by its tabs through localStorage.
 // Where storage is denied it lives in memory, and every document is a session of its own.
+//
+// Sampling keeps or drops a session when it opens, for all its life and in all its tabs. The share
+// is the page's until the collector has named another, which then holds for later sessions; a share
+// of 0 is the off switch, and ends the timeline of the running session as well.
 
 import { randomHex } from "./ids";
 import { readJson, writeJson } from "./storage";
@@ -17,9 +21,14 @@ interface Stored {
   /** Wall clock, milliseconds: documents with clocks of different origin share it. */
   start: number;
   last: number;
+  /** Whether it has a timeline. */
+  kept: boolean;
+  /** The share of sessions to keep, as the collector last said. */
+  ratio?: number;
 }
 
 export interface Touched {
+  /** Empty where the session has no timeline. */
   id: string;
   /** Set once, for the record that opened the session. */
   opened?: boolean;
@@ -30,21 +39,25 @@ export interface Touched {
 export interface Session {
   /** The session at wall time `atMs`, kept alive by the question; a new one when the old has ended. */
   touch(atMs: number): Touched;
+  /** What share of sessions the collector wants. */
+  sample(ratio: number): void;
   /** Forgets the visitor. */
   erase(): void;
 }
 
-export function createSession(storage: Storage | undefined): Session {
+export function createSession(storage: Storage | undefined, ratio = 1): Session {
   let copy: Stored | undefined;
   const keep = (session: Stored | undefined): void => writeJson(storage, STORAGE_KEY, (copy = session));
   return {
     touch(atMs) {
-      if (copy && Math.abs(atMs - copy.last) < COPY_MS_MAX) return { id: copy.id };
-      const stored = readJson<Stored>(storage, STORAGE_KEY) || copy;
-      const lives = stored && atMs - stored.last <= IDLE_MS_MAX && atMs - stored.start <= AGE_MS_MAX;
-      const id = lives ? stored.id : randomHex(16);
-      keep({ id, start: lives ? stored.start : atMs, last: atMs });
-      return { id, opened: !lives, previous: stored?.id };
+      const found = copy && Math.abs(atMs - copy.last) < COPY_MS_MAX ? copy : readJson<Stored>(storage, STORAGE_KEY) || copy;
+      const lives = found && atMs - found.last <= IDLE_MS_MAX && atMs - found.start <= AGE_MS_MAX;
+      const session = lives ? found : { id: randomHex(16), start: atMs, kept: Math.random() < (found?.ratio ?? ratio), ratio: found?.ratio, last: 0 };
+      if (found != copy || !lives || atMs - found.last >= COPY_MS_MAX) keep({ ...session, last: atMs });
+      return { id: session.kept ? session.id : "", opened: !lives, previous: lives ? undefined : found?.id };
+    },
+    sample(ratio) {
+      if (copy && copy.ratio != ratio) keep({ ...copy, ratio, kept: copy.kept && ratio > 0 });
     },
     erase: () => keep(undefined),
   };

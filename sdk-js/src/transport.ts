@@ -1,8 +1,11 @@
 // Sending. A beacon must not be a retry storm of its own: after a failure one body at a time is a
-// probe, pauses grow with full jitter, Retry-After is honoured, and what does not fit is dropped.
+// probe, until the page leaves; pauses grow with full jitter, Retry-After is honoured, and what does
+// not fit is dropped. So an outage never makes it send more bodies than it would have sent anyway.
 
-import { body, type Attributes, type Entry } from "./encode";
 import { isFailure } from "./attempts";
+import { body, type Attributes, type Entry } from "./encode";
+import { left } from "./exit";
+import { quietly } from "./patch";
 import type { Queue } from "./queue";
 import { retryAfterMs } from "./retry-after";
 
@@ -11,19 +14,13 @@ import { retryAfterMs } from "./retry-after";
  * small enough that several fit into the browser's budget for requests at exit.
  */
 const RECORDS_BYTES_MAX = 14_336;
+/** Records worth a body before the flush interval ends: less than fits, so that none is left over. */
+const ENOUGH_BYTES = 12_288;
 /** The browser's shared budget of keepalive bodies is 64 KiB; the page may need some of it. */
 const IN_FLIGHT_BYTES_MAX = 61_440;
 /** Pauses after failures: the first is up to 2 s, each next up to twice that, none above a minute. */
 const PAUSE_MS_FIRST = 1_000;
 const PAUSE_MS_MAX = 60_000;
-
-export interface Transport {
-  /** Sends soon: at once when there is enough for a body, else after the flush interval. */
-  nudge(): void;
-  /** Sends now. With `leaving` it does not wait for a pause to end, for there may be no later. */
-  flush(leaving: boolean): void;
-  stop(): void;
-}
 
 export interface Post {
   url: string;
@@ -31,85 +28,96 @@ export interface Post {
   fetch: typeof fetch;
   flushMs: number;
   resource(session: string): Attributes;
+  /** Hears what share of sessions the collector wants. */
+  sample(ratio: number): void;
 }
 
-export function createTransport(queue: Queue, post: Post): Transport {
-  let inFlight = 0;
-  let failures = 0;
-  let notBefore = 0;
-  let isRefused = false;
-  let timer: number | undefined;
+let queue: Queue;
+let post: Post;
+let inFlight = 0;
+let failures: number;
+let notBefore: number;
+let isRefused: boolean;
+let timer: number | undefined;
 
-  const schedule = (delayMs: number): void => {
-    timer ??= setTimeout(() => flush(false), delayMs) as unknown as number;
-  };
-
-  const failed = (entries: Entry[], retryAfterMs: number): void => {
-    failures++;
-    const pauseMs = retryAfterMs + Math.random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** failures);
-    notBefore = performance.now() + pauseMs;
-    queue.putBack(entries);
-    schedule(pauseMs);
-  };
-
-  const answered = (entries: Entry[], response: Response): void => {
-    const status = response.status;
-    // The key or the origin is refused for good: this page says no more.
-    if (/401|403|410/.test(status as never)) isRefused = true;
-    else if (isFailure(status)) failed(entries, retryAfterMs(response.headers.get("retry-after")));
-    else {
-      // Any other refusal is of these records; sending them again would not make them better.
-      if (!response.ok) queue.lose(entries.length);
-      failures = 0;
-      if (queue.bytes()) schedule(post.flushMs);
-    }
-  };
-
-  const deliver = (entries: Entry[], leaving: boolean): void => {
-    const text = body(post.resource(entries[0]!.session), entries);
-    // The last resort at exit. It cannot tell of a refusal, but it tells whether it was taken.
-    const resort = (): void => {
-      if (!leaving || !navigator.sendBeacon?.(post.url, text)) failed(entries, 0);
-    };
-    const size = text.length;
-    if (leaving && inFlight + size > IN_FLIGHT_BYTES_MAX) return resort();
-    inFlight += size;
-    post
-      .fetch(post.url, {
-        method: "POST",
-        body: text,
-        headers: { "content-type": "text/plain" },
-        keepalive: inFlight <= IN_FLIGHT_BYTES_MAX,
-        credentials: "omit",
-      })
-      .then(
-        (response) => {
-          inFlight -= size;
-          answered(entries, response);
-        },
-        () => {
-          inFlight -= size;
-          resort();
-        },
-      );
-  };
-
-  const flush = (leaving: boolean): void => {
-    clearTimeout(timer);
-    timer = undefined;
-    if (isRefused) return;
-    const pauseMs = notBefore - performance.now();
-    if (!leaving && pauseMs > 0) return schedule(pauseMs);
-    while (queue.bytes() && (leaving || inFlight < IN_FLIGHT_BYTES_MAX)) {
-      const before = failures;
-      deliver(queue.take(RECORDS_BYTES_MAX), leaving);
-      if (failures > before || (failures && !leaving)) break;
-    }
-  };
-
-  return {
-    nudge: () => (queue.bytes() > RECORDS_BYTES_MAX && !failures ? flush(false) : schedule(post.flushMs)),
-    flush,
-    stop: () => clearTimeout(timer),
-  };
+/** Begins to send what the queue holds. */
+export function openTransport(givenQueue: Queue, givenPost: Post): void {
+  queue = givenQueue;
+  post = givenPost;
+  failures = notBefore = 0;
+  isRefused = false;
 }
+
+const schedule = (delayMs: number): void => {
+  timer ??= setTimeout(() => flush(false), delayMs) as unknown as number;
+};
+
+function failed(entries: Entry[], retryAfterMs: number): void {
+  failures++;
+  const pauseMs = retryAfterMs + Math.random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** failures);
+  notBefore = performance.now() + pauseMs;
+  queue.putBack(entries);
+  schedule(pauseMs);
+}
+
+function answered(entries: Entry[], response: Response): void {
+  const status = response.status;
+  const ratio = response.headers.get("ethogram-sample-ratio");
+  if (ratio) post.sample(+ratio);
+  // The key or the origin is refused for good: this page says no more.
+  if (/401|403|410/.test(status as never)) isRefused = true;
+  else if (isFailure(status)) failed(entries, retryAfterMs(response.headers.get("retry-after")));
+  else {
+    // Any other refusal is of these records; sending them again would not make them better.
+    if (!response.ok) queue.lose(entries.length);
+    failures = 0;
+    if (queue.bytes()) schedule(post.flushMs);
+  }
+}
+
+function deliver(entries: Entry[], leaving: boolean): void {
+  const text = body(post.resource(entries[0]!.session), entries);
+  const size = text.length;
+  const request = { method: "POST", body: text, credentials: "omit" as const };
+  const later = (window as { fetchLater?: (url: string, init: object) => object }).fetchLater;
+  // Where the budget is spent, the browser's own list of late requests has another. It throws when full.
+  if (leaving && inFlight + size > IN_FLIGHT_BYTES_MAX) {
+    if (!quietly(() => later!(post.url, { ...request, activateAfter: 0 }))) failed(entries, 0);
+    return;
+  }
+  const owner = post;
+  const settle = (then: () => void): void => {
+    inFlight -= size;
+    if (owner == post) then();
+  };
+  inFlight += size;
+  post
+    .fetch(post.url, { ...request, keepalive: inFlight <= IN_FLIGHT_BYTES_MAX })
+    .then(
+      (response) => settle(() => answered(entries, response)),
+      () => settle(() => failed(entries, 0)),
+    );
+}
+
+/** Sends now. With `leaving` it does not wait for a pause to end, for there may be no later. */
+export function flush(leaving: boolean): void {
+  clearTimeout(timer);
+  timer = undefined;
+  if (isRefused) return;
+  const pauseMs = notBefore - performance.now();
+  if (!leaving && pauseMs > 0) return schedule(pauseMs);
+  while (queue.bytes() && (leaving || inFlight < IN_FLIGHT_BYTES_MAX)) {
+    const before = failures;
+    deliver(queue.take(RECORDS_BYTES_MAX), leaving);
+    if (failures > before || (failures && !leaving)) break;
+  }
+}
+
+/** The page is hidden: it may never be shown again, but if the collector fails there is no hurry. */
+export const flushHidden = (): void => flush(!failures);
+
+/** Sends soon: at once when there is enough for a body or the page has left, else after the flush interval. */
+export const nudge = (): void => (left || (queue.bytes() > ENOUGH_BYTES && !failures) ? flush(left) : schedule(post.flushMs));
+
+/** Sends no more. */
+export const stopTransport = (): boolean => (isRefused = true);

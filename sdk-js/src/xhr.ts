@@ -2,9 +2,9 @@
 // so that an attempt has ended when the page's handler sends the next.
 
 import type { Attempt, Failure } from "./attempts";
-import { patch, quietly } from "./patch";
+import { listen, patch, quietly } from "./patch";
 import { propagate } from "./propagate";
-import type { Requests } from "./requests";
+import { begin, end as endAttempt } from "./requests";
 
 interface Opened {
   method: string;
@@ -15,57 +15,52 @@ interface Opened {
 }
 
 /** Patches the prototype. */
-export function patchXhr(requests: Requests, mayPropagate: (url: URL) => boolean, signal: AbortSignal): void {
-  const prototype = XMLHttpRequest.prototype;
+export function patchXhr(mayPropagate: (url: URL) => boolean): void {
   const opened = new WeakMap<XMLHttpRequest, Opened>();
 
   const end = (xhr: XMLHttpRequest, error: Failure, status?: number, retryAfter?: string): void => {
     const state = opened.get(xhr);
-    requests.end(state?.attempt, error, status, retryAfter);
+    endAttempt(state?.attempt, error, status, retryAfter);
     if (state) state.attempt = undefined;
   };
 
-  const watch = (xhr: XMLHttpRequest): void => {
-    for (const type of ["readystatechange", "timeout", "abort", "error"] as const) {
-      xhr.addEventListener(type, () => quietly(() => {
-        if (type != "readystatechange") end(xhr, type == "error" ? "network" : type);
-        else if (xhr.readyState == 4 && xhr.status) {
-          // Asking for a header by name that CORS hides makes the browser complain in the console.
-          end(xhr, "", xhr.status, /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);
-        }
-      }));
-    }
-  };
-
-  patch(prototype, "open", signal, (original) => function (this: XMLHttpRequest, ...args: unknown[]): void {
-    quietly(() => {
-      if (!opened.has(this)) watch(this);
-      // Opening again aborts what was under way, and no event tells of it.
-      end(this, "abort");
-      // A synchronous request stops the page, which cannot be left meanwhile: it is not watched.
-      const url = args[2] === false ? "data:" : "" + args[1];
-      opened.set(this, { method: "" + args[0], url: new URL(url, document.baseURI), headers: new Headers() });
-    });
-    return original.apply(this, args as never);
-  });
-
-  patch(prototype, "setRequestHeader", signal, (original) => function (this: XMLHttpRequest, ...args: [string, string]): void {
-    original.apply(this, args);
-    quietly(() => {
-      opened.get(this)!.headers.append(...args);
-    });
-  });
-
-  patch(prototype, "send", signal, (original) => function (this: XMLHttpRequest, ...args: unknown[]): void {
-    quietly(() => {
-      const state = opened.get(this)!;
-      // Sending twice is an error, which the native function raises.
-      if (state.attempt) return;
-      state.attempt = requests.begin(state.method, state.url, args[0], state.headers);
-      if (state.attempt && mayPropagate(state.url)) {
-        propagate(state.attempt, state.headers, (name, value) => this.setRequestHeader(name, value));
+  const watch = (xhr: XMLHttpRequest): void =>
+    listen(xhr, "readystatechange timeout abort error", ({ type }) => {
+      if (type != "readystatechange") end(xhr, type == "error" ? "network" : (type as Failure));
+      else if (xhr.readyState == 4 && xhr.status) {
+        // Asking for a header by name that CORS hides makes the browser complain in the console.
+        end(xhr, "", xhr.status, /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);
       }
     });
-    return original.apply(this, args as never);
+
+  const before = (name: string, notice: (xhr: XMLHttpRequest, args: string[]) => void): void =>
+    patch(XMLHttpRequest.prototype, name, "apply", (original: Function, xhr: XMLHttpRequest, args: string[]) => {
+      quietly(() => notice(xhr, args));
+      return Reflect.apply(original, xhr, args);
+    });
+
+  before("open", (xhr, [method, url, isAsync]) => {
+    if (!opened.has(xhr)) watch(xhr);
+    // Opening again aborts what was under way, and no event tells of it.
+    end(xhr, "abort");
+    // A synchronous request stops the page, which cannot be left meanwhile: it is not watched.
+    const address = (isAsync as unknown) === false ? "data:" : "" + url;
+    opened.set(xhr, { method: "" + method, url: new URL(address, document.baseURI), headers: new Headers() });
+  });
+
+  before("setRequestHeader", (xhr, [name, value]) => opened.get(xhr)!.headers.append(name!, value!));
+
+  // OpenTelemetry marks what it has wrapped. Below us it adds a traceparent of its own, and a request
+  // with two names no trace at all.
+  const isTheirs = (XMLHttpRequest.prototype.send as { __wrapped?: boolean }).__wrapped;
+
+  before("send", (xhr, [body]) => {
+    const state = opened.get(xhr)!;
+    // Sending twice is an error, which the native function raises.
+    if (state.attempt) return;
+    state.attempt = begin(state.method, state.url, body, state.headers);
+    if (state.attempt && mayPropagate(state.url)) {
+      propagate(state.attempt, state.headers, (name, value) => (isTheirs && name > "t") || xhr.setRequestHeader(name, value));
+    }
   });
 }

@@ -1,19 +1,6 @@
 // The built beacon in Chromium: what it tells of requests, and of a user who does not wait for them.
-import { test } from "node:test";
 import assert from "node:assert/strict";
-import { createWorld, until } from "./world.mjs";
-
-/** Each test has its own world: what one page leaves behind must not reach another. */
-function scenario(name, options, story = options) {
-  test(name, { timeout: 60_000 }, async () => {
-    const world = await createWorld(typeof options == "object" ? options : {});
-    try {
-      await story(world);
-    } finally {
-      await world.close();
-    }
-  });
-}
+import { scenario, until } from "./world.mjs";
 
 const traceOf = (request) => request.headers.traceparent.split("-")[1];
 const spanOf = (request) => request.headers.traceparent.split("-")[2];
@@ -47,7 +34,7 @@ scenario("a retry loop is one request with three attempts in one trace", async (
   assert.match(resource["behavior.tab_id"], /^[0-9a-f]{16}$/);
   assert.match(resource["behavior.page_id"], /^[0-9a-f]{16}$/);
   assert.ok(Math.abs(resource["behavior.sent_at"] / 1e6 - Date.now()) < 60_000);
-  assert.equal(world.bodies[0].type, "text/plain");
+  assert.match(world.bodies[0].type, /^text\/plain/);
   assert.equal(world.bodies[0].key, "local");
 });
 

@@ -3,65 +3,61 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { load } from "./source.mjs";
 
-const { body, event, nanos, span, withoutQuery } = await load("encode");
+const { body, event, micros, span, withoutQuery } = await load("encode");
 const { createQueue } = await load("queue");
 const { createSession } = await load("session");
 const { openPage } = await load("page");
-const { adoptedTrace, createAllowance, propagate } = await load("propagate");
+const { createAllowance, parseTraceparent, propagate } = await load("propagate");
 const { retryAfterMs } = await load("retry-after");
+const { bucketOf } = await load("summary");
 
-const request = { trace: "a".repeat(32), intent: "b".repeat(32), repeat: 1, cause: "user", firstMs: 1 };
-const attempt = {
-  trace: request.trace, span: "c".repeat(16), session: "s", verb: "GET", number: 2, kind: "retry",
-  address: new URL("https://me:secret@example.com/path?q=1#f"), startMs: 1_795_000_000_000.25, sequence: 0, request,
-};
+const ids = { traceId: "a".repeat(32), spanId: "c".repeat(16) };
+const attempt = { ids, session: "s" };
+const address = new URL("https://me:secret@example.com/path?q=1#f");
 
 /** Attributes as OTLP/JSON writes them: "key=type:value". */
 const written = ({ attributes }) =>
   attributes.map(({ key, value }) => `${key}=${Object.entries(value).map((pair) => pair.join(":"))}`);
 
 test("a span", () => {
-  const parsed = JSON.parse(span(attempt, attempt.startMs + 1.5, "", 503));
-  assert.equal(parsed.traceId, request.trace);
-  assert.equal(parsed.kind, 3);
-  assert.equal(parsed.startTimeUnixNano, "1795000000000250000");
-  assert.equal(parsed.endTimeUnixNano, "1795000000001750000");
-  assert.deepEqual(written(parsed), [
-    "http.request.method=stringValue:GET",
-    "url.full=stringValue:https://example.com/path",
-    "behavior.attempt=intValue:2",
-    `behavior.intent_id=stringValue:${request.intent}`,
-    "behavior.repeat=intValue:1",
-    "behavior.repeat_cause=stringValue:user",
-    "server.address=stringValue:example.com",
-    "server.port=intValue:443",
-    "http.response.status_code=intValue:503",
-    "http.request.resend_count=intValue:1",
-    "behavior.attempt_kind=stringValue:retry",
-    "behavior.sequence=intValue:0",
-  ]);
+  const startMs = 1_795_000_000_000.25;
+  const parsed = JSON.parse(span({ ...ids, name: "GET", kind: 3, parentSpanId: undefined }, startMs, startMs + 1.5, { attempt: 2, "error.type": undefined }));
+  assert.deepEqual(parsed, {
+    ...ids,
+    name: "GET",
+    kind: 3,
+    startTimeUnixNano: "1795000000000250000",
+    endTimeUnixNano: "1795000000001750000",
+    attributes: [{ key: "behavior.attempt", value: { intValue: "2" } }],
+  });
 });
 
 test("an event", () => {
-  const parsed = JSON.parse(event("behavior.leave", 1, { "app.text": "naïve \u2028", flag: true, none: undefined }));
+  const attributes = { "app.text": "naïve \u2028", part: 0.5, none: undefined, zero: 0, list: [1, 2] };
+  const parsed = JSON.parse(event("behavior.leave", 1, attributes));
   assert.equal(parsed.eventName, "behavior.leave");
   assert.equal(parsed.traceId, undefined);
-  assert.deepEqual(written(parsed), ["app.text=stringValue:naïve \u2028", "behavior.flag=boolValue:true"]);
+  assert.deepEqual(parsed.attributes.pop(), {
+    key: "behavior.list",
+    value: { arrayValue: { values: [{ intValue: "1" }, { intValue: "2" }] } },
+  });
+  assert.deepEqual(written(parsed), ["app.text=stringValue:naïve \u2028", "behavior.part=doubleValue:0.5", "behavior.zero=intValue:0"]);
+  assert.equal(JSON.parse(event("x", 1, {}, ids)).spanId, ids.spanId);
 });
 
 test("a body has only the signals it has records of", () => {
   const entries = [{ text: event("x", 1, { a: "é" }), isSpan: false, session: "s" }];
-  const text = body({ "session.id": "s", "behavior.sent_at": BigInt(nanos(1)) }, entries);
+  const text = body({ "session.id": "s", sent_at: micros(1_795_000_000_000.25) * 1000 }, entries);
   const parsed = JSON.parse(text);
   assert.deepEqual(Object.keys(parsed), ["resourceLogs"]);
-  assert.deepEqual(written(parsed.resourceLogs[0].resource), ["session.id=stringValue:s", "behavior.sent_at=intValue:1000000"]);
-  const both = JSON.parse(body({}, [...entries, { text: span(attempt, 1, "abort"), isSpan: true, session: "s" }]));
+  assert.deepEqual(written(parsed.resourceLogs[0].resource), ["session.id=stringValue:s", "behavior.sent_at=intValue:1795000000000250000"]);
+  const both = JSON.parse(body({}, [...entries, { text: span(ids, 1, 2, {}), isSpan: true, session: "s" }]));
   assert.equal(both.resourceSpans[0].scopeSpans[0].spans.length, 1);
   assert.equal(both.resourceLogs[0].scopeLogs[0].logRecords.length, 1);
 });
 
 test("no URL leaves with a query, a fragment or a password", () =>
-  assert.equal(withoutQuery(attempt.address), "https://example.com/path"));
+  assert.equal(withoutQuery(address), "https://example.com/path"));
 
 const entry = (text, session = "s") => ({ text, session, isSpan: false });
 const texts = (entries) => entries.map((one) => one.text).join();
@@ -104,7 +100,7 @@ test("a session ends after 30 idle minutes or 4 hours, and names the one before"
   const first = createSession(shared).touch(1000);
   assert.deepEqual([first.opened, first.previous], [true, undefined]);
   const tab = createSession(shared);
-  assert.deepEqual(tab.touch(2000), { id: first.id, opened: false, previous: first.id });
+  assert.deepEqual(tab.touch(2000), { id: first.id, opened: false, previous: undefined });
   assert.equal(tab.touch(2000 + 30 * MINUTE).id, first.id);
   const second = tab.touch(2001 + 60 * MINUTE);
   assert.deepEqual([second.opened, second.previous], [true, first.id]);
@@ -114,6 +110,39 @@ test("a session ends after 30 idle minutes or 4 hours, and names the one before"
   tab.erase();
   assert.ok(createSession(shared).touch(at).opened);
   assert.match(createSession(undefined).touch(1).id, /^[0-9a-f]{32}$/, "without storage it lives in memory");
+});
+
+test("a session is kept or dropped when it opens, for good and in all tabs", () => {
+  const MINUTE = 60_000;
+  for (const [ratio, isKept] of [[1, true], [0, false]]) {
+    const shared = storage();
+    const tab = createSession(shared, ratio);
+    assert.equal(!!tab.touch(0).id, isKept);
+    // Another page of the site was built with another share; the session is what it is.
+    const other = createSession(shared, 1 - ratio);
+    assert.equal(!!other.touch(5).id, isKept);
+    // A share above nothing is for the next session.
+    tab.sample(ratio ? 0.000001 : 1);
+    assert.equal(!!tab.touch(2000).id, isKept);
+    assert.equal(!!other.touch(4000).id, isKept);
+    assert.equal(!!tab.touch(4000 + 31 * MINUTE).id, !isKept, "the share the collector named holds for the next");
+  }
+  const shared = storage();
+  const tab = createSession(shared, 1);
+  const other = createSession(shared, 1);
+  assert.ok(tab.touch(0).id && other.touch(0).id);
+  tab.sample(0);
+  assert.equal(tab.touch(1).id, "", "0 is the off switch");
+  assert.equal(other.touch(2000).id, "", "and the other tabs hear of it");
+  let kept = 0;
+  for (let n = 0; n < 4000; n++) kept += !!createSession(undefined, 0.25).touch(0).id;
+  assert.ok(kept > 850 && kept < 1150, `${kept} of 4000`);
+});
+
+test("buckets of a summary are those of HdrHistogram with two digits", () => {
+  for (const [us, bucket] of [[0, 0], [1, 1], [255, 255], [256, 256], [257, 256], [511, 383], [512, 384], [1_000_000, 1780], [2 ** 40, 23 * 128 + 255]]) {
+    assert.equal(bucketOf(us), bucket, String(us));
+  }
 });
 
 test("a tab keeps its id over reloads and crashes; a copy gets its own", () => {
@@ -147,19 +176,21 @@ test("headers go to the page's origin and the listed ones", () => {
 
 test("a trace the page has chosen is adopted, and no header is written twice", () => {
   const chosen = `00-${"1".repeat(32)}-${"2".repeat(16)}-00`;
-  assert.equal(adoptedTrace(new Headers({ traceparent: chosen })), "1".repeat(32));
-  assert.equal(adoptedTrace(new Headers({ traceparent: `00-${"0".repeat(32)}-${"2".repeat(16)}-00` })), undefined);
-  assert.equal(adoptedTrace(new Headers()), undefined);
+  assert.deepEqual([...parseTraceparent(chosen)].slice(1), ["1".repeat(32), "2".repeat(16)]);
+  for (const invalid of [chosen.replace(/1/g, "0"), chosen.replace(/2/g, "0"), chosen.toUpperCase().replace(/1/g, "A"), "", null, undefined]) {
+    assert.equal(parseTraceparent(invalid), null, String(invalid));
+  }
   const session = ["baggage", "session.id=s"];
   const added = (headers) => {
     const list = [];
     propagate(attempt, new Headers(headers), (...header) => list.push(header));
     return list;
   };
-  assert.deepEqual(added({}), [["traceparent", `00-${attempt.trace}-${attempt.span}-01`], session]);
+  assert.deepEqual(added({}), [["traceparent", `00-${ids.traceId}-${ids.spanId}-01`], session]);
   assert.deepEqual(added({ traceparent: chosen, baggage: "shop=1" }), [session]);
   assert.deepEqual(added({ traceparent: chosen, baggage: "shop=1, session.id=x" }), []);
   assert.deepEqual(added({ traceparent: chosen, baggage: "a=" + "x".repeat(8190) }), []);
+  propagate({ ids, session: "" }, new Headers(), () => assert.fail("a session without a timeline is nobody's business"));
 });
 
 test("Retry-After is seconds or a date", () => {

@@ -1,12 +1,14 @@
 // A page, its API and a collector in one small server, and Chromium to visit it.
 import { createServer } from "node:http";
 import { once } from "node:events";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
 const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
 /** No condition of these tests takes longer, on a machine that does other things as well. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 /** Waits until `condition` gives something true, and gives that. */
 export async function until(what, condition) {
@@ -20,7 +22,7 @@ export async function until(what, condition) {
 }
 
 const plain = (value) =>
-  value.stringValue ?? value.boolValue ?? (value.intValue === undefined ? undefined : Number(value.intValue));
+  value.stringValue ?? value.doubleValue ?? value.arrayValue?.values.map(plain) ?? (value.intValue === undefined ? undefined : Number(value.intValue));
 const flat = (attributes) => Object.fromEntries(attributes.map(({ key, value }) => [key, plain(value)]));
 
 /** The records of one body, flattened: attributes beside the fields, the resource's as `resource`. */
@@ -40,11 +42,44 @@ export function records(text) {
   return list;
 }
 
+/** A page that uses the modules. */
+const VITALS_PAGE = `
+  import { init } from "/dist/ethogram.mjs";
+  import { watchVitals } from "/dist/vitals.mjs";
+  init({ flushMs: 50, version: "of the module" });
+  watchVitals();
+`;
+
+/** As much of a WebSocket server as opens one, and answers its closing frame with the same code. */
+function acceptSocket(request, socket) {
+  const accept = createHash("sha1").update(request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest("base64");
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`);
+  socket.on("error", () => {});
+  socket.on("data", (frame) => {
+    if ((frame[0] & 15) != 8) return;
+    const length = frame[1] & 127;
+    const code = frame.subarray(6, 6 + Math.min(length, 2)).map((byte, index) => byte ^ frame[2 + index]);
+    socket.end(Buffer.from([0x88, code.length, ...code]));
+  });
+}
+
+/** Each story has its own world: what one page leaves behind must not reach another. */
+export function scenario(name, options, story = options) {
+  test(name, { timeout: 180_000 }, async () => {
+    const world = await createWorld(typeof options == "object" ? options : {});
+    try {
+      await story(world);
+    } finally {
+      await world.close();
+    }
+  });
+}
+
 /**
  * Starts server and browser. `tag` are the script tag's attributes; `script` is the page's own, run
  * `before` or `after` the beacon; `api` answers what it wants to, given request and body.
  */
-export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false, script = "", order = "after", api } = {}) {
+export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false, script = "", order = "after", beacon = "beacon.js", pageHeaders, api } = {}) {
   const received = [];
   const requests = [];
   const world = { received, requests, collectorStatus: 204, collectorHeaders: {}, bodies: [] };
@@ -61,13 +96,18 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
       return answer(world.collectorStatus, "", world.collectorHeaders);
     }
     if (url.pathname == "/beacon.js") {
-      return answer(200, await readFile(new URL("../dist/beacon.js", import.meta.url)), { "content-type": "text/javascript" });
+      return answer(200, await readFile(new URL("../dist/" + beacon, import.meta.url)), { "content-type": "text/javascript" });
     }
+    if (url.pathname.startsWith("/dist/")) {
+      return answer(200, await readFile(new URL(".." + url.pathname, import.meta.url)), { "content-type": "text/javascript" });
+    }
+    if (url.pathname == "/vitals-page.mjs") return answer(200, VITALS_PAGE, { "content-type": "text/javascript" });
     if (url.pathname == "/own.js") return answer(200, script, { "content-type": "text/javascript" });
     if (url.pathname.startsWith("/page")) {
       const own = '<script src="/own.js"></script>';
-      const html = `<!doctype html><link rel=icon href="data:,">${order == "before" ? own : ""}<script src="/beacon.js" ${world.tag ?? tag}></script>${order == "after" ? own : ""}<button id=buy>buy</button><a href="/page/next">next</a>`;
-      return answer(200, html, { "content-type": "text/html" });
+      const slow = url.pathname.endsWith("/slow") ? '<img src="/held">' : "";
+      const html = `<!doctype html><link rel=icon href="data:,">${order == "before" ? own : ""}<script src="/beacon.js" ${world.tag ?? tag}></script>${order == "after" ? own : ""}<button id=buy>buy</button><a href="/page/next">next</a>${slow}`;
+      return answer(200, html, { "content-type": "text/html", ...pageHeaders });
     }
     requests.push({ path: url.pathname, method: request.method, body, headers: request.headers });
     if (await api?.(request, url, body, response)) return;
@@ -78,12 +118,19 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
       failures.set(request.url, count);
       return answer(count > +fail[1] ? 200 : 503);
     }
+    if (url.pathname == "/events") {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write("retry: 50\ndata: 1\n\n");
+      if (url.search) response.end();
+      return;
+    }
     if (url.pathname == "/held") {
       held.push(() => answer(200, "at last"));
       return;
     }
     answer(url.pathname == "/teapot" ? 418 : 200, "{}");
   });
+  server.on("upgrade", (request, socket) => acceptSocket(request, socket));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const browser = await chromium.launch({

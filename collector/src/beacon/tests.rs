@@ -129,6 +129,17 @@ async fn origins_are_exact() {
 }
 
 #[tokio::test]
+async fn pages_hear_what_share_of_sessions_to_tell_of() {
+    for (config, told) in [("{}", ""), (r#"{"beacon": {"sample_ratio": 0.05}}"#, "0.05")] {
+        let answer = post(&Stand::new(config), &[PLAIN], body()).await;
+        assert_eq!(answer.status.as_u16(), 204);
+        assert_eq!(answer.header("ethogram-sample-ratio"), told);
+        // A page of another origin can read no header but those named.
+        assert_eq!(answer.header("access-control-expose-headers").is_empty(), told.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_network_that_sends_too_often_is_told_so() {
     let stand = Stand::new(r#"{"beacon": {"prefix_bodies_per_second": 1, "prefix_burst": 2}}"#);
     let origin = ("origin", "https://shop.example");
@@ -143,30 +154,6 @@ async fn a_network_that_sends_too_often_is_told_so() {
         ask(&stand, "POST", POST, "192.0.3.7:9", &[PLAIN], body()).await.status.as_u16(),
         204
     );
-}
-
-#[tokio::test]
-async fn the_script_is_cached() {
-    let stand = Stand::new("{}");
-    let answer = ask(&stand, "GET", SCRIPT_PATH, "127.0.0.1:9", &[], Body::empty()).await;
-    assert_eq!(answer.text(), SCRIPT);
-    assert_eq!(answer.header("content-type"), "text/javascript; charset=utf-8");
-    let tag = String::from(answer.header("etag"));
-    assert!(tag.starts_with('"') && answer.header("cache-control").contains("max-age="));
-    let weak = format!("W/{tag}, \"other\"");
-    for (known, status) in [(tag.as_str(), 304), (weak.as_str(), 304), ("\"other\"", 200)] {
-        let answer = ask(
-            &stand,
-            "GET",
-            SCRIPT_PATH,
-            "127.0.0.1:9",
-            &[("if-none-match", known)],
-            Body::empty(),
-        )
-        .await;
-        assert_eq!(answer.status.as_u16(), status, "{known}");
-        assert_eq!(answer.header("etag"), tag);
-    }
 }
 
 #[tokio::test]

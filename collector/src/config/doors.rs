@@ -17,9 +17,16 @@ pub struct BeaconConfig {
     /// Where browsers post. Configurable because lists of ad blockers name well-known paths, and
     /// because a first-party path behind the site's own proxy is the robust set-up.
     pub path: String,
+    /// Where pages load the script. Its versioned name, which may be cached for ever and pinned by
+    /// `integrity`, stands beside it: `/beacon.js` gives `/beacon-<version>.<hash>.js`.
+    pub script_path: String,
     /// Exact origins whose pages may send, such as `https://shop.example`. Empty means any, which
     /// is allowed on a loopback address only.
     pub origins: Vec<String>,
+    /// Share of sessions whose pages tell a timeline, 0 to 1, told to pages with every answer; the
+    /// others send counts only. 0 switches timelines off, also of running sessions. Without it
+    /// each page's own share holds.
+    pub sample_ratio: Option<f64>,
     /// Bytes of one body on the wire. 64 KiB is what browsers let a page have in flight at
     /// unload, so an honest beacon is never larger.
     pub wire_bytes_max: usize,
@@ -125,19 +132,20 @@ pub struct LimitsConfig {
 
 impl BeaconConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let path_is_plain = self.path.starts_with('/')
-            && self.path.len() > 1
-            && self.path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
-        if !path_is_plain || self.path == crate::beacon::SCRIPT_PATH {
-            let problem = format!(
-                "{:?} must start with / and hold letters, digits and - _ . ~ only, and not be {}",
-                self.path,
-                crate::beacon::SCRIPT_PATH
-            );
+        check_path("beacon.path", &self.path)?;
+        check_path("beacon.script_path", &self.script_path)?;
+        if !self.script_path.ends_with(".js") || self.script_path.ends_with("/.js") {
+            return Err(invalid("beacon.script_path", "must end in a name and .js".to_owned()));
+        }
+        if crate::beacon::script::is_taken(self, &self.path) {
+            let problem = format!("{:?} is a script's; bodies need a path of their own", self.path);
             return Err(invalid("beacon.path", problem));
         }
         for origin in &self.origins {
             check_origin("beacon.origins", origin, false)?;
+        }
+        if !self.sample_ratio.is_none_or(|ratio| (0.0..=1.0).contains(&ratio)) {
+            return Err(invalid("beacon.sample_ratio", "must be from 0 to 1"));
         }
         above_zero("beacon.wire_bytes_max", self.wire_bytes_max as u64)?;
         above_zero("beacon.inflated_bytes_max", self.inflated_bytes_max as u64)?;
@@ -196,7 +204,9 @@ impl Default for BeaconConfig {
     fn default() -> Self {
         Self {
             path: String::from("/v1/beacon"),
+            script_path: String::from("/beacon.js"),
             origins: Vec::new(),
+            sample_ratio: None,
             wire_bytes_max: 64 << 10,
             inflated_bytes_max: 1 << 20,
             prefix_bodies_per_second: 1_000,
@@ -248,6 +258,19 @@ impl Default for LimitsConfig {
 
 fn above_zero(key: &str, value: u64) -> Result<(), ConfigError> {
     if value == 0 { Err(invalid(key, "must be above zero")) } else { Ok(()) }
+}
+
+fn check_path(key: &str, path: &str) -> Result<(), ConfigError> {
+    let is_plain = path.starts_with('/')
+        && path.len() > 1
+        && path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
+    if is_plain {
+        return Ok(());
+    }
+    Err(invalid(
+        key,
+        format!("{path:?} must start with / and hold letters, digits and - _ . ~ only"),
+    ))
 }
 
 /// An origin is a scheme, a host and perhaps a port, never a path: browsers send it that way, and

@@ -24,9 +24,15 @@ fn wrong_values_name_their_key() {
     check(r#"{"limits": {"connections_max": 0}}"#, "limits.connections_max");
     check(r#"{"beacon": {"path": "v1"}}"#, "beacon.path");
     check(r#"{"beacon": {"path": "/beacon.js"}}"#, "beacon.path");
+    check(r#"{"beacon": {"path": "/t.js", "script_path": "/t.js"}}"#, "beacon.path");
+    check(r#"{"beacon": {"script_path": "/t"}}"#, "beacon.script_path");
+    check(r#"{"beacon": {"script_path": "/.js"}}"#, "beacon.script_path");
+    check(r#"{"beacon": {"script_path": "t.js"}}"#, "beacon.script_path");
+    check(r#"{"beacon": {"script_path": "/{t}.js"}}"#, "beacon.script_path");
     check(r#"{"beacon": {"origins": ["https://shop.example/"]}}"#, "beacon.origins");
     check(r#"{"beacon": {"origins": ["https://*.shop.example"]}}"#, "beacon.origins");
     check(r#"{"beacon": {"origins": ["*"]}}"#, "beacon.origins");
+    check(r#"{"beacon": {"sample_ratio": 1.5}}"#, "beacon.sample_ratio");
     check(r#"{"otlp": {"cors_origins": ["shop.example"]}}"#, "otlp.cors_origins");
     check(r#"{"log": {"segment_bytes": 1}}"#, "collector.log: segment_bytes");
     check(r#"{"keys": [{"id": "", "key": "k"}]}"#, "keys");

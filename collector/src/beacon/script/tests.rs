@@ -1,0 +1,99 @@
+//! The scripts' names, and what caches and browsers are told of each.
+
+use super::*;
+use crate::stand::{Answer, Stand, send};
+
+async fn get(stand: &Stand, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = http::Request::builder().uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).expect("a request");
+    send(crate::beacon::router(&stand.collector), "127.0.0.1:9", request).await
+}
+
+fn first(config: &BeaconConfig) -> Script {
+    scripts(config).next().expect("a script")
+}
+
+#[tokio::test]
+async fn each_name_says_how_long_it_may_be_kept() {
+    let stand = Stand::new("{}");
+    let Script { alias, versioned, map, named, .. } = first(&BeaconConfig::default());
+    assert_eq!(alias, "/beacon.js");
+    assert_eq!(versioned, format!("/beacon-{}.{}.js", named.version, named.hash));
+    let cases = [
+        (&alias, "text/javascript; charset=utf-8", "public, max-age=3600", BUILT[0].text),
+        (
+            &versioned,
+            "text/javascript; charset=utf-8",
+            "public, max-age=31536000, immutable",
+            BUILT[0].text,
+        ),
+        (&map, "application/json", "public, max-age=31536000, immutable", BUILT[0].map),
+    ];
+    for (path, media_type, cache, text) in cases {
+        let answer = get(&stand, path, &[]).await;
+        assert_eq!(answer.status.as_u16(), 200, "{path}");
+        assert_eq!(answer.text(), text);
+        assert_eq!(answer.header("content-type"), media_type);
+        assert_eq!(answer.header("cache-control"), cache);
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
+        assert_eq!(answer.header("timing-allow-origin"), "*");
+        assert_eq!(answer.header("sourcemap"), if path == &map { "" } else { map.as_str() });
+    }
+    let other = versioned.replace(&named.hash, "0000000000000000");
+    assert_eq!(get(&stand, &other, &[]).await.status.as_u16(), 404, "other bytes never");
+}
+
+#[tokio::test]
+async fn who_has_it_is_told_so() {
+    let stand = Stand::new("{}");
+    let Script { alias, versioned, .. } = first(&BeaconConfig::default());
+    for path in [&alias, &versioned] {
+        let tag = String::from(get(&stand, path, &[]).await.header("etag"));
+        assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2, "{tag}");
+        let weak = format!("W/{tag}, \"other\"");
+        for (known, status) in [(tag.as_str(), 304), (weak.as_str(), 304), ("\"other\"", 200)] {
+            let answer = get(&stand, path, &[("if-none-match", known)]).await;
+            assert_eq!(answer.status.as_u16(), status, "{known}");
+            assert_eq!(answer.header("etag"), tag);
+            assert_eq!(answer.text().is_empty(), status == 304);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_path_may_be_any() {
+    let stand = Stand::new(r#"{"beacon": {"script_path": "/assets/app.js", "path": "/assets/t"}}"#);
+    let Script { alias, versioned, .. } = first(&stand.collector.config.beacon);
+    assert_eq!(alias, "/assets/app.js");
+    assert!(versioned.starts_with("/assets/app-"), "{versioned}");
+    for (path, status) in [(alias.as_str(), 200), (&versioned, 200), ("/beacon.js", 404)] {
+        assert_eq!(get(&stand, path, &[]).await.status.as_u16(), status, "{path}");
+    }
+}
+
+#[test]
+fn the_tag_is_pinned_and_knows_where_to_post() {
+    let check = |config: BeaconConfig, key: &str, attributes: &str| {
+        let Script { versioned, named, .. } = first(&config);
+        let expected = format!(
+            "<script src=\"https://shop.example{versioned}\" integrity=\"{}\" crossorigin=\"anonymous\" {attributes}></script>",
+            named.integrity
+        );
+        assert_eq!(script_tag(&config, "https://shop.example/", key, ""), expected);
+    };
+    let at = |path: &str| BeaconConfig { path: path.to_owned(), ..BeaconConfig::default() };
+    check(BeaconConfig::default(), "local", "data-key=\"local\"");
+    check(BeaconConfig::default(), "a\"<&", "data-key=\"a&quot;&lt;&amp;\"");
+    check(at("/t"), "k", "data-key=\"k\" data-endpoint=\"https://shop.example/t\"");
+}
+
+#[test]
+fn every_script_is_named_by_the_build() {
+    assert_eq!(scripts(&BeaconConfig::default()).count(), BUILT.len());
+    assert_eq!(NAMED.len(), BUILT.len(), "a script that is built is served");
+}

@@ -1,0 +1,39 @@
+// The document's own load: one span with its phases, in the trace that the server named.
+
+import { span, withoutQuery, type Attributes } from "./encode";
+import { randomHex } from "./ids";
+import { listen, quietly } from "./patch";
+import { parseTraceparent } from "./propagate";
+import { recordSpan, touch } from "./recorder";
+
+const LOADED = "complete";
+
+export const navigation = (): PerformanceNavigationTiming | undefined =>
+  performance.getEntriesByType("navigation")[0] as PerformanceNavigationTiming | undefined;
+
+/** Tells of the load when it is over; a page that leaves before has abandoned it. */
+export function watchLoad(): void {
+  // The load has ended when its own event has.
+  const tellSoon = (): unknown => setTimeout(() => quietly(tell));
+  if (document.readyState == LOADED) tellSoon();
+  else listen(window, "load", tellSoon);
+}
+
+function tell(): void {
+  const entry = navigation()!;
+  const named = (name: string): RegExpExecArray | null | undefined =>
+    parseTraceparent(entry.serverTiming?.find((timing) => timing.name.toLowerCase() == name)?.description);
+  // `trace` is the name of the Trace Context draft, `traceparent` the one that is deployed.
+  const server = named("trace") || named("traceparent");
+  const attributes: Attributes = { "url.full": withoutQuery(location), "http.response.status_code": entry.responseStatus || undefined };
+  for (const [name, value] of Object.entries(entry.toJSON())) {
+    // A 0 is a phase that did not happen, or that another origin does not show.
+    if (value && /(Start|End|Interactive|Complete)$/.test(name)) {
+      const kind = /^(dom[CI]|load|unload)/.test(name) ? "navigation" : "resource";
+      attributes[`browser.${kind}_timing.` + name.replace(/[A-Z]/g, "_$&").toLowerCase()] = Math.round(value as number);
+    }
+  }
+  const ids = { traceId: server?.[1] || randomHex(16), spanId: randomHex(8), parentSpanId: server?.[2] };
+  const startMs = performance.timeOrigin;
+  recordSpan(touch(), span({ ...ids, name: "documentLoad", "kind": 1 }, startMs, startMs + entry.duration, attributes));
+}

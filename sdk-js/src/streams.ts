@@ -1,0 +1,50 @@
+// Connections that are held for long: WebSocket and EventSource. What they carry is not looked at;
+// that they are open, for how long, and how they end, is what exhausts pools and follows outages.
+
+import { now } from "./clock";
+import { micros, withoutQuery } from "./encode";
+import { listen, patch, quietly } from "./patch";
+import { record } from "./recorder";
+
+type Stream = WebSocket | EventSource;
+
+export function watchStreams(): void {
+  /** How to tell of each that lives. */
+  const living = new Map<Stream, (state: string, code?: number) => void>();
+
+  const end = (stream: Stream, state: string, code?: number): void => {
+    living.get(stream)?.(state, code);
+    living.delete(stream);
+  };
+
+  const follow = (stream: Stream, type: string): void => {
+    const startMs = now();
+    living.set(stream, (state, code) =>
+      record("behavior.stream", {
+        "stream_type": type,
+        "stream_state": state,
+        "lifetime_us": micros(now() - startMs),
+        "close_code": code,
+        "url.full": withoutQuery(new URL(stream.url)),
+      }),
+    );
+    listen(stream, "open error close", (event: Partial<CloseEvent>) => {
+      // An EventSource that lost its server says so, waits, and asks again by itself.
+      if (event.type == "close" || stream.readyState == 2) end(stream, "closed", event.code);
+      else if (event.type == "open" || !stream.readyState) living.get(stream)?.(stream.readyState ? "open" : "reconnecting");
+    });
+  };
+
+  for (const type of ["WebSocket", "EventSource"]) {
+    patch(window, type, "construct", (original: Function, args: [], target: Function) => {
+      const stream = Reflect.construct(original, args, target);
+      quietly(() => follow(stream, type));
+      return stream;
+    });
+  }
+  patch(EventSource.prototype, "close", "apply", (original: Function, stream: EventSource, args: []) => {
+    quietly(() => end(stream, "closed"));
+    return Reflect.apply(original, stream, args);
+  });
+  listen(window, "pagehide", () => living.forEach((_, stream) => end(stream, "left")));
+}

@@ -1,0 +1,62 @@
+// What a page tells that has no timeline, because its session is not sampled or the visitor has not
+// agreed: counts, of nobody. They are additive, and signed: what is withdrawn is counted down.
+
+import { now } from "./clock";
+import { event, type Attributes } from "./encode";
+
+/** How long counts gather. An outage shows within the minute, and a page costs one small body in it. */
+const GATHER_MS = 60_000;
+/** Buckets of HdrHistogram with two significant digits; the number is its half count. */
+const HALF = 128;
+
+const NOTHING = {
+  "requests": 0,
+  "attempts": 0,
+  "retries": 0,
+  "hedges": 0,
+  "repeats_user": 0,
+  "repeats_refresh": 0,
+  "reloads": 0,
+  "abandoned": 0,
+  "left": 0,
+};
+
+export type Count = keyof typeof NOTHING;
+
+let counts = { ...NOTHING };
+/** From a request's first send to its success, microseconds: bucket to count. */
+let latencies: Record<number, number> = {};
+let timer: unknown;
+let put: (text: string) => void;
+
+/** Where summaries go; begins with nothing. */
+export const openSummary = (given: (text: string) => void): void => {
+  put = given;
+};
+
+export const count = (what: Count, by = 1): void => {
+  counts[what] += by;
+  timer ||= setTimeout(summarize, GATHER_MS);
+};
+
+/** The bucket of a duration of at most 35 minutes; longer ones are in the last. */
+export function bucketOf(us: number): number {
+  const capped = Math.min(us, 2 ** 31 - 1);
+  const shift = Math.max(24 - Math.clz32(capped), 0);
+  return shift * HALF + (capped >> shift);
+}
+
+export const countLatency = (us: number): void => {
+  latencies[bucketOf(us)] = (latencies[bucketOf(us)] || 0) + 1;
+};
+
+/** Tells what was counted since the last time, if anything was. */
+export function summarize(): void {
+  if (!timer) return;
+  clearTimeout(timer as never);
+  const told: Attributes = { ...counts, "latency_buckets": Object.entries(latencies).flat().map(Number) };
+  counts = { ...NOTHING };
+  latencies = {};
+  timer = 0;
+  put(event("behavior.summary", now(), told));
+}

@@ -1,0 +1,116 @@
+// What the documentation tells people to paste does what it says there.
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { createWorld, until } from "./world.mjs";
+
+const text = await readFile(new URL("../docs/recipes.md", import.meta.url), "utf8");
+const here = fileURLToPath(new URL("..", import.meta.url));
+
+/** The snippet behind `<!-- test: name -->`. */
+function snippet(name) {
+  const found = new RegExp(`<!-- test: ${name} -->\\n\`\`\`js\\n(.*?)\`\`\``, "s").exec(text);
+  assert.ok(found, `docs/recipes.md has no snippet ${name}`);
+  return found[1];
+}
+
+/** The snippets of HTML that follow a heading. */
+const pages = (heading) => [...text.split(`## ${heading}\n`)[1].split("\n## ")[0].matchAll(/```html\n(.*?)```/gs)].map(([, html]) => html);
+
+/** The snippet as an application would bundle it, with `run` as what the application does. */
+async function bundle(name, run, origin) {
+  const contents = snippet(name).replaceAll("https://shop.example", origin ?? "") + `\nwindow.run = ${run};`;
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: here },
+    alias: { ethogram: here + "dist/ethogram.mjs" },
+    bundle: true,
+    format: "iife",
+    define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },
+    write: false,
+  });
+  return outputFiles[0].text;
+}
+
+/** A world whose server fails the first two requests to /api/item and /graphql; `html` are documents of its own. */
+async function open(html = {}) {
+  let count = 0;
+  return createWorld({
+    api(request, url, body, response) {
+      const page = html[url.pathname];
+      if (page) return response.writeHead(200, { "content-type": "text/html" }).end('<!doctype html><link rel="icon" href="data:,">' + page);
+      if (!/^\/(api\/item|graphql)$/.test(url.pathname)) return false;
+      return response.writeHead(++count > 2 ? 200 : 503, { "content-type": "application/json" }).end('{"data":{"item":"one"}}');
+    },
+  });
+}
+
+const RETRIES = [
+  ["axios", '() => axios.get("/api/item")', "/api/item"],
+  ["tanstack", "load", "/api/item"],
+  ["apollo", "async () => { const { ApolloClient, InMemoryCache, gql } = await import('@apollo/client'); return new ApolloClient({ link, cache: new InMemoryCache() }).query({ query: gql`{ item }` }); }", "/graphql"],
+  ["loop", '() => load("/api/item")', "/api/item"],
+];
+
+for (const [name, run, path] of RETRIES) {
+  test(`${name}: three attempts of one request`, { timeout: 60_000 }, async () => {
+    const world = await open();
+    try {
+      const page = await world.visit();
+      await page.evaluate(await bundle(name, run));
+      await page.evaluate(() => window.run().then(() => "done"));
+      const spans = await until("three spans", () => world.spans(path).length == 3 && world.spans(path));
+      spans.sort((one, other) => one["behavior.attempt"] - other["behavior.attempt"]);
+      assert.deepEqual(spans.map((span) => [span["behavior.attempt"], span["behavior.attempt_kind"]]), [[1, "first"], [2, "retry"], [3, "retry"]]);
+      assert.equal(new Set(spans.map((span) => span.traceId)).size, 1);
+    } finally {
+      await world.close();
+    }
+  });
+}
+
+test("a module starts it", { timeout: 60_000 }, async () => {
+  const world = await open({ "/bare": "" });
+  try {
+    const page = await world.visit("/bare");
+    await page.evaluate(await bundle("module", '() => fetch("/fast")', world.origin));
+    await page.evaluate(() => window.run().then(() => "done"));
+    await page.close();
+    const [span] = await until("the span", () => world.spans("/fast").length && world.spans("/fast"));
+    assert.equal(span.resource["service.version"], "1.4.2");
+  } finally {
+    await world.close();
+  }
+});
+
+test("a script tag starts it", { timeout: 60_000 }, async () => {
+  const [plain] = pages("Plain page");
+  const world = await open({ "/plain": plain });
+  try {
+    const page = await world.visit("/plain");
+    await page.evaluate(() => fetch("/fast"));
+    await page.close();
+    await until("the span", () => world.spans("/fast").length == 1);
+  } finally {
+    await world.close();
+  }
+});
+
+test("consent is asked for first", { timeout: 60_000 }, async () => {
+  const [html] = pages("Consent");
+  const world = await open({ "/consent": html });
+  try {
+    const page = await world.visit("/consent");
+    await page.evaluate(await bundle("consent", "answered"));
+    await page.evaluate(() => fetch("/before"));
+    assert.equal(await page.evaluate(() => localStorage.length + sessionStorage.length), 0);
+    await page.evaluate(() => run(true));
+    await page.evaluate(() => fetch("/fast"));
+    await page.close();
+    await until("the span", () => world.spans("/fast").length == 1);
+    assert.equal(world.spans("/before").length, 0);
+  } finally {
+    await world.close();
+  }
+});
