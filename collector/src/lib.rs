@@ -23,6 +23,7 @@ mod admit;
 mod beacon;
 mod counters;
 mod cross_origin;
+mod doors;
 mod enrich;
 mod grpc;
 mod http;
@@ -36,6 +37,7 @@ mod stand;
 
 pub use beacon::script::script_tag;
 pub use config::{Binds, Config, ConfigError, Secret, TlsConfig};
+pub use doors::Doors;
 pub use enrich::GeoError;
 pub use listen::TlsError;
 pub use serve::{CollectorError, Listeners, serve};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use ethogram_timeline::clock::Clock;
 use ethogram_timeline::log::link::LinkServer;
-use ethogram_timeline::log::{AppendError, LogError, LogWriter, Recovery};
+use ethogram_timeline::log::{AppendError, Position, LogError, LogWriter, Recovery};
 use ethogram_timeline::record::{Envelope, Source};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -226,28 +226,42 @@ async fn tick(collector: &Arc<Collector>) {
             return;
         }
         second.tick().await;
-        // A tick promises that everything received before it stands before it in the log.
-        let now_ns = collector.clock.now_ns();
-        let complete_ns = collector.in_flight.complete_until_ns(now_ns);
-        let mut envelope = Envelope::new(Source::Tick, complete_ns);
-        envelope.counters = collector.counters.read().flat();
-        // Not the collector itself: it holds the log, whose thread runs this.
-        let (counters, log_failed) =
-            (Arc::clone(&collector.counters), Arc::clone(&collector.log_failed));
-        let done = move |result: Result<_, AppendError>| {
-            if let Err(error) = result {
-                counters.refuse_tick();
-                if error == AppendError::Failed {
-                    log_failed.notify_one();
-                }
-            }
-        };
+        let (record, done) = tick_record(collector);
         if number.is_multiple_of(SEGMENT_TICKS) {
-            collector.log.append_last(envelope.encode(), done);
+            collector.log.append_last(record, done);
         } else {
-            collector.log.append(envelope.encode(), done);
+            collector.log.append(record, done);
         }
     }
+}
+
+/// Appends a tick, without waiting for the disk.
+pub(crate) fn append_tick(collector: &Collector) {
+    let (record, done) = tick_record(collector);
+    collector.log.append(record, done);
+}
+
+/// A tick, and what is to be done when it is on disk or is not.
+fn tick_record(
+    collector: &Collector,
+) -> (Vec<u8>, impl FnOnce(Result<Position, AppendError>) + Send + use<>) {
+    // A tick promises that everything received before it stands before it in the log.
+    let now_ns = collector.clock.now_ns();
+    let complete_ns = collector.in_flight.complete_until_ns(now_ns);
+    let mut envelope = Envelope::new(Source::Tick, complete_ns);
+    envelope.counters = collector.counters.read().flat();
+    // Not the collector itself: it holds the log, whose thread runs this.
+    let (counters, log_failed) =
+        (Arc::clone(&collector.counters), Arc::clone(&collector.log_failed));
+    let done = move |result: Result<Position, AppendError>| {
+        if let Err(error) = result {
+            counters.refuse_tick();
+            if error == AppendError::Failed {
+                log_failed.notify_one();
+            }
+        }
+    };
+    (envelope.encode(), done)
 }
 
 fn binds(listeners: &Listeners) -> Result<Binds, CollectorError> {
