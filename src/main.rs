@@ -38,7 +38,7 @@ const AFTER_HELP: &str = "Every flag of the configuration is a key in ethogram.t
     flags beat variables, variables beat the file.\n\
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 address or data directory taken, 130 interrupted twice.";
 
-/// Real traffic with known truth, from a seed, to a running collector
+/// Real traffic with known truth, from a seed, to a running collector or into a log
 #[derive(Debug, Args)]
 struct Simulate {
     /// The scenario
@@ -65,9 +65,18 @@ struct Simulate {
     /// How long, such as 30s or 5m [default: until stopped]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
+    /// Instead of sending: write the log of this data directory, as fast as the machine can
+    #[arg(long, value_name = "DIR", requires = "duration")]
+    to_log: Option<PathBuf>,
     /// File that gets what really happened, as JSON, at the end
     #[arg(long, value_name = "FILE")]
     truth_file: Option<PathBuf>,
+    /// File that gets every send, request and session, as a line of JSON each
+    #[arg(long, value_name = "FILE")]
+    details_file: Option<PathBuf>,
+    /// What the world is to do without, such as retries,cache
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    without: Vec<simulate::Without>,
     #[command(flatten)]
     trouble: simulate::Trouble,
 }
@@ -90,8 +99,9 @@ fn command() -> Command {
     };
     let demo = Command::new("demo").about("Both roles and a simulated world of users and services");
     let sql = Command::new("sql").about("Ask a running query role");
-    let simulate = Command::new("simulate")
-        .about("Send the traffic of a simulated world to a running collector");
+    let simulate = Command::new("simulate").about(
+        "Send the traffic of a simulated world to a running collector, or write it to a log",
+    );
     let check =
         Command::new("check").about("Check a file before it is loaded").subcommand_required(true);
     with_arguments(Command::new("ethogram"))
@@ -186,7 +196,10 @@ fn run_simulate(options: Simulate, supervised: Supervised) -> anyhow::Result<()>
             write_key: options.write_key,
             rate: options.rate,
             duration: options.duration,
+            to_log: options.to_log,
             truth_file: options.truth_file,
+            details_file: options.details_file,
+            without: options.without,
             trouble: options.trouble,
         };
         simulate::run(options, stop.requested()).await

@@ -4,8 +4,10 @@
 //! the same bodies. Invariants: the sequence counts every span and event of a document from 0;
 //! times are the device's clock, which may be wrong by minutes; addresses carry no query.
 
+mod summary;
+
 use super::browser::{AttemptEnd, Client, Navigation, Request};
-use super::scenario::{GATEWAY, Place};
+use super::scenario::{GATEWAY, Observer, Place};
 use super::spans::concrete;
 use super::wire::{
     Attribute, Kind, Record, Span, SpanId, TraceId, Value, attributes_json, hex, int, record_json,
@@ -13,12 +15,23 @@ use super::wire::{
 };
 use super::world::Context;
 use serde_json::{Value as Json, json};
+use summary::Summary;
 
 /// The shop's host.
 const HOST: &str = "shop.example";
 
 /// The version of the beacon that the bodies claim.
 const BEACON_VERSION: &str = "0.1.0";
+
+/// What a tracing SDK's instrumentation of fetch writes.
+const TRACED: [&str; 6] = [
+    "http.request.method",
+    "url.full",
+    "server.address",
+    "server.port",
+    "http.response.status_code",
+    "error.type",
+];
 
 /// Spans and events a document keeps between two flushes; the oldest give way.
 const KEPT_MAX: usize = 1000;
@@ -74,17 +87,35 @@ pub(crate) struct Beacon {
     sequence: u32,
     spans: Vec<Json>,
     records: Vec<Json>,
+    /// Kept instead of spans and records where the session is not sampled.
+    summary: Summary,
 }
 
 impl Beacon {
     /// The beacon of a document at `path` of the shop.
     pub(crate) fn new(page_id: [u8; 8], path: String) -> Self {
-        Self { page_id, path, sequence: 0, spans: Vec::new(), records: Vec::new() }
+        let (spans, records) = (Vec::new(), Vec::new());
+        Self { page_id, path, sequence: 0, spans, records, summary: Summary::default() }
     }
 
     /// Writes down what is noticed now.
     pub(crate) fn see(&mut self, context: &mut Context, client: &Client, seen: Seen<'_>) {
         let now_ns = device_ns(context, client, context.schedule.now_ns());
+        if !client.sampled {
+            if self.summary.see(&seen) {
+                keep(&mut self.records, record_json(&self.summary.record(now_ns)));
+            }
+            return;
+        }
+        if context.scenario.browser.observer == Observer::Tracer {
+            if let Seen::Attempt(request, end) = seen {
+                let start_ns = device_ns(context, client, request.attempt_began_ns);
+                let mut span = attempt_span(context, request, end, start_ns, now_ns);
+                span.attributes.retain(|Attribute(name, _)| TRACED.contains(name));
+                keep(&mut self.spans, span_json(&span));
+            }
+            return;
+        }
         let sequence = int("behavior.sequence", self.sequence);
         self.sequence += 1;
         if let Seen::Attempt(request, end) = seen {
@@ -134,6 +165,9 @@ impl Beacon {
     }
 
     fn resource(&self, client: &Client, sent_ns: i64) -> Vec<Attribute> {
+        if !client.sampled {
+            return summary::resource(sent_ns);
+        }
         let mut resource = vec![
             word("telemetry.sdk.name", "ethogram"),
             word("telemetry.sdk.language", "webjs"),
@@ -279,7 +313,7 @@ fn url(path: &str) -> String {
 }
 
 fn device_ns(context: &Context, client: &Client, at_ns: u64) -> i64 {
-    context.epoch_ns + at_ns as i64 + client.skew_ns
+    client.clock_ns(context.epoch_ns, at_ns)
 }
 
 /// Bounded: the oldest gives way, as in a browser that cannot send.

@@ -5,18 +5,20 @@
 //! answer would have taken. Invariants: a request ends exactly once; nothing of a closed document
 //! is sent again.
 
+mod ghosts;
 mod pages;
 
 use super::beacon::Seen;
 use super::engine::{MILLISECOND_NS, SECOND_NS};
 use super::logical::{Logical, RequestId};
 use super::random::{Random, scaled_ns};
-use super::scenario::{Fetch, GATEWAY, Place};
+use super::scenario::{Fetch, GATEWAY, Observer, Place};
 use super::services::{Arrival, Caller};
-use super::truth::{Outcome, Trigger};
+use super::truth::{Outcome, RequestDetail, SendDetail, Trigger};
 use super::users::SessionId;
 use super::wire::{SpanId, TraceId};
 use super::world::{Context, Event};
+use ghosts::Ghost;
 pub(crate) use pages::{Carried, Navigation, Page, PageId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,8 +45,22 @@ pub(crate) struct Client {
     pub(crate) mobile: bool,
     pub(crate) language: &'static str,
     pub(crate) user_id: Option<String>,
-    /// How far the device's clock is ahead of the truth.
+    /// How far the device's clock is ahead of the truth when the session begins.
     pub(crate) skew_ns: i64,
+    /// How much it gains since, in millionths.
+    pub(crate) drift_ppm: f64,
+    pub(crate) began_ns: u64,
+    /// Whether its pages tell more than a summary.
+    pub(crate) sampled: bool,
+}
+
+impl Client {
+    /// What the device's clock says at `at_ns` of the world, which began `epoch_ns` after the Unix
+    /// epoch.
+    pub(crate) fn clock_ns(&self, epoch_ns: i64, at_ns: u64) -> i64 {
+        let gained_ns = (at_ns as f64 - self.began_ns as f64) * self.drift_ppm / 1e6;
+        epoch_ns + at_ns as i64 + self.skew_ns + gained_ns as i64
+    }
 }
 
 /// A fetch with its parameters: the same value again is the same request again.
@@ -108,13 +124,6 @@ impl AttemptEnd {
     }
 }
 
-struct Ghost {
-    region: usize,
-    began_ns: u64,
-    /// Whether no further attempt would have followed a failure.
-    last: bool,
-}
-
 enum Attempt {
     Live(RequestId),
     Ghost(Ghost),
@@ -126,17 +135,20 @@ pub(crate) struct Browser {
     requests: HashMap<RequestId, Request>,
     attempts: HashMap<AttemptId, Attempt>,
     random: Random,
+    /// How long bodies travel, which changes nothing of what happens.
+    ways: Random,
     numbered: u64,
 }
 
 impl Browser {
     /// No browser is open yet.
-    pub(crate) fn new(random: Random) -> Self {
+    pub(crate) fn new(random: Random, ways: Random) -> Self {
         Self {
             pages: HashMap::new(),
             requests: HashMap::new(),
             attempts: HashMap::new(),
             random,
+            ways,
             numbered: 0,
         }
     }
@@ -195,7 +207,7 @@ impl Browser {
     pub(crate) fn attempt_ended(&mut self, context: &mut Context, id: AttemptId, end: AttemptEnd) {
         match self.attempts.remove(&id) {
             None => {}
-            Some(Attempt::Ghost(ghost)) => haunt(context, &ghost, end),
+            Some(Attempt::Ghost(ghost)) => ghost.answered(context, end),
             Some(Attempt::Live(request)) => self.live_ended(context, request, end),
         }
     }
@@ -219,6 +231,9 @@ impl Browser {
         let page = self.pages.get(&request.page).expect("requests end with their page");
         request.attempt += 1;
         request.span_id = context.ids.id();
+        if request.attempt > 1 && context.scenario.browser.observer == Observer::Tracer {
+            request.trace_id = context.ids.id();
+        }
         request.attempt_began_ns = context.schedule.now_ns();
         request.current = Some(id);
         self.attempts.insert(id, Attempt::Live(request_id));
@@ -233,6 +248,18 @@ impl Browser {
         hop.sends += 1;
         hop.retries += u64::from(request.attempt > 1);
         hop.lost += u64::from(lost);
+        let detail = SendDetail {
+            trace_id: request.trace_id,
+            span_id: request.span_id,
+            caller: None,
+            place,
+            request: request_id,
+            logical: Logical::ROOT.number(),
+            attempt: request.attempt,
+            repeats: request.repeat > 0,
+            lost,
+        };
+        context.truth.details.send(&context.scenario, &detail);
         if lost {
             let shown_ns = scaled_ns(round_trip_ns, LOST_ROUND_TRIPS);
             context.schedule.after(shown_ns, Event::AttemptLost(id));
@@ -241,12 +268,14 @@ impl Browser {
             let stalled = stalled.filter(|(share, _)| self.random.chance(*share));
             let stalled_ns = stalled.map_or(0, |(_, time)| time.draw_ns(&mut self.random));
             context.calls.hold(request_id);
+            // Pages that are not sampled name no trace, and the gateway begins one of its own.
+            let sampled = page.client.sampled;
             let arrival = Arrival {
                 place,
                 request: request_id,
                 logical: Logical::ROOT,
-                trace_id: request.trace_id,
-                parent: request.span_id,
+                trace_id: if sampled { request.trace_id } else { context.ids.id() },
+                parent: sampled.then_some(request.span_id),
                 caller: Caller::Browser(id),
                 item: request.planned.item,
                 client: Some(Arc::clone(&page.client)),
@@ -297,8 +326,7 @@ impl Browser {
             return self.end(context, id, Outcome::Failed);
         };
         page.see(context, Seen::Abandoned(request, word));
-        let last = request.attempt >= context.scenario.browser.attempts_max;
-        let ghost = Ghost { region, began_ns: request.began_ns, last };
+        let ghost = Ghost::of(context, request, region, true);
         self.attempts.insert(current, Attempt::Ghost(ghost));
         self.end(context, id, Outcome::Abandoned(trigger));
     }
@@ -313,6 +341,14 @@ impl Browser {
         };
         let total_us = (until_ns - request.began_ns) / 1000;
         context.truth.regions[page.client.region].ended(outcome, total_us);
+        let detail = RequestDetail {
+            trace_id: request.trace_id,
+            region: page.client.region,
+            place: Place { service: GATEWAY, route: request.planned.fetch.route },
+            outcome: Some(outcome),
+            total_us,
+        };
+        context.truth.details.request(&context.scenario, &detail);
         context.calls.release(id);
         page.settle(context, id, &request, outcome);
     }
@@ -320,17 +356,6 @@ impl Browser {
     fn number(&mut self) -> u64 {
         self.numbered += 1;
         self.numbered
-    }
-}
-
-/// The send of an abandoned request has ended after all.
-fn haunt(context: &mut Context, ghost: &Ghost, end: AttemptEnd) {
-    let total_us = (context.schedule.now_ns() - ghost.began_ns) / 1000;
-    let region = &mut context.truth.regions[ghost.region];
-    if end.ok() || ghost.last {
-        region.would_have(total_us);
-    } else {
-        region.abandoned_unknown += 1;
     }
 }
 

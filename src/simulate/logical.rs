@@ -19,6 +19,11 @@ pub(crate) struct Logical(u32);
 impl Logical {
     /// The browser's request itself.
     pub(crate) const ROOT: Logical = Logical(0);
+
+    /// Its name within the request.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// The logical calls of all requests in flight.

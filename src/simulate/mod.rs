@@ -1,4 +1,5 @@
-//! A simulated world: users, browsers and services, in real time, against a running collector.
+//! A simulated world: users, browsers and services, in real time against a running collector, or as
+//! fast as the machine can into a log.
 //!
 //! What it is: a discrete-event model, driven by a seed, whose users and services send what real
 //! ones would (bodies of the beacon, OTLP over gRPC and HTTP), together with the truth of what
@@ -6,14 +7,16 @@
 //! out and repeat, users lose patience, and that changes the load.
 //!
 //! What it is not: a load generator (it never sends faster than its world moves), a mock of the
-//! product (it shares no code with what reads its output), or a second client of anything but the
-//! collector's public doors. Invariants: the truth depends on scenario, seed, rate and duration
+//! product (it shares no code with what reads its output), or a second way into anything: every body
+//! passes the collector's doors. Invariants: the truth depends on scenario, seed, rate and duration
 //! alone, never on how the collector answers; senders keep bounded queues, honour Retry-After and
 //! count what they drop.
 
+mod accelerate;
 mod beacon;
 mod browser;
 mod conditions;
+mod counterfactual;
 mod engine;
 mod logical;
 mod random;
@@ -27,6 +30,7 @@ mod users;
 mod wire;
 mod world;
 
+pub(crate) use counterfactual::Without;
 pub(crate) use scenario::SCENARIOS;
 pub(crate) use trouble::Trouble;
 
@@ -36,7 +40,10 @@ use ethogram_timeline::clock::Clock;
 use scenario::Scenario;
 use send::{Senders, Targets};
 use serde_json::{Value as Json, json};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::Instant;
 use trouble::Way;
@@ -79,10 +86,28 @@ pub(crate) struct Options {
     pub(crate) rate: f64,
     /// When nobody comes any more; `None`: never.
     pub(crate) duration: Option<Duration>,
+    /// Instead of to a collector: as fast as the machine can into the log of this data directory.
+    pub(crate) to_log: Option<PathBuf>,
     /// Where the truth is written at the end, as JSON.
     pub(crate) truth_file: Option<PathBuf>,
+    /// Where every send, request and session is written, as a line of JSON each.
+    pub(crate) details_file: Option<PathBuf>,
+    /// What the world is to do without.
+    pub(crate) without: Vec<Without>,
     /// What goes wrong on the way to the collector.
     pub(crate) trouble: Trouble,
+}
+
+/// What is told of a world that has ended.
+struct Told {
+    /// The beginning of the world in nanoseconds since the Unix epoch.
+    epoch_ns: i64,
+    /// Whether it came to rest by itself.
+    drained: bool,
+    duplicates: u64,
+    delivery: Json,
+    /// Everything counted.
+    counted: Json,
 }
 
 /// Runs the world until its duration is over and everybody has gone, or until `shutdown`. The
@@ -93,6 +118,38 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
     let scenario = chosen(&options)?;
+    tokio::pin!(shutdown);
+    let told = match &options.to_log {
+        Some(directory) => {
+            Box::pin(accelerate::run(&options, &scenario, directory, shutdown)).await?
+        }
+        None => Box::pin(run_live(&options, &scenario, shutdown)).await?,
+    };
+    let mut truth = json!({
+        "scenario": scenario.name,
+        "seed": options.seed,
+        "rate": options.rate,
+        "duration_ms": options.duration.map(|duration| duration.as_millis() as u64),
+        "epoch_unix_ns": told.epoch_ns,
+        "drained": told.drained,
+        "duplicates": told.duplicates,
+        "delivery": told.delivery,
+    });
+    if let (Json::Object(truth), Json::Object(counted)) = (&mut truth, told.counted) {
+        truth.extend(counted);
+    }
+    match &options.truth_file {
+        Some(path) => write(path, &truth),
+        None => Ok(()),
+    }
+}
+
+/// Runs it over sockets, with the clock on the wall.
+async fn run_live(
+    options: &Options,
+    scenario: &Scenario,
+    mut shutdown: Pin<&mut (impl Future<Output = ()> + Send)>,
+) -> anyhow::Result<Told> {
     let epoch_ns = SystemClock.now_ns();
     let targets = Targets {
         beacon: options.beacon.clone(),
@@ -100,34 +157,45 @@ pub(crate) async fn run(
         otlp_http: options.otlp_http.clone(),
         write_key: options.write_key.clone(),
     };
-    let mut senders = Senders::start(&scenario, &targets, options.seed)?;
+    let mut senders = Senders::start(scenario, &targets, options.seed)?;
     let mut world = World::new(scenario.clone(), options.seed, epoch_ns);
+    let mut notes = Notes::open(options.details_file.as_deref(), &mut world)?;
     let mut way = Way::new(options.trouble.clone(), options.seed);
-    tokio::pin!(shutdown);
-    let life = (&mut world, &mut way, &mut senders);
-    let (drained, reached) = live(life, options.duration, &mut shutdown).await;
+    let life = (&mut world, &mut way, &mut senders, &mut notes);
+    let (drained, reached) = live(life, options.duration, &mut shutdown).await?;
     world.flush();
     way.enter(world.take_output(), nanoseconds(reached));
     let delivered = arrive(&mut way, &mut senders, reached, &mut shutdown).await;
     senders.close(if drained && delivered { DELIVERY_MAX } else { DELIVERY_INTERRUPTED_MAX }).await;
-    let mut truth = json!({
-        "scenario": scenario.name,
-        "seed": options.seed,
-        "rate": options.rate,
-        "duration_ms": options.duration.map(|duration| duration.as_millis() as u64),
-        "epoch_unix_ns": epoch_ns,
-        "drained": drained,
-        "duplicates": way.duplicates(),
-        "delivery": senders.delivery(),
-    });
-    if let (Json::Object(truth), Json::Object(counted)) =
-        (&mut truth, world.truth().json(&scenario))
-    {
-        truth.extend(counted);
+    notes.write(&mut world)?;
+    notes.close()?;
+    let (delivery, counted) = (senders.delivery(), world.truth().json(scenario));
+    Ok(Told { epoch_ns, drained, duplicates: way.duplicates(), delivery, counted })
+}
+
+/// The file of the details, if one was asked for.
+struct Notes(Option<BufWriter<File>>);
+
+impl Notes {
+    fn open(path: Option<&Path>, world: &mut World) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        let file = File::create(path)
+            .with_context(|| format!("cannot write details to {}", path.display()))?;
+        world.keep_details();
+        Ok(Self(Some(BufWriter::new(file))))
     }
-    match &options.truth_file {
-        Some(path) => write(path, &truth),
-        None => Ok(()),
+
+    /// Writes what the world has kept since.
+    fn write(&mut self, world: &mut World) -> anyhow::Result<()> {
+        let Some(file) = &mut self.0 else { return Ok(()) };
+        for line in world.take_details() {
+            writeln!(file, "{line}").context("cannot write details")?;
+        }
+        Ok(())
+    }
+
+    fn close(self) -> anyhow::Result<()> {
+        self.0.map_or(Ok(()), |mut file| file.flush()).context("cannot write details")
     }
 }
 
@@ -141,16 +209,17 @@ fn chosen(options: &Options) -> anyhow::Result<Scenario> {
     };
     let mut scenario = scenario.scaled(options.rate);
     options.trouble.instrument(&mut scenario);
+    options.without.iter().for_each(|without| without.change(&mut scenario));
     Ok(scenario)
 }
 
 /// Moves the world with the clock on the wall. True when it came to rest by itself, and when that
 /// was, after its beginning.
 async fn live(
-    (world, way, senders): (&mut World, &mut Way, &mut Senders),
+    (world, way, senders, notes): (&mut World, &mut Way, &mut Senders, &mut Notes),
     duration: Option<Duration>,
     shutdown: &mut (impl Future<Output = ()> + Unpin),
-) -> (bool, Duration) {
+) -> anyhow::Result<(bool, Duration)> {
     let mut started = Instant::now();
     let (mut reached, mut closing) = (Duration::ZERO, false);
     loop {
@@ -168,17 +237,18 @@ async fn live(
         world.advance(nanoseconds(reached));
         way.enter(world.take_output(), nanoseconds(reached));
         senders.take(way.arrived(nanoseconds(reached)));
+        notes.write(world)?;
         if closing && world.drained() {
-            return (true, reached);
+            return Ok((true, reached));
         }
         if duration.is_some_and(|duration| reached > duration + DRAIN_MAX) {
-            return (false, reached);
+            return Ok((false, reached));
         }
         let next = world.next_at_ns().map_or(STEP_MAX, Duration::from_nanos);
         let step = next.saturating_sub(reached).clamp(STEP_MIN, STEP_MAX);
         tokio::select! {
             () = tokio::time::sleep(step) => {}
-            () = &mut *shutdown => return (false, reached),
+            () = &mut *shutdown => return Ok((false, reached)),
         }
     }
 }
@@ -192,7 +262,7 @@ async fn arrive(
     shutdown: &mut (impl Future<Output = ()> + Unpin),
 ) -> bool {
     let began = Instant::now();
-    while way.last_due_ns().is_some() {
+    while way.next_due_ns().is_some() {
         let reached = ended + began.elapsed();
         senders.take(way.arrived(nanoseconds(reached)));
         tokio::select! {

@@ -139,6 +139,22 @@ pub(crate) struct BrowserPolicy {
     pub(crate) timeout_ms: u64,
     /// How wrong users' clocks are at most, in milliseconds; `None`: as most are, a few far more.
     pub(crate) clock_error_ms: Option<f64>,
+    /// How much they gain or lose at most, in millionths.
+    pub(crate) clock_drift_ppm: f64,
+    /// The share of the sessions that tell everything; of the others each page sends one summary.
+    pub(crate) sample_ratio: f64,
+    /// Who observes the pages.
+    pub(crate) observer: Observer,
+}
+
+/// What observes a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observer {
+    /// A beacon like the product's: attempts are numbered, events tell what users did.
+    Beacon,
+    /// A tracing SDK that knows of fetches alone: each send is a trace of its own that says
+    /// nothing of others, and one that was given up leaves no span.
+    Tracer,
 }
 
 /// A route of a service, by index.

@@ -7,6 +7,8 @@
 
 mod transport;
 
+pub(crate) use transport::{beacon_request, export_request, understood};
+
 use super::beacon::Body;
 use super::random::Random;
 use super::scenario::{Scenario, ServiceKind};
@@ -35,7 +37,7 @@ const EXPORTS_MAX: usize = 64;
 const BEACON_WORKERS: usize = 8;
 
 /// Tries of one body or batch; then it is given up, counted as refused.
-const TRIES_MAX: u32 = 5;
+pub(crate) const TRIES_MAX: u32 = 5;
 
 /// The first pause after a refusal that names none, and the longest pause of all.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -165,8 +167,9 @@ impl Senders {
     }
 }
 
+/// What became of the parcels of one lane.
 #[derive(Default)]
-struct Counts {
+pub(crate) struct Counts {
     offered: AtomicU64,
     acknowledged: AtomicU64,
     spans_acknowledged: AtomicU64,
@@ -178,7 +181,27 @@ struct Counts {
 }
 
 impl Counts {
-    fn json(&self) -> Json {
+    /// One more parcel is to be sent.
+    pub(crate) fn offer(&self) {
+        add(&self.offered, 1);
+    }
+
+    /// A parcel was answered, and will not be sent again.
+    pub(crate) fn end(&self, parcel: &Parcel, answer: Answer) {
+        let Answer::Accepted { rejected } = answer else { return add(&self.refused, 1) };
+        add(&self.acknowledged, 1);
+        add(&self.spans_acknowledged, parcel.spans().saturating_sub(rejected));
+        add(&self.events_acknowledged, parcel.events());
+        add(&self.spans_rejected, rejected);
+    }
+
+    /// A parcel will be sent again.
+    pub(crate) fn retry(&self) {
+        add(&self.retries, 1);
+    }
+
+    /// All counts as JSON.
+    pub(crate) fn json(&self) -> Json {
         let get = |count: &AtomicU64| count.load(Ordering::SeqCst);
         let ended = get(&self.acknowledged) + get(&self.refused) + get(&self.dropped);
         json!({
@@ -217,7 +240,7 @@ impl Lane {
     }
 
     fn push(&self, parcel: Parcel) {
-        add(&self.counts.offered, 1);
+        self.counts.offer();
         let mut queue = self.queue.lock().expect("no holder of the lock panics");
         if queue.len() >= self.queue_max {
             queue.pop_front();
@@ -271,19 +294,12 @@ async fn work(lane: Arc<Lane>, mut transport: Transport, mut random: Random) {
             lane.pause_over().await;
             tries += 1;
             match transport.send(&parcel).await {
-                Answer::Accepted { rejected } => {
-                    add(&lane.counts.acknowledged, 1);
-                    add(&lane.counts.spans_acknowledged, parcel.spans().saturating_sub(rejected));
-                    add(&lane.counts.events_acknowledged, parcel.events());
-                    add(&lane.counts.spans_rejected, rejected);
-                    break;
-                }
                 Answer::Later(named) if tries < TRIES_MAX => {
-                    add(&lane.counts.retries, 1);
+                    lane.counts.retry();
                     lane.pause(named.unwrap_or_else(|| pause(tries, &mut random)).min(PAUSE_MAX));
                 }
-                Answer::Later(_) | Answer::Refused => {
-                    add(&lane.counts.refused, 1);
+                answer => {
+                    lane.counts.end(&parcel, answer);
                     break;
                 }
             }

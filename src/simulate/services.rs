@@ -55,7 +55,8 @@ pub(crate) struct Arrival {
     pub(crate) request: RequestId,
     pub(crate) logical: Logical,
     pub(crate) trace_id: TraceId,
-    pub(crate) parent: SpanId,
+    /// The span it was sent by, where the sender names one.
+    pub(crate) parent: Option<SpanId>,
     pub(crate) caller: Caller,
     /// The item of the path's `{id}`.
     pub(crate) item: u32,

@@ -39,7 +39,7 @@ pub(crate) fn server(context: &Context, job: &Job) -> Span {
     Span {
         trace_id: arrival.trace_id,
         span_id: job.span_id,
-        parent: Some(arrival.parent),
+        parent: arrival.parent,
         name: format!("{} {}", route.method, route.template),
         kind: Kind::Server,
         start_ns: service_time_ns(context, service, job.arrived_ns),

@@ -7,10 +7,11 @@
 
 use super::engine::SECOND_NS;
 use super::random::{Random, scaled_ns};
-use super::scenario::{Scenario, Step};
+use super::scenario::{Observer, Scenario, Step};
 use super::world::Output;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The stream of chance, beyond those of the world and the senders.
@@ -38,6 +39,18 @@ pub(crate) struct Trouble {
     /// Let users' clocks be wrong by up to this, such as 720h, instead of mostly below a second
     #[arg(long, value_name = "TIME", value_parser = crate::duration)]
     pub(crate) skew: Option<Duration>,
+    /// Let users' clocks gain or lose up to so many millionths
+    #[arg(long, value_name = "PPM", default_value_t = 0.0, value_parser = drift)]
+    pub(crate) drift: f64,
+    /// The share of the sessions whose pages tell more than a summary
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share)]
+    pub(crate) sample_ratio: f64,
+    /// Let pages be observed by a tracing SDK that numbers nothing, instead of by a beacon
+    #[arg(long)]
+    pub(crate) tracer: bool,
+    /// Let services export nothing, as where only pages are observed
+    #[arg(long)]
+    pub(crate) pages_only: bool,
 }
 
 /// Which services' attempts say which attempt they are. The beacon's always do: its wire form has
@@ -54,11 +67,23 @@ pub(crate) enum Annotate {
 }
 
 impl Trouble {
+    /// The longest that anything is under way.
+    pub(crate) fn late_max(&self) -> Duration {
+        let reordered =
+            if self.reorder { Duration::from_nanos(REORDER_NS_MAX) } else { Duration::ZERO };
+        self.delay.unwrap_or_default() + reordered
+    }
+
     /// Gives the scenario's callers and clocks the troubles that are theirs. What happens in the
     /// world stays the same.
     pub(crate) fn instrument(&self, scenario: &mut Scenario) {
         let skew_ms = |skew: Duration| skew.as_secs_f64() * 1000.0;
         scenario.browser.clock_error_ms = self.skew.map(skew_ms);
+        scenario.browser.clock_drift_ppm = self.drift;
+        scenario.browser.sample_ratio = self.sample_ratio;
+        if self.tracer {
+            scenario.browser.observer = Observer::Tracer;
+        }
         if self.annotate == Annotate::Default {
             return;
         }
@@ -69,6 +94,13 @@ impl Trouble {
             calls.iter_mut().for_each(|call| call.annotated = annotated);
         }
     }
+}
+
+/// A quartz of a device is wrong by tens of millionths, a broken one by thousands.
+fn drift(text: &str) -> anyhow::Result<f64> {
+    let ppm: f64 = text.parse().context("not a number")?;
+    anyhow::ensure!((0.0..=100_000.0).contains(&ppm), "not between 0 and 100000");
+    Ok(ppm)
 }
 
 fn share(text: &str) -> anyhow::Result<f64> {
@@ -82,7 +114,9 @@ pub(crate) struct Way {
     trouble: Trouble,
     random: Random,
     seed: u64,
-    held: Vec<(u64, Output)>,
+    /// By when they are due, and the order in which they came.
+    held: BTreeMap<(u64, u64), Output>,
+    entered: u64,
     duplicates: u64,
 }
 
@@ -90,7 +124,7 @@ impl Way {
     /// An empty way with these troubles.
     pub(crate) fn new(trouble: Trouble, seed: u64) -> Self {
         let random = Random::new(seed, TROUBLE_STREAM);
-        Self { trouble, random, seed, held: Vec::new(), duplicates: 0 }
+        Self { trouble, random, seed, held: BTreeMap::new(), entered: 0, duplicates: 0 }
     }
 
     /// What leaves the world at `now_ns` begins its way.
@@ -102,7 +136,8 @@ impl Way {
                 self.hold(Output { bodies: vec![body], ..Output::default() }, source, now_ns);
             }
         }
-        for mut export in output.exports {
+        let exports = output.exports.into_iter().filter(|_| !self.trouble.pages_only);
+        for mut export in exports.collect::<Vec<_>>() {
             let source = export.service as u64;
             if self.trouble.reorder {
                 self.random.shuffle(&mut export.spans);
@@ -116,21 +151,18 @@ impl Way {
 
     /// What arrives until `now_ns`.
     pub(crate) fn arrived(&mut self, now_ns: u64) -> Output {
-        let mut arrived: Vec<(u64, Output)> =
-            self.held.extract_if(.., |(due_ns, _)| *due_ns <= now_ns).collect();
-        // Stable: what is due together keeps the order in which it came.
-        arrived.sort_by_key(|(due_ns, _)| *due_ns);
         let mut all = Output::default();
-        for (_, output) in arrived {
+        while let Some(first) = self.held.first_entry().filter(|first| first.key().0 <= now_ns) {
+            let output = first.remove();
             all.bodies.extend(output.bodies);
             all.exports.extend(output.exports);
         }
         all
     }
 
-    /// When the last of what is on its way arrives.
-    pub(crate) fn last_due_ns(&self) -> Option<u64> {
-        self.held.iter().map(|(due_ns, _)| *due_ns).max()
+    /// When the next of what is on its way arrives.
+    pub(crate) fn next_due_ns(&self) -> Option<u64> {
+        self.held.first_key_value().map(|((due_ns, _), _)| *due_ns)
     }
 
     /// Batches that arrive a second time.
@@ -153,7 +185,8 @@ impl Way {
             true => scaled_ns(REORDER_NS_MAX, self.random.uniform()),
             false => 0,
         };
-        self.held.push((now_ns + late_ns + shuffled_ns, output));
+        self.entered += 1;
+        self.held.insert((now_ns + late_ns + shuffled_ns, self.entered), output);
     }
 }
 

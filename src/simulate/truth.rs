@@ -5,11 +5,15 @@
 //! `requests = ok + failed + abandoned + cancelled + pending`;
 //! `sends = first_attempts + retries >= first_attempts >= logical_calls`.
 
+mod details;
+
 use super::scenario::{Place, Scenario};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+
+pub(crate) use details::{RequestDetail, SendDetail, SessionDetail};
 
 /// Durations above this count as this: 2^36 us is 19 hours, the ceiling of the product's own
 /// histograms.
@@ -133,6 +137,8 @@ pub(crate) struct Truth {
     pub(crate) bodies: u64,
     /// Sessions that did not begin since too many were open.
     pub(crate) sessions_turned_away: u64,
+    /// Everything one by one, where somebody asked for it.
+    pub(crate) details: details::Details,
 }
 
 impl Truth {

@@ -12,7 +12,7 @@ use super::browser::{Browser, Carried, Client, Navigation, PageId, Planned};
 use super::engine::{MILLISECOND_NS, SECOND_NS};
 use super::random::{Distribution, Random, scaled_ns};
 use super::scenario::{Fetch, Region};
-use super::truth::Trigger;
+use super::truth::{SessionDetail, Trigger};
 use super::world::{Context, Event};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,13 +90,15 @@ struct Session {
 pub(crate) struct Users {
     sessions: HashMap<SessionId, Session>,
     random: Random,
+    /// What the devices differ in that changes nothing of what happens.
+    devices: Random,
     numbered: u64,
 }
 
 impl Users {
     /// Nobody is here yet.
-    pub(crate) fn new(random: Random) -> Self {
-        Self { sessions: HashMap::new(), random, numbered: 0 }
+    pub(crate) fn new(random: Random, devices: Random) -> Self {
+        Self { sessions: HashMap::new(), random, devices, numbered: 0 }
     }
 
     /// Lets the first users in, and the stream of the others begin.
@@ -304,10 +306,11 @@ impl Users {
     /// Draws a user's device.
     fn client(&mut self, context: &mut Context, region: usize) -> Client {
         let random = &mut self.random;
+        let policy = context.scenario.browser;
         let place = &context.scenario.regions[region];
         let mobile = random.chance(0.55);
         let known = random.chance(0.3);
-        Client {
+        let client = Client {
             session_id: context.ids.id(),
             tab_id: context.ids.id(),
             region,
@@ -316,8 +319,20 @@ impl Users {
             mobile,
             language: place.language,
             user_id: known.then(|| format!("u{:05}", random.below(100_000))),
-            skew_ns: skew_ns(random, context.scenario.browser.clock_error_ms),
-        }
+            skew_ns: skew_ns(random, policy.clock_error_ms),
+            drift_ppm: (self.devices.uniform() * 2.0 - 1.0) * policy.clock_drift_ppm,
+            began_ns: context.schedule.now_ns(),
+            sampled: self.devices.chance(policy.sample_ratio),
+        };
+        let detail = SessionDetail {
+            session_id: client.session_id,
+            region,
+            sampled: client.sampled,
+            offset_us: -client.skew_ns / 1000,
+            drift_ppm: client.drift_ppm,
+        };
+        context.truth.details.session(&context.scenario, &detail);
+        client
     }
 }
 

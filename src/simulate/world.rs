@@ -22,6 +22,8 @@ const USERS_STREAM: u64 = 1;
 const BROWSER_STREAM: u64 = 2;
 const SERVICES_STREAM: u64 = 3;
 const IDS_STREAM: u64 = 4;
+const DEVICES_STREAM: u64 = 5;
+const WAYS_STREAM: u64 = 6;
 
 /// What can happen.
 #[derive(Debug)]
@@ -105,8 +107,11 @@ impl World {
         };
         let mut world = Self {
             context,
-            users: Users::new(Random::new(seed, USERS_STREAM)),
-            browser: Browser::new(Random::new(seed, BROWSER_STREAM)),
+            users: Users::new(Random::new(seed, USERS_STREAM), Random::new(seed, DEVICES_STREAM)),
+            browser: Browser::new(
+                Random::new(seed, BROWSER_STREAM),
+                Random::new(seed, WAYS_STREAM),
+            ),
             fleet: Fleet::new(&scenario, Random::new(seed, SERVICES_STREAM)),
         };
         for (index, disturbance) in scenario.disturbances.iter().enumerate() {
@@ -155,6 +160,16 @@ impl World {
     /// Hands over what services would have exported later.
     pub(crate) fn flush(&mut self) {
         self.fleet.flush_all(&mut self.context);
+    }
+
+    /// Keeps every send, request and session from now on, for [`Self::take_details`].
+    pub(crate) fn keep_details(&mut self) {
+        self.context.truth.details.keep();
+    }
+
+    /// The sends, requests and sessions since the last call, as lines of JSON.
+    pub(crate) fn take_details(&mut self) -> Vec<String> {
+        self.context.truth.details.take()
     }
 
     /// What has really happened so far.
@@ -238,4 +253,4 @@ impl World {
 #[cfg(test)]
 mod signatures;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use super::super::engine::SECOND_NS;
 use super::super::logical::RequestId;
 use super::super::truth::{Outcome, Trigger};
 use super::super::world::{Context, Event};
-use super::{Attempt, AttemptEnd, Browser, Client, Planned, Remembered, Request, Waiter};
+use super::{Attempt, AttemptEnd, Browser, Client, Ghost, Planned, Remembered, Request, Waiter};
 use std::sync::Arc;
 
 /// The beacon's period.
@@ -198,15 +198,18 @@ impl Browser {
     /// it.
     pub(crate) fn replace(&mut self, context: &mut Context, id: PageId, template: &'static str) {
         let Some(page) = self.pages.get(&id) else { return };
+        let region = page.client.region;
         let same = |request: &RequestId| {
             let request = self.requests.get(request)?;
             (request.planned.fetch.template == template).then_some(request.current)?
         };
         let attempts: Vec<_> = page.open.iter().filter_map(same).collect();
         for attempt in attempts {
-            if matches!(self.attempts.get(&attempt), Some(Attempt::Live(_))) {
-                self.attempt_ended(context, attempt, AttemptEnd::Abort);
-            }
+            let Some(Attempt::Live(request)) = self.attempts.get(&attempt) else { continue };
+            let ghost = self.requests.get(request);
+            let ghost = ghost.map(|request| Ghost::of(context, request, region, false));
+            self.attempt_ended(context, attempt, AttemptEnd::Abort);
+            self.attempts.extend(ghost.map(|ghost| (attempt, Attempt::Ghost(ghost))));
         }
     }
 
@@ -228,7 +231,7 @@ impl Browser {
     fn deliver(&mut self, context: &mut Context, page: &mut Page) {
         let Some(body) = page.beacon.body(context, &page.client) else { return };
         let region = &context.scenario.regions[page.client.region];
-        let way_ns = region.round_trip.draw_ns(&mut self.random) / 2;
+        let way_ns = region.round_trip.draw_ns(&mut self.ways) / 2;
         context.travelling += 1;
         context.schedule.after(way_ns, Event::Deliver(Box::new(body)));
     }

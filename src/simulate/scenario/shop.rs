@@ -5,8 +5,8 @@
 
 use super::super::random::Distribution::{self, Between, HeavyTail, LogNormal};
 use super::{
-    BrowserPolicy, Call, Disturbance, Effect, Place, Route, Scenario, Service, ServiceKind, Step,
-    Transport, people,
+    BrowserPolicy, Call, Disturbance, Effect, Observer, Place, Route, Scenario, Service,
+    ServiceKind, Step, Transport, people,
 };
 
 pub(super) const CATALOG: usize = 1;
@@ -102,6 +102,9 @@ fn world(name: &'static str, payment: Eagerness, disturbances: Vec<Disturbance>)
             back_off: Between(300.0, 700.0),
             timeout_ms: 8000,
             clock_error_ms: None,
+            clock_drift_ppm: 0.0,
+            sample_ratio: 1.0,
+            observer: Observer::Beacon,
         },
         services: vec![
             gateway(payment),

@@ -39,7 +39,8 @@ pub(super) fn cache_stampede() -> Scenario {
 }
 
 /// The network to one country is down for most: what is not lost hangs, and users leave. There are
-/// more of them than usual, so that their tails can be seen.
+/// more of them than usual, and they are patient, so that their tails can be seen. How patient does not
+/// depend on what hangs, given the country: those who left would have waited as long as the others.
 pub(super) fn region_outage() -> Scenario {
     let region = people::GERMANY;
     let outage = |effect| Disturbance { effect, first_s: 5, lasts_s: 15, every_s: None };
@@ -47,11 +48,12 @@ pub(super) fn region_outage() -> Scenario {
         "region-outage",
         vec![
             outage(Effect::Lose { region, share: 0.3 }),
-            outage(Effect::Stall { region, share: 0.9, time: LogNormal(7000.0, 0.5) }),
+            outage(Effect::Stall { region, share: 0.9, time: LogNormal(7000.0, 0.3) }),
         ],
     );
     scenario.sessions_per_s = 9.0;
-    scenario.regions[region].share = 0.4;
+    scenario.regions[region].share = 0.5;
+    scenario.regions[region].patience = LogNormal(6000.0, 0.6);
     one_long_attempt(&mut scenario);
     scenario
 }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
-use http::{Request, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -93,7 +93,8 @@ fn http_client() -> HttpClient {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-fn beacon_request(uri: &Uri, body: &Body) -> http::Result<Request<Full<Bytes>>> {
+/// A beacon's POST.
+pub(crate) fn beacon_request(uri: &Uri, body: &Body) -> http::Result<Request<Full<Bytes>>> {
     Request::post(uri.clone())
         .header(CONTENT_TYPE, "text/plain;charset=UTF-8")
         .header(ORIGIN, ORIGIN_OF_PAGES)
@@ -102,7 +103,8 @@ fn beacon_request(uri: &Uri, body: &Body) -> http::Result<Request<Full<Bytes>>> 
         .body(Full::new(Bytes::from(body.bytes.clone())))
 }
 
-fn export_request(
+/// A service's POST.
+pub(crate) fn export_request(
     uri: &Uri,
     json: bool,
     resource: &[Attribute],
@@ -142,15 +144,25 @@ async fn post(
 ) -> Answer {
     let Ok(request) = request else { return Answer::Refused };
     let Ok(response) = client.request(request).await else { return Answer::Later(None) };
-    let status = response.status().as_u16();
-    let named = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let named = named.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let (parts, body) = response.into_parts();
     // Read to the end in every case, so that the connection can be used again.
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-    match status {
-        200..300 if json => Answer::Accepted { rejected: rejected_json(&body) },
-        200..300 => Answer::Accepted { rejected: rejected_proto(&body) },
+    understood(parts.status, &parts.headers, &body, json)
+}
+
+/// What an answer over HTTP means.
+pub(crate) fn understood(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    json: bool,
+) -> Answer {
+    let named = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let named = named.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    match status.as_u16() {
+        200..300 if json => Answer::Accepted { rejected: rejected_json(body) },
+        200..300 => Answer::Accepted { rejected: rejected_proto(body) },
         408 | 429 | 502 | 503 | 504 => Answer::Later(named),
         _ => Answer::Refused,
     }

@@ -9,6 +9,7 @@ use super::super::logical::Logical;
 use super::super::random::Distribution;
 use super::super::scenario::{Call, Place, Step};
 use super::super::spans;
+use super::super::truth::SendDetail;
 use super::super::wire::SpanId;
 use super::super::world::{Context, Event};
 use super::{Arrival, Caller, Fleet, JobId, Reply, SendId};
@@ -103,12 +104,24 @@ impl Fleet {
         hop.sends += 1;
         hop.retries += u64::from(attempt > 1);
         context.calls.hold(job.arrival.request);
+        let detail = SendDetail {
+            trace_id: job.arrival.trace_id,
+            span_id: send.span_id,
+            caller: Some(caller),
+            place: site.call.to,
+            request: job.arrival.request,
+            logical: site.logical.number(),
+            attempt,
+            repeats: false,
+            lost: false,
+        };
+        context.truth.details.send(&context.scenario, &detail);
         let arrival = Arrival {
             place: site.call.to,
             request: job.arrival.request,
             logical: site.logical,
             trace_id: job.arrival.trace_id,
-            parent: send.span_id,
+            parent: Some(send.span_id),
             caller: Caller::Service { send: id, service: caller },
             item: job.arrival.item,
             client: None,

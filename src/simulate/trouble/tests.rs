@@ -11,6 +11,10 @@ const CALM: Trouble = Trouble {
     reorder: false,
     delay: None,
     skew: None,
+    drift: 0.0,
+    sample_ratio: 1.0,
+    tracer: false,
+    pages_only: false,
 };
 
 fn body(number: u64) -> Output {
@@ -34,7 +38,7 @@ fn travel(trouble: &Trouble) -> (Vec<(u64, u64)>, usize) {
             arrived.push((tenth, body.spans));
         }
     }
-    assert_eq!(way.last_due_ns(), None);
+    assert_eq!(way.next_due_ns(), None);
     assert!(way.duplicates() as usize >= copies);
     (arrived, copies)
 }
@@ -97,18 +101,34 @@ fn what_happens_stays_what_it_was() {
         trouble.instrument(&mut scenario);
         let mut world = World::new(scenario.clone(), 7, 0);
         world.advance(20 * SECOND_NS);
-        (world.truth().json(&scenario), world.take_output().bodies)
+        let truth = world.truth().json(&scenario);
+        ((truth["hops"].clone(), truth["regions"].clone()), world.take_output().bodies)
     };
     let ((calm, told), (troubled, told_wrong)) = (
         truth(CALM),
         truth(Trouble {
             annotate: Annotate::None,
             skew: Some(Duration::from_secs(30 * 24 * 3600)),
+            drift: 500.0,
+            tracer: true,
             ..CALM
         }),
     );
-    assert_eq!(calm, troubled);
+    assert!(calm == troubled, "{calm:?}\n{troubled:?}");
     assert_ne!(told[0].bytes, told_wrong[0].bytes);
+    let (summed, summaries) = truth(Trouble { sample_ratio: 0.0, ..CALM });
+    assert!(calm == summed, "{calm:?}\n{summed:?}");
+    let said: Vec<String> = summaries
+        .iter()
+        .map(|body| String::from_utf8(body.bytes.clone()).expect("JSON is text"))
+        .collect();
+    assert!(said.len() > 100);
+    for text in said {
+        assert!(text.contains("behavior.summary") && text.contains("behavior.attempts"), "{text}");
+        for id in ["session.id", "page_id", "tab_id", "user.id", "traceId", "spanId", "sequence"] {
+            assert!(!text.contains(id), "{id} in {text}");
+        }
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn truth(world: &World) -> Json {
     world.truth().json(&world.context.scenario)
 }
 
-pub(super) fn service(name: &str) -> usize {
+pub(crate) fn service(name: &str) -> usize {
     let scenario = Scenario::find("steady").expect("it is listed");
     scenario.services.iter().position(|service| service.name == name).expect("it exists")
 }
