@@ -27,8 +27,9 @@ const STORE_URL: &str = "ethogram-store://parts";
 /// The store's directory, as the engine sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct PartFiles {
-    /// The directory as it was configured, and without symbolic links: part paths may have either.
-    roots: [PathBuf; 2],
+    /// The directory as it was configured, from the root, and without symbolic links: part paths may
+    /// have any of these forms.
+    roots: [PathBuf; 3],
     objects: Arc<dyn ObjectStore>,
 }
 
@@ -37,7 +38,8 @@ impl PartFiles {
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let canonical = directory.canonicalize()?;
         let objects = LocalFileSystem::new_with_prefix(&canonical).map_err(io::Error::other)?;
-        Ok(Self { roots: [std::path::absolute(directory)?, canonical], objects: Arc::new(objects) })
+        let roots = [directory.to_path_buf(), std::path::absolute(directory)?, canonical];
+        Ok(Self { roots, objects: Arc::new(objects) })
     }
 
     /// The URL of the directory.
