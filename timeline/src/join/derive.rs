@@ -218,13 +218,15 @@ fn place(tree: &Tree<'_>, id: NodeId) -> (Label, Label, Label) {
 }
 
 /// A callee's span lies inside its caller's in true time: the clocks differ by at least
-/// `callee end − caller end` and at most `callee start − caller start`.
+/// `callee end − caller end` and at most `callee start − caller start`. It does not where the caller
+/// had stopped waiting: the callee went on, and nothing is known of when it would have ended.
 fn clock_bounds(tree: &Tree<'_>, sends: &[Send]) -> Vec<(SessionId, i64, i64)> {
     sends
         .iter()
         .filter(|send| send.browser)
         .filter_map(|send| {
             let caller = tree.nodes[send.caller?].span()?;
+            caller.row.status_code?;
             let callee = &tree.nodes[send.callee?];
             let session = caller.row.session_id.clone()?;
             let low = callee.end_ns()?.saturating_sub(send.end_ns?);

@@ -242,8 +242,19 @@ pub(super) fn call_key(span: &Span) -> CallKey {
 pub(super) fn failed(span: &Span) -> bool {
     match span.row.status_code {
         Some(code) => code >= 500 || matches!(code, 408 | 425 | 429),
-        None => span.row.error_type.is_some() || span.row.status == "error",
+        None => (span.row.error_type.is_some() || span.row.status == "error") && !replaced(span),
     }
+}
+
+/// A program that aborts so soon has not waited in vain: it wants something else, as a search field
+/// does at each key, and what it asks next is no retry. Who aborts later has a timeout of its own. The
+/// beacon draws the same line.
+const REPLACED_US_MAX: i64 = 1_000_000;
+
+fn replaced(span: &Span) -> bool {
+    let error_type = span.row.error_type.as_ref().map(Label::as_str);
+    let aborted = matches!(error_type, Some("abort" | "AbortError"));
+    aborted && span.row.duration_us < REPLACED_US_MAX
 }
 
 /// Whether the answer was a redirect or a challenge.

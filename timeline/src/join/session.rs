@@ -20,6 +20,9 @@ use crate::schema::{
 /// not grow the map.
 const MINUTES_MAX: usize = 300;
 
+/// The fastest that an operating system slews a clock by, in millionths; quartzes stay far below.
+const DRIFT_PPM_MAX: i64 = 500;
+
 /// Pages kept. Beyond it a page is counted no more; a reload loop of a day does not reach it.
 const PAGES_MAX: usize = 4_096;
 
@@ -300,12 +303,15 @@ impl Session {
     }
 
     /// The middle of what the bounds leave, and half its width; contradicting bounds (a clock that
-    /// drifts) give their middle and half their distance.
+    /// drifts) give their middle and half their distance. Each bound is of one moment, and what is
+    /// said holds for the whole session, so what a clock may drift meanwhile is added.
     fn clock(&self) -> (Option<i64>, Option<i64>) {
+        let lasted_us = self.end.0.saturating_sub(self.start.0) / 1_000;
+        let drift_us = lasted_us / 1_000_000 * DRIFT_PPM_MAX;
         match (self.clock_low_ns, self.clock_high_ns) {
             (Some(low), Some(high)) => {
-                let middle = low / 2 + high / 2;
-                (Some(middle / 1_000), Some((high / 2 - low / 2).abs() / 1_000))
+                let (middle, half) = (low / 2 + high / 2, (high / 2 - low / 2).abs());
+                (Some(middle / 1_000), Some(half / 1_000 + drift_us))
             }
             (None, Some(high)) => (Some(high / 1_000), None),
             (low, None) => (low.map(|low| low / 1_000), None),

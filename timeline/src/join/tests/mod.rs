@@ -6,4 +6,5 @@ mod late;
 mod linked;
 mod oracle;
 mod order;
+mod stopped;
 mod world;
