@@ -10,12 +10,16 @@ mod bad_input;
 mod bombs;
 #[path = "it/claims.rs"]
 mod claims;
+#[path = "it/clocks.rs"]
+mod clocks;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]
 mod demo;
 #[path = "it/descriptors.rs"]
 mod descriptors;
+#[path = "it/equality.rs"]
+mod equality;
 #[path = "it/erase.rs"]
 mod erase;
 #[path = "it/examples.rs"]
@@ -43,12 +47,18 @@ mod overload;
 mod personal;
 #[path = "it/poison.rs"]
 mod poison;
+#[path = "it/hops.rs"]
+mod hops;
+#[path = "it/sampling.rs"]
+mod sampling;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]
 mod sql;
 #[path = "it/supply.rs"]
 mod supply;
+#[path = "it/tails.rs"]
+mod tails;
 #[path = "it/tidy.rs"]
 mod tidy;
 #[path = "it/tls.rs"]
@@ -57,3 +67,5 @@ mod tls;
 mod truth;
 #[path = "it/watch.rs"]
 mod watch;
+#[path = "it/world.rs"]
+mod world;

@@ -71,10 +71,20 @@ pub struct Ethogram {
 impl Ethogram {
     /// Starts both roles with these further arguments.
     pub fn start(arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("a directory for the data");
+        Self::over(tempfile::tempdir().expect("a directory for the data"), arguments)
+    }
+
+    /// Starts both roles over the data that stands in the directory `data` of this one.
+    pub fn over(directory: tempfile::TempDir, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let (process, at) = launch(directory.path(), &arguments);
         Self { directory, at, arguments, process }
+    }
+
+    /// As [`Self::kill_and_restart`], with other arguments than before.
+    pub fn kill_and_restart_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.kill_and_restart();
     }
 
     /// Kills everything at once, as a power cut would, and starts it again on the same data.
@@ -205,8 +215,8 @@ fn launch(directory: &Path, arguments: &[String]) -> (Child, Addresses) {
     let mut process = Command::new(binary())
         .current_dir(directory)
         .args(arguments)
-        .arg("--data-dir")
-        .arg(directory.join("data"))
+        // As it is by default: below the directory in which the program was started.
+        .args(["--data-dir", "data"])
         .arg("--ready-file")
         .arg(&ready)
         .args(
