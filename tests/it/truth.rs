@@ -18,16 +18,16 @@ use crate::world::{World, number, seeds, word};
 /// Every scenario, how long it is looked at, and how many retries it must at least have, so that a
 /// comparison means something. `demo` stands for the first look.
 const SCENARIOS: [(&str, &str, usize); 10] = [
-    ("demo", "40s", 50),
-    ("steady", "25s", 0),
-    ("retry-storm", "25s", 200),
-    ("slow-dependency", "25s", 0),
-    ("thundering-herd", "20s", 100),
-    ("cache-stampede", "20s", 0),
-    ("region-outage", "25s", 0),
-    ("flash-crowd", "15s", 0),
-    ("pool-exhaustion", "25s", 200),
-    ("bad-deploy", "25s", 100),
+    ("demo", "28s", 20),
+    ("steady", "15s", 0),
+    ("retry-storm", "20s", 200),
+    ("slow-dependency", "20s", 0),
+    ("thundering-herd", "12s", 100),
+    ("cache-stampede", "14s", 0),
+    ("region-outage", "18s", 0),
+    ("flash-crowd", "12s", 0),
+    ("pool-exhaustion", "18s", 100),
+    ("bad-deploy", "18s", 80),
 ];
 
 /// Nothing is lost, but nothing comes once, in order, or in time either.
