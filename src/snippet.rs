@@ -18,19 +18,22 @@ pub(crate) struct Options {
     /// the beacon's paths on [default: the listener's address]
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
-    /// Write key of the page [default: the first that is configured]
+    /// Write key of the page [default: the first that is configured in plain text]
     #[arg(long, value_name = "KEY")]
     write_key: Option<String>,
 }
+
+/// Stands for a key of which only the hash is configured.
+const UNKNOWN_KEY: &str = "YOUR-WRITE-KEY";
 
 /// The two ways to load this version.
 pub(crate) fn text(config: &Config, options: &Options) -> String {
     let collector = &config.collector;
     let origin =
         options.origin.clone().unwrap_or_else(|| format!("http://{}", config.beacon_listen));
-    let first = collector.keys.first().map(|key| key.key.clone());
-    let key = options.write_key.clone().or(first).unwrap_or_default();
-    let tag = |more: &str| script_tag(&collector.beacon, &origin, &key, more);
+    let first = collector.keys.iter().find_map(|key| key.key.plain());
+    let key = options.write_key.as_deref().or(first).unwrap_or(UNKNOWN_KEY);
+    let tag = |more: &str| script_tag(&collector.beacon, &origin, key, more);
     format!(
         "<!-- First in <head>: it sees every request of the page, which waits for it. -->\n{}\n\n\
          <!-- Or: the page waits for nothing. Requests before it arrives are not seen, calls are kept. -->\n{STUB}\n{}",

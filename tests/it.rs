@@ -33,6 +33,8 @@ mod frames;
 #[path = "it/fuzz.rs"]
 mod fuzz;
 mod harness;
+#[path = "it/hops.rs"]
+mod hops;
 #[path = "it/http2.rs"]
 mod http2;
 #[path = "it/keys.rs"]
@@ -47,8 +49,6 @@ mod overload;
 mod personal;
 #[path = "it/poison.rs"]
 mod poison;
-#[path = "it/hops.rs"]
-mod hops;
 #[path = "it/sampling.rs"]
 mod sampling;
 #[path = "it/seal.rs"]

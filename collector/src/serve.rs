@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use ethogram_timeline::clock::Clock;
 use ethogram_timeline::log::link::LinkServer;
-use ethogram_timeline::log::{AppendError, Position, LogError, LogWriter, Recovery};
+use ethogram_timeline::log::{AppendError, LogError, LogWriter, Position, Recovery};
 use ethogram_timeline::record::{Envelope, Source};
 use thiserror::Error;
 use tokio::net::TcpListener;

@@ -15,7 +15,7 @@ use super::{DRAIN_MAX, Notes, Options, Told, engine::SECOND_NS, nanoseconds, spa
 use crate::clock::SystemClock;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use ethogram_collector::{Config, Doors};
+use ethogram_collector::{Config, Doors, Secret};
 use ethogram_timeline::clock::{Clock, FixedClock};
 use http::{Response, Uri};
 use serde_json::{Value as Json, json};
@@ -161,7 +161,7 @@ impl Recorder {
         let mut config = Config::default();
         config.limits.commit_s = COMMIT_S;
         for key in &mut config.keys {
-            key.key.clone_from(&options.write_key);
+            key.key = Secret::from(options.write_key.as_str());
         }
         let beacon = format!("{}?key={}", config.beacon.path, options.write_key);
         let clock = Arc::new(FixedClock::new(epoch_ns));

@@ -14,7 +14,6 @@ use super::recent::fingerprint;
 use super::session::Session;
 use super::trace::Trace;
 use super::{Join, SessionKey, TraceKey};
-use crate::schema::Time;
 
 /// Nanoseconds in a minute.
 const MINUTE_NS: i64 = 60_000_000_000;

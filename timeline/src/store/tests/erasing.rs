@@ -73,7 +73,7 @@ impl World {
         self.seals += 1;
         let (join, rollup) = (Join::default(), Rollup::default());
         let sealing = self.store.begin_seal(&join, &rollup, position(self.seals));
-        let written = sealing.write().expect("it writes");
+        let written = sealing.expect("a state can be packed").write().expect("it writes");
         meanwhile(self);
         self.store.finish_seal(written);
     }
