@@ -28,7 +28,8 @@ struct Held<T, R> {
 /// One open trace.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Trace {
-    spans: BTreeMap<SpanKey, Held<Span, SpanRow>>,
+    /// Boxed: a node of the map has room for eleven, and most traces have fewer spans.
+    spans: BTreeMap<SpanKey, Box<Held<Span, SpanRow>>>,
     events: Vec<Held<Event, EventRow>>,
     requests: BTreeMap<TraceId, Placed<RequestRow>>,
     /// Log time of the latest arrival.
@@ -97,7 +98,7 @@ impl Trace {
     pub(super) fn add_span(&mut self, span: Span) {
         (self.settled, self.changed) = (false, true);
         let key = (span.row.span_id, span.row.kind.clone());
-        self.spans.insert(key, Held { arrived: span, said: None });
+        self.spans.insert(key, Box::new(Held { arrived: span, said: None }));
     }
 
     /// Takes an event in. The caller has dropped duplicates.

@@ -85,7 +85,7 @@ pub struct Config {
     /// what comes late is joined: a day, and an hour for what was a while open.
     pub recall_s: u32,
     /// What is kept for that may take this much, in bytes; the oldest goes first. A span takes
-    /// about 90 bytes, so this is a day of 500 spans a second.
+    /// about 120 bytes, so this is a day of 400 spans a second.
     pub recall_bytes: u64,
 }
 

@@ -12,10 +12,11 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 
 use super::{Config, Store, Table};
+use crate::decode::Rows;
 use crate::join::{Change, Delta, Join, RowId};
 use crate::log::{LogId, Position};
 use crate::rollup::Rollup;
-use crate::schema::{Attributes, Label, MetricRow, Time};
+use crate::schema::{Attributes, Erasure, Label, MetricRow, SessionId, Subject, Time};
 
 pub(super) fn row(value: u64) -> MetricRow {
     let unknown = Label::unknown;
@@ -218,4 +219,56 @@ fn a_second_owner_is_refused_and_orphans_go() {
     assert!(!orphan.try_exists().expect("stat"));
     assert_eq!(resume.expect("a seal was finished").position, Some(position(1)));
     assert_eq!(standing(&mut store), [0]);
+}
+
+/// Seals a join that has an erasure, a counter and two rows; then the manifest says something else.
+fn reopened(said: &str, instead: &str) -> (tempfile::TempDir, Store, super::Resume) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut store = Store::open(directory.path(), config()).expect("opens").0;
+    let subject = Subject::Session(SessionId::new("s1").expect("not empty"));
+    let erasure = Some(Erasure { app: Label::new("shop"), subject });
+    let mut join = Join::default();
+    join.push(Rows {
+        received_ns: 9_000,
+        erasure,
+        metrics: vec![row(1), row(2), row(2)],
+        ..Rows::default()
+    });
+    let (mut rollup, changes) = (Rollup::default(), join.emit());
+    rollup.set_dropped(join.counters());
+    store.apply(changes);
+    let sealing = store.begin_seal(&join, &rollup, position(1)).expect("packs");
+    let sealed = sealing.write().expect("writes");
+    store.finish_seal(sealed);
+    drop(store);
+    let manifest = directory.path().join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).expect("readable");
+    assert!(text.contains(said), "{text}");
+    std::fs::write(&manifest, text.replace(said, instead)).expect("writable");
+    let (store, resume) = Store::open(directory.path(), config()).expect("opens");
+    (directory, store, resume.expect("a seal was finished"))
+}
+
+#[test]
+fn a_state_of_another_form_begins_anew_and_the_rest_goes_on() {
+    let join_form = format!("\"form\": {}", Join::FORM);
+    let check = |said: &str, instead: &str, lost: &[&str]| {
+        let (_directory, mut store, resume) = reopened(said, instead);
+        assert_eq!(resume.lost, lost);
+        assert_eq!(resume.position, Some(position(1)));
+        let mut join = resume.join;
+        assert_eq!(join.now(), Time(9_000));
+        assert_eq!(join.erased().len(), 1, "an erasure binds whatever becomes of the rest");
+        assert_eq!(standing(&mut store), [1, 2]);
+        // Places run on without a gap.
+        join.push(Rows { received_ns: 9_001, metrics: vec![row(3)], ..Rows::default() });
+        store.apply(join.emit());
+        assert_eq!(standing(&mut store), [1, 2, 3]);
+        let known = lost.contains(&"rollup") && lost.contains(&"join");
+        assert_eq!(join.counters().get("duplicate_metric").is_none(), known);
+    };
+    check("\"format\": 2", "\"format\": 2", &[]);
+    check(&join_form, "\"form\": 1", &["join"]);
+    check("\"name\": \"rollup\"", "\"name\": \"another\"", &["rollup"]);
+    check("\"name\": \"shelf\"", "\"name\": \"another\"", &["shelf"]);
 }

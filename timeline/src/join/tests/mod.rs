@@ -1,6 +1,7 @@
 //! Known answers, and the property that order, batching and repetition do not matter.
 
 mod bounds;
+mod budget;
 mod known_answers;
 mod late;
 mod linked;
