@@ -51,6 +51,8 @@ mod personal;
 mod poison;
 #[path = "it/sampling.rs"]
 mod sampling;
+#[path = "it/late.rs"]
+mod late;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]

@@ -8,6 +8,7 @@
 //!
 //! Invariant: a recall happens when the row arrives, so what is joined is a function of the log.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::recent::fingerprint;
@@ -35,6 +36,12 @@ fn session_print(key: &SessionKey) -> u64 {
     fingerprint(&("session", key))
 }
 
+/// What an entry holds; `None` where it is of another form.
+fn unpack<T: DeserializeOwned>(entry: &[u8]) -> Option<T> {
+    let (form, value) = postcard::take_from_bytes::<u32>(entry).ok()?;
+    (form == Join::FORM).then(|| postcard::from_bytes(value).ok()).flatten()
+}
+
 impl Join {
     /// Makes sure that a trace is open if it can be: it is held, or it is taken back. False where a
     /// new one is to be begun.
@@ -47,7 +54,7 @@ impl Join {
             self.count("recall_refused", 1);
             return false;
         }
-        let Ok(group) = postcard::from_bytes::<Vec<(TraceKey, Trace)>>(&entry) else {
+        let Some(group) = unpack::<Vec<(TraceKey, Trace)>>(&entry) else {
             self.count("recall_undecodable", 1);
             return false;
         };
@@ -85,7 +92,7 @@ impl Join {
             return true;
         }
         let Some(entry) = self.shelf.get(self.now, session_print(key)) else { return false };
-        let Ok(mut session) = postcard::from_bytes::<Session>(&entry) else {
+        let Some(mut session) = unpack::<Session>(&entry) else {
             self.count("recall_undecodable", 1);
             return false;
         };
@@ -108,16 +115,19 @@ impl Join {
             return;
         }
         let prints: Vec<u64> = group.iter().map(|(key, _)| trace_print(key)).collect();
-        match postcard::to_allocvec(&group) {
-            Ok(entry) => self.shelf.put(self.now, &prints, &entry),
-            Err(_) => self.count("recall_undecodable", 1),
-        }
+        self.shelve(&prints, &group);
     }
 
     /// Lays a session away.
     pub(super) fn shelve_session(&mut self, key: &SessionKey, session: &Session) {
-        if let Ok(entry) = postcard::to_allocvec(session) {
-            self.shelf.put(self.now, &[session_print(key)], &entry);
+        self.shelve(&[session_print(key)], session);
+    }
+
+    /// An entry opens with the form of the join, since it may be read by a later program.
+    fn shelve(&mut self, prints: &[u64], value: &impl Serialize) {
+        match postcard::to_allocvec(&(Self::FORM, value)) {
+            Ok(entry) => self.shelf.put(self.now, prints, &entry),
+            Err(_) => self.count("recall_undecodable", 1),
         }
     }
 
