@@ -64,6 +64,9 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Whether `bytes` hold `text`, as they are or within anything compressed that begins in them.
 fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    // A log's segment is mostly reserved space.
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let bytes = &bytes[..end];
     let has = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text);
     has(bytes)
         || (0..bytes.len().saturating_sub(4)).any(|at| {
@@ -93,10 +96,14 @@ fn files_with(directory: &Path, text: &str) -> Vec<PathBuf> {
 
 /// A service's span of a session, with a note that stands nowhere else.
 fn post_note(ethogram: &Ethogram, session: &str, number: u64) {
+    post_with(ethogram, number, &[("session.id", session), ("shop.note", &note(session))]);
+}
+
+fn post_with(ethogram: &Ethogram, number: u64, pairs: &[(&str, &str)]) {
     let mut body = server_span("shop", number);
     let attributes = body.pointer_mut("/resourceSpans/0/scopeSpans/0/spans/0/attributes");
     let attributes = attributes.and_then(|value| value.as_array_mut()).expect("attributes");
-    for (key, value) in [("session.id", String::from(session)), ("shop.note", note(session))] {
+    for (key, value) in pairs {
         attributes.push(json!({ "key": key, "value": { "stringValue": value } }));
     }
     let request = Request::post("/v1/traces").header("Content-Type", "application/json");
@@ -173,4 +180,37 @@ fn erased_bytes_leave_the_disk() {
         });
     }
     assert_eq!(rows_of(&ethogram, "first"), Some(0));
+}
+
+#[test]
+fn a_user_goes_with_every_session() {
+    let ethogram = Ethogram::start(&["--query-follow-store-seal-s=1"]);
+    // Of each session only one row names its user.
+    for (session, user, first) in [("a", "ann", 100), ("b", "ann", 200), ("c", "bob", 300)] {
+        let named = [("session.id", session), ("user.id", user), ("shop.note", &note(session))];
+        post_with(&ethogram, first, &named);
+        (1..10).for_each(|number| post_note(&ethogram, session, first + number));
+    }
+    let rows = "SELECT count(*) AS n FROM spans WHERE session_id IS NOT NULL";
+    ethogram.wait_for_value(rows, 30);
+    wait_for("some of it to be sealed", || {
+        let status = ethogram.get(&ethogram.at.query, "/status").text();
+        let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+        status["log_time"]["sealed_until"].as_str()?;
+        (status.pointer("/snapshot/tables/spans/part_rows")?.as_u64()? > 0).then_some(())
+    });
+    let answer = Request::new("DELETE", "/api/v1/users/ann").send(&ethogram.at.admin);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    ethogram.wait_for_value(rows, 10);
+    let data = ethogram.directory.path().join("data");
+    for session in ["a", "b"] {
+        wait_for("no row", || (rows_of(&ethogram, session)? == 0).then_some(()));
+        wait_for("no byte", || files_with(&data, &note(session)).is_empty().then_some(()));
+    }
+    assert!(!files_with(&data, &note("c")).is_empty());
+    // A later row of such a session does not name the user.
+    let before = dropped(&ethogram);
+    post_note(&ethogram, "b", 400);
+    wait_for("a later arrival to be counted", || (dropped(&ethogram) > before).then_some(()));
+    ethogram.wait_for_value(rows, 10);
 }
