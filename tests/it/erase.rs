@@ -62,11 +62,16 @@ fn a_session_is_erased_everywhere_and_stays_so() {
 /// What begins everything that zstd wrote: parts of records, pages of tables, checkpoints.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// A block that holds nothing.
+const NOTHING: [u8; 4096] = [0; 4096];
+
 /// Whether `bytes` hold `text`, as they are or within anything compressed that begins in them.
 fn holds(bytes: &[u8], text: &[u8]) -> bool {
     // A log's segment is mostly reserved space.
-    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let bytes = &bytes[..end];
+    let mut bytes = bytes;
+    while bytes.ends_with(&NOTHING) {
+        bytes = &bytes[..bytes.len() - NOTHING.len()];
+    }
     let has = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text);
     has(bytes)
         || (0..bytes.len().saturating_sub(4)).any(|at| {

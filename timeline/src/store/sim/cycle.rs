@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::tests::{row, standing};
-use super::sweeps::{SEEDS, trouble};
+use super::sweeps::{seeds, trouble};
 use super::*;
 use crate::decode::Rows;
 use crate::disk::sim::Random;
@@ -14,6 +14,9 @@ use crate::join::Join;
 use crate::log::sim::FollowedLog;
 use crate::log::{Position, ReadError};
 use crate::rollup::Rollup;
+
+/// Seeds that once found a defect, of the cycle or of the simulation.
+const ONCE_FAILED: &[u64] = &[];
 
 struct Cycle {
     random: Random,
@@ -145,21 +148,22 @@ impl Cycle {
 #[test]
 fn every_record_stands_once_whatever_the_machine_does() {
     let (mut seals, mut sent, mut read_again) = (0, 0, 0);
-    for seed in 1..=SEEDS {
+    for seed in ONCE_FAILED.iter().copied().chain(1..=seeds()) {
         let mut cycle = Cycle::new(seed);
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             (0..3).for_each(|_| cycle.live());
             cycle.settle();
         }));
         if let Err(panic) = told {
-            eprintln!("the simulation fails with seed {seed}");
+            eprintln!("the simulation fails with seed {seed}; add it to ONCE_FAILED");
             std::panic::resume_unwind(panic);
         }
         (seals, sent) = (seals + cycle.seals, sent + cycle.sent.len());
         read_again += cycle.read_again;
     }
     println!(
-        "{SEEDS} seeds: {sent} records, {seals} seals, {read_again} lives ended behind a seal"
+        "{} seeds: {sent} records, {seals} seals, {read_again} lives ended behind a seal",
+        seeds()
     );
-    assert!(seals > SEEDS && read_again > 0);
+    assert!(seals > seeds() && read_again > 0);
 }

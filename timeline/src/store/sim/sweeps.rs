@@ -7,7 +7,7 @@ use super::world::{Met, World};
 use crate::disk::sim::{Call, Fault, Random};
 
 /// Seeds of every test run: some seconds without optimisation.
-pub(super) const SEEDS: u64 = 200;
+const SEEDS: u64 = 200;
 
 /// Seeds that once found a defect, of the store or of the simulation.
 const ONCE_FAILED: &[u64] = &[];
@@ -154,6 +154,12 @@ pub(super) fn trouble(random: &mut Random) -> impl FnMut(Call) -> Option<Fault> 
     }
 }
 
+/// How many seeds this run is to take: the variable is read when the tests are compiled.
+pub(super) fn seeds() -> u64 {
+    option_env!("ETHOGRAM_TEST_SEEDS")
+        .map_or(SEEDS, |count| count.parse().expect("ETHOGRAM_TEST_SEEDS is a number"))
+}
+
 fn simulate(seed: u64) -> Met {
     let mut world = World::new(seed);
     for _ in 0..4 {
@@ -183,8 +189,7 @@ fn simulate(seed: u64) -> Met {
 
 #[test]
 fn what_was_sealed_survives_every_seed() {
-    let seeds = option_env!("ETHOGRAM_TEST_SEEDS")
-        .map_or(SEEDS, |count| count.parse().expect("ETHOGRAM_TEST_SEEDS is a number"));
+    let seeds = seeds();
     let mut met = Met::default();
     for seed in ONCE_FAILED.iter().copied().chain(1..=seeds) {
         match catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
