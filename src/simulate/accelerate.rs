@@ -48,6 +48,10 @@ pub(super) async fn run(
     mut shutdown: Pin<&mut (impl Future<Output = ()> + Send)>,
 ) -> anyhow::Result<Told> {
     let Some(duration) = options.duration else { bail!("--to-log needs a --duration") };
+    if directory.join("log").exists() {
+        // Its last record may be later than the world's first, and log time never goes back.
+        bail!("{} has a log already; a world needs one of its own", directory.display());
+    }
     let late = options.trouble.late_max();
     let epoch_ns = SystemClock.now_ns()
         - nanoseconds(duration + DRAIN_MAX + late + SILENCE + Duration::from_secs(60)) as i64;
