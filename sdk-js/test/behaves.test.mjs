@@ -42,7 +42,7 @@ async function eventfulVisit(world) {
   await until("the last request", () => world.requests.some((request) => request.path == "/held"));
   return page;
 }
-const EVENTFUL = { requests: 5, attempts: 8, retries: 2, hedges: 1, repeats_user: 1, repeats_refresh: 0, reloads: 0, abandoned: 1, left: 1 };
+const EVENTFUL = { requests: 5, attempts: 8, retries: 2, hedges: 1, repeats_user: 1, abandoned: 1, left: 1 };
 
 for (const [why, options] of [
   ["without consent", { tag: 'data-flush-ms="50" data-consent="required" data-user="u1"' }],
