@@ -123,7 +123,8 @@ function start(config: Config, granted: boolean): typeof end {
   openRequests(page);
   watchInput();
   recordArrival(page);
-  watchStreams();
+  // A page may have taken these away.
+  quietly(watchStreams);
   watchExit(page, watchClicks());
   watchErrors();
   watchLoad();

@@ -259,6 +259,27 @@ scenario("a page that is prerendered is nobody's page until it is shown", { scri
   assert.equal(world.spans("/fast").length, 1);
 });
 
+scenario("a page without streams is watched all the same", { script: "delete window.EventSource; delete window.WebSocket;", order: "before" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => fetch("/fast"));
+  await until("the span", () => world.spans("/fast").length);
+});
+
+scenario("a page without a timeline sends what it would have sent", { tag: 'data-sample-ratio="0"' }, async (world) => {
+  const page = await world.visit();
+  const isSame = await page.evaluate(async () => {
+    ethogram.stop();
+    const seen = [];
+    const native = window.fetch;
+    window.fetch = (...given) => (seen.push(given), native(...given));
+    ethogram.init({ sampleRatio: 0 });
+    const given = ["/fast", { headers: { mine: "1" } }];
+    await fetch(...given);
+    return seen[0].every((argument, index) => argument === given[index]);
+  });
+  assert.ok(isSame, "the very objects");
+});
+
 const EARLY = `window.ethogram = [["identify", "u7"], ["record", "early_bird", { n: 1 }], ["nothing", 1]];`;
 scenario("calls made before the script arrives are made up for", { script: EARLY, order: "before" }, async (world) => {
   await world.visit();
