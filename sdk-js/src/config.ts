@@ -11,7 +11,7 @@ export interface Config {
    * Origins besides the page's own that get `traceparent` and `baggage`: "https://api.example.com",
    * "https://*.example.com". Each must allow both headers in CORS, or its requests will fail.
    */
-  propagate?: string[];
+  propagate?: string | string[];
   /** Longest time a record waits before it is sent. */
   flushMs?: number | string;
   /** Pseudonym of the user, as `user.id`. */
@@ -40,7 +40,6 @@ export function fromScript(script: HTMLScriptElement): Config {
   return {
     ...data,
     endpoint: data.endpoint || (script.src && new URL("/v1/beacon", script.src).href),
-    propagate: data.propagate?.split(/[\s,]+/),
     off: "off" in data,
   };
 }

@@ -31,9 +31,9 @@ const anyValue = (value: Value): unknown =>
         : { intValue: "" + value };
 
 const keyValues = (attributes: Attributes): unknown[] =>
-  Object.entries(attributes)
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => ({ key: name.includes(".") ? name : "behavior." + name, value: anyValue(value) }));
+  Object.entries(attributes).flatMap(([name, value]) =>
+    value === undefined ? [] : { key: name.includes(".") ? name : "behavior." + name, value: anyValue(value) },
+  );
 
 /** One record, or a resource: OTLP's own fields, of which those undefined are left out, and attributes. */
 export const write = (fields: object, attributes: Attributes): string =>

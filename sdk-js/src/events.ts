@@ -36,7 +36,7 @@ export function watchRoutes(): void {
     ask();
     recordPlace(type);
   };
-  listen(window, "popstate", () => changed("traverse"));
+  listen("popstate", () => changed("traverse"));
   for (const type of ["push", "replace"]) {
     patch(history, type + "State", "apply", (original: Function, self: History, args: []) => {
       Reflect.apply(original, self, args);
@@ -59,7 +59,7 @@ export function watchClicks(): () => void {
     }
     times = [];
   };
-  listen(window, "click", (event) => {
+  listen("click", (event) => {
     if (!event.isTrusted) return;
     clearTimeout(timer);
     if (event.target != target) finish();
@@ -73,7 +73,7 @@ export function watchClicks(): () => void {
 /** Uncaught errors and rejections. */
 export function watchErrors(): void {
   let count = 0;
-  listen(window, "error unhandledrejection", (event: Partial<ErrorEvent & PromiseRejectionEvent>) => {
+  listen("error unhandledrejection", (event: Partial<ErrorEvent & PromiseRejectionEvent>) => {
     // A resource that did not load is an error event too, of its element and without a message.
     if ((event.type == "error" && !event.message) || count++ >= EXCEPTIONS_MAX) return;
     const error = event.error || event.reason;

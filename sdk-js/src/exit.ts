@@ -26,13 +26,16 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   let trigger = "leave";
   left = false;
 
-  listen((window as { navigation?: EventTarget }).navigation, "navigate", (event: NavigateEvent) => {
-    if (event.downloadRequest == null && event.destination?.sameDocument === false) {
-      trigger = event.navigationType == "reload" ? "reload" : "navigate";
-    }
-  });
+  const { navigation: navigating } = window as { navigation?: EventTarget };
+  if (navigating) {
+    listen("navigate", (event: NavigateEvent) => {
+      if (event.downloadRequest == null && event.destination?.sameDocument === false) {
+        trigger = event.navigationType == "reload" ? "reload" : "navigate";
+      }
+    }, navigating);
+  }
 
-  listen(window, "pagehide", () => {
+  listen("pagehide", () => {
     finishClicks();
     page.note(false, leave(trigger), carry());
     const load = navigation();
@@ -52,7 +55,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
     left = true;
   });
 
-  listen(window, "pageshow", (event: PageTransitionEvent) => {
+  listen("pageshow", (event: PageTransitionEvent) => {
     if (!event.persisted) return;
     left = false;
     trigger = "leave";
@@ -61,7 +64,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
     recordPlace("back_forward");
   });
 
-  listen(document, "visibilitychange", () => {
+  listen("visibilitychange", () => {
     if (left) return;
     const hidden = document.visibilityState == "hidden";
     record("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });

@@ -26,7 +26,7 @@ export function patchFetch(mayPropagate: (url: URL) => boolean): void {
       // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
       // URL says; what is posted may be anything, so each such Request stands for itself.
       attempt = begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers);
-      if (attempt && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
+      if (attempt?.session && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
         sent = withHeaders(args, attempt, headers);
       }
     });

@@ -90,14 +90,11 @@ function start(config: Config, granted: boolean): typeof end {
   const page = openPage(storage("sessionStorage"), navigation()?.type || "navigate", window.top == window);
   const session = granted ? createSession(storage("localStorage"), +(config.sampleRatio ?? 1)) : undefined;
   const queue = createQueue();
-  const endpoint = new URL(config.endpoint || "/v1/beacon", document.baseURI).href;
-  openTransport(queue, {
-    url: endpoint + "?key=" + encodeURIComponent(config.key || "local"),
-    // Not yet patched, so that the beacon does not watch itself.
-    fetch: window.fetch.bind(window),
-    flushMs: +(config.flushMs ?? FLUSH_MS),
-    sample: (ratio) => session?.sample(ratio),
-    resource(id) {
+  openTransport(
+    queue,
+    (config.endpoint || "/v1/beacon") + "?key=" + encodeURIComponent(config.key || "local"),
+    +(config.flushMs ?? FLUSH_MS),
+    (id) => {
       const connection = (navigator as { connection?: { type?: string; effectiveType?: string } }).connection;
       return {
         ...(id
@@ -120,16 +117,18 @@ function start(config: Config, granted: boolean): typeof end {
         "telemetry.sdk.version": VERSION,
       };
     },
-  });
+    (ratio) => session?.sample(ratio),
+  );
   openRecorder(session, page, queue);
   openRequests(page);
   watchInput();
   recordArrival(page);
-  watchStreams();
+  // A page may have taken these away.
+  quietly(watchStreams);
   watchExit(page, watchClicks());
   watchErrors();
   watchLoad();
-  const mayPropagate = createAllowance(location.origin, config.propagate || []);
+  const mayPropagate = createAllowance([location.origin, config.propagate].join());
   patchFetch(mayPropagate);
   patchXhr(mayPropagate);
   watchRoutes();

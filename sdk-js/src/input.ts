@@ -15,7 +15,7 @@ export let askedMs = 0;
 export const ask = (): number => (askedMs = now());
 
 export function watchInput(): void {
-  listen(window, "pointerdown keydown click wheel", (event: Event & { key?: string }) => {
+  listen("pointerdown keydown click wheel", (event: Event & { key?: string }) => {
     if (!event.isTrusted || event.key?.length == 1) return;
     ask();
     if (event.type != "wheel") actedMs = askedMs;

@@ -16,7 +16,7 @@ export function watchLoad(): void {
   // The load has ended when its own event has.
   const tellSoon = (): unknown => setTimeout(() => quietly(tell));
   if (document.readyState == LOADED) tellSoon();
-  else listen(window, "load", tellSoon);
+  else listen("load", tellSoon);
 }
 
 function tell(): void {

@@ -39,8 +39,8 @@ export function patch(target: object, name: string, trap: "apply" | "construct",
 }
 
 /** Listens before the page does, disturbs nothing, and ends with the beacon. */
-export function listen<Heard extends Event>(target: EventTarget | undefined, types: string, heard: (event: Heard) => void): void {
+export function listen<Heard extends Event>(types: string, heard: (event: Heard) => void, target: EventTarget | undefined = window): void {
   for (const type of types.split(" ")) {
-    target?.addEventListener(type, (event) => quietly(() => heard(event as Heard)), { capture: true, passive: true, signal: ending.signal });
+    target.addEventListener(type, (event) => quietly(() => heard(event as Heard)), { capture: true, passive: true, signal: ending.signal });
   }
 }

@@ -7,14 +7,14 @@ import type { Attempt } from "./attempts";
 /** W3C limit of a baggage header; beyond it servers drop the whole, so ours is left out. */
 const BAGGAGE_BYTES_MAX = 8192;
 
-/** A test for URLs that may carry our headers. */
-export function createAllowance(ownOrigin: string, propagate: string[]): (url: URL) => boolean {
-  return ({ origin }) =>
-    [ownOrigin, ...propagate].some((entry) => {
+/** A test for URLs that may carry our headers; `origins` are parted by spaces or commas. */
+export const createAllowance =
+  (origins: string) =>
+  ({ origin }: URL): boolean =>
+    origins.split(/[\s,]+/).some((entry) => {
       const [head, tail] = entry.split("*");
       return origin == entry || (tail && origin.startsWith(head!) && origin.endsWith(tail));
     });
-}
 
 /** Trace and span of a valid traceparent, as the groups of a match. */
 export const parseTraceparent = (header: string | null | undefined): RegExpExecArray | null =>

@@ -35,11 +35,14 @@ export function createQueue(limit = QUEUE_BYTES_MAX): Queue {
     put: (entry) => join(entries, [entry]),
     take(bytesMax) {
       let sum = 0;
-      const end = entries.findIndex(
-        (entry, index) => (sum += entry.text.length + 1) > bytesMax && index > 0 || entry.session != entries[0]!.session,
-      );
-      const taken = end < 0 ? entries : entries.slice(0, end);
-      join([], entries.slice(taken.length));
+      let count = 0;
+      for (const { text, session } of entries) {
+        sum += text.length + 1;
+        if ((count && sum > bytesMax) || session != entries[0]!.session) break;
+        count++;
+      }
+      const taken = entries.splice(0, count);
+      join([], entries);
       return taken;
     },
     putBack: (returned) => join(returned, entries),

@@ -28,11 +28,11 @@ export function watchStreams(): void {
         "url.full": withoutQuery(new URL(stream.url)),
       }),
     );
-    listen(stream, "open error close", (event: Partial<CloseEvent>) => {
+    listen("open error close", (event: Partial<CloseEvent>) => {
       // An EventSource that lost its server says so, waits, and asks again by itself.
       if (event.type == "close" || stream.readyState == 2) end(stream, "closed", event.code);
       else if (event.type == "open" || !stream.readyState) living.get(stream)?.(stream.readyState ? "open" : "reconnecting");
-    });
+    }, stream);
   };
 
   for (const type of ["WebSocket", "EventSource"]) {
@@ -46,5 +46,5 @@ export function watchStreams(): void {
     quietly(() => end(stream, "closed"));
     return Reflect.apply(original, stream, args);
   });
-  listen(window, "pagehide", () => living.forEach((_, stream) => end(stream, "left")));
+  listen("pagehide", () => living.forEach((_, stream) => end(stream, "left")));
 }

@@ -9,21 +9,11 @@ const GATHER_MS = 60_000;
 /** Buckets of HdrHistogram with two significant digits; the number is its half count. */
 const HALF = 128;
 
-const NOTHING = {
-  "requests": 0,
-  "attempts": 0,
-  "retries": 0,
-  "hedges": 0,
-  "repeats_user": 0,
-  "repeats_refresh": 0,
-  "reloads": 0,
-  "abandoned": 0,
-  "left": 0,
-};
+export type Count =
+  | "requests" | "attempts" | "retries" | "hedges" | "repeats_user" | "repeats_refresh" | "reloads" | "abandoned" | "left";
 
-export type Count = keyof typeof NOTHING;
-
-let counts = { ...NOTHING };
+/** What is absent is 0. */
+let counts: Attributes = {};
 /** From a request's first send to its success, microseconds: bucket to count. */
 let latencies: Record<number, number> = {};
 let timer: unknown;
@@ -35,7 +25,7 @@ export const openSummary = (given: (text: string) => void): void => {
 };
 
 export const count = (what: Count, by = 1): void => {
-  counts[what] += by;
+  counts[what] = ((counts[what] as number) || 0) + by;
   timer ||= setTimeout(summarize, GATHER_MS);
 };
 
@@ -54,9 +44,9 @@ export const countLatency = (us: number): void => {
 export function summarize(): void {
   if (!timer) return;
   clearTimeout(timer as never);
-  const told: Attributes = { ...counts, "latency_buckets": Object.entries(latencies).flat().map(Number) };
-  counts = { ...NOTHING };
+  counts["latency_buckets"] = Object.entries(latencies).flat().map(Number);
+  put(event("behavior.summary", now(), counts));
+  counts = {};
   latencies = {};
   timer = 0;
-  put(event("behavior.summary", now(), told));
 }

@@ -22,28 +22,25 @@ const IN_FLIGHT_BYTES_MAX = 61_440;
 const PAUSE_MS_FIRST = 1_000;
 const PAUSE_MS_MAX = 60_000;
 
-export interface Post {
-  url: string;
-  /** The page's fetch as it was before it was patched. */
-  fetch: typeof fetch;
-  flushMs: number;
-  resource(session: string): Attributes;
-  /** Hears what share of sessions the collector wants. */
-  sample(ratio: number): void;
-}
-
 let queue: Queue;
-let post: Post;
+let url: string;
+let flushMs: number;
+/** What a body says of its sender. */
+let resource: (session: string) => Attributes;
+/** Hears what share of sessions the collector wants. */
+let sample: (ratio: number) => void;
+/** The page's fetch as it was before it was patched, so that the beacon does not watch itself. */
+let send: typeof fetch;
 let inFlight = 0;
 let failures: number;
 let notBefore: number;
 let isRefused: boolean;
 let timer: number | undefined;
 
-/** Begins to send what the queue holds. */
-export function openTransport(givenQueue: Queue, givenPost: Post): void {
-  queue = givenQueue;
-  post = givenPost;
+/** Begins to send what the queue holds; to be called before `fetch` is patched. */
+export function openTransport(...given: [Queue, string, number, typeof resource, typeof sample]): void {
+  [queue, url, flushMs, resource, sample] = given;
+  send = window.fetch;
   failures = notBefore = 0;
   isRefused = false;
 }
@@ -52,7 +49,7 @@ const schedule = (delayMs: number): void => {
   timer ??= setTimeout(() => flush(false), delayMs) as unknown as number;
 };
 
-function failed(entries: Entry[], retryAfterMs: number): void {
+function failed(entries: Entry[], retryAfterMs = 0): void {
   failures++;
   const pauseMs = retryAfterMs + Math.random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** failures);
   notBefore = performance.now() + pauseMs;
@@ -63,7 +60,7 @@ function failed(entries: Entry[], retryAfterMs: number): void {
 function answered(entries: Entry[], response: Response): void {
   const status = response.status;
   const ratio = response.headers.get("ethogram-sample-ratio");
-  if (ratio) post.sample(+ratio);
+  if (ratio) sample(+ratio);
   // The key or the origin is refused for good: this page says no more.
   if (/401|403|410/.test(status as never)) isRefused = true;
   else if (isFailure(status)) failed(entries, retryAfterMs(response.headers.get("retry-after")));
@@ -71,32 +68,31 @@ function answered(entries: Entry[], response: Response): void {
     // Any other refusal is of these records; sending them again would not make them better.
     if (!response.ok) queue.lose(entries.length);
     failures = 0;
-    if (queue.bytes()) schedule(post.flushMs);
+    if (queue.bytes()) schedule(flushMs);
   }
 }
 
 function deliver(entries: Entry[], leaving: boolean): void {
-  const text = body(post.resource(entries[0]!.session), entries);
+  const text = body(resource(entries[0]!.session), entries);
   const size = text.length;
   const request = { method: "POST", body: text, credentials: "omit" as const };
   const later = (window as { fetchLater?: (url: string, init: object) => object }).fetchLater;
   // Where the budget is spent, the browser's own list of late requests has another. It throws when full.
   if (leaving && inFlight + size > IN_FLIGHT_BYTES_MAX) {
-    if (!quietly(() => later!(post.url, { ...request, activateAfter: 0 }))) failed(entries, 0);
+    if (!quietly(() => later!(url, { ...request, activateAfter: 0 }))) failed(entries);
     return;
   }
-  const owner = post;
-  const settle = (then: () => void): void => {
-    inFlight -= size;
-    if (owner == post) then();
-  };
+  const owner = queue;
   inFlight += size;
-  post
-    .fetch(post.url, { ...request, keepalive: inFlight <= IN_FLIGHT_BYTES_MAX })
-    .then(
-      (response) => settle(() => answered(entries, response)),
-      () => settle(() => failed(entries, 0)),
-    );
+  send(url, { ...request, keepalive: inFlight <= IN_FLIGHT_BYTES_MAX })
+    .catch(() => undefined)
+    .then((response) => {
+      inFlight -= size;
+      // Another beacon may have begun meanwhile, which has nothing to do with these.
+      if (owner != queue) return;
+      if (response) answered(entries, response);
+      else failed(entries);
+    });
 }
 
 /** Sends now. With `leaving` it does not wait for a pause to end, for there may be no later. */
@@ -117,7 +113,7 @@ export function flush(leaving: boolean): void {
 export const flushHidden = (): void => flush(!failures);
 
 /** Sends soon: at once when there is enough for a body or the page has left, else after the flush interval. */
-export const nudge = (): void => (left || (queue.bytes() > ENOUGH_BYTES && !failures) ? flush(left) : schedule(post.flushMs));
+export const nudge = (): void => (left || (queue.bytes() > ENOUGH_BYTES && !failures) ? flush(left) : schedule(flushMs));
 
 /** Sends no more. */
 export const stopTransport = (): boolean => (isRefused = true);

@@ -25,13 +25,13 @@ export function patchXhr(mayPropagate: (url: URL) => boolean): void {
   };
 
   const watch = (xhr: XMLHttpRequest): void =>
-    listen(xhr, "readystatechange timeout abort error", ({ type }) => {
+    listen("readystatechange timeout abort error", ({ type }) => {
       if (type != "readystatechange") end(xhr, type == "error" ? "network" : (type as Failure));
       else if (xhr.readyState == 4 && xhr.status) {
         // Asking for a header by name that CORS hides makes the browser complain in the console.
         end(xhr, "", xhr.status, /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);
       }
-    });
+    }, xhr);
 
   const before = (name: string, notice: (xhr: XMLHttpRequest, args: string[]) => void): void =>
     patch(XMLHttpRequest.prototype, name, "apply", (original: Function, xhr: XMLHttpRequest, args: string[]) => {

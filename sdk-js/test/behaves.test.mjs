@@ -42,7 +42,7 @@ async function eventfulVisit(world) {
   await until("the last request", () => world.requests.some((request) => request.path == "/held"));
   return page;
 }
-const EVENTFUL = { requests: 5, attempts: 8, retries: 2, hedges: 1, repeats_user: 1, repeats_refresh: 0, reloads: 0, abandoned: 1, left: 1 };
+const EVENTFUL = { requests: 5, attempts: 8, retries: 2, hedges: 1, repeats_user: 1, abandoned: 1, left: 1 };
 
 for (const [why, options] of [
   ["without consent", { tag: 'data-flush-ms="50" data-consent="required" data-user="u1"' }],
@@ -257,6 +257,27 @@ scenario("a page that is prerendered is nobody's page until it is shown", { scri
   });
   await until("the span", () => world.spans("/fast").length);
   assert.equal(world.spans("/fast").length, 1);
+});
+
+scenario("a page without streams is watched all the same", { script: "delete window.EventSource; delete window.WebSocket;", order: "before" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => fetch("/fast"));
+  await until("the span", () => world.spans("/fast").length);
+});
+
+scenario("a page without a timeline sends what it would have sent", { tag: 'data-sample-ratio="0"' }, async (world) => {
+  const page = await world.visit();
+  const isSame = await page.evaluate(async () => {
+    ethogram.stop();
+    const seen = [];
+    const native = window.fetch;
+    window.fetch = (...given) => (seen.push(given), native(...given));
+    ethogram.init({ sampleRatio: 0 });
+    const given = ["/fast", { headers: { mine: "1" } }];
+    await fetch(...given);
+    return seen[0].every((argument, index) => argument === given[index]);
+  });
+  assert.ok(isSame, "the very objects");
 });
 
 const EARLY = `window.ethogram = [["identify", "u7"], ["record", "early_bird", { n: 1 }], ["nothing", 1]];`;

@@ -33,12 +33,11 @@ function createApi() {
     if (!/^\/(api|graphql)/.test(url.pathname)) return false;
     const asked = url.pathname == "/graphql" ? JSON.parse(body).variables : Object.fromEntries(url.searchParams);
     const span = request.headers.traceparent?.split("-")[2];
-    // A browser sends again by itself where a kept connection breaks: the same send.
+    // A browser sends again by itself where a kept connection breaks, and a service worker because it
+    // wants to: the page's same send.
     const again = log.find((send) => send.span == span);
-    if (!again) {
-      counts.set(asked.id, (counts.get(asked.id) || 0) + 1);
-      log.push({ span, id: asked.id, place: counts.get(asked.id), at: Date.now() });
-    }
+    if (!again || url.pathname.startsWith("/api/worked")) counts.set(asked.id, (counts.get(asked.id) || 0) + 1);
+    if (!again) log.push({ span, id: asked.id, place: counts.get(asked.id), at: Date.now() });
     const plan = asked.plan.split(",");
     const [, delayMs, status] = /^(?:(\d+):)?(.*)$/.exec(plan[Math.min(counts.get(asked.id), plan.length) - 1]);
     if (delayMs) await new Promise((resolve) => setTimeout(resolve, +delayMs));
@@ -172,10 +171,15 @@ const FRIENDS = {
     play: () => {
       const plan = "200,200,200,503,503,200,429,503,503,net,200,503,503";
       const poll = async (id, everyMs, send) => {
+        const late = ((world.late ||= {})[id] = [false]);
         for (let n = 0; n < 24; n++) {
           const started = performance.now();
           await send(`/api/${id}?id=${id}&plan=${plan},${plan}`).catch(() => {});
-          await world.pause(everyMs(performance.now() - started));
+          const tookMs = performance.now() - started;
+          const pauseMs = everyMs(tookMs);
+          await world.pause(pauseMs);
+          const periodMs = tookMs + pauseMs;
+          late.push(performance.now() - started - periodMs > periodMs * 0.1 || tookMs > periodMs * 0.2);
         }
       };
       const steady = (ms) => (tookMs) => Math.max(0, ms - tookMs);
@@ -187,6 +191,11 @@ const FRIENDS = {
         poll("axios", steady(450), (url) => world.axios.get(url)),
         poll("ky", steady(600), (url) => world.ky(url, { retry: 0 })),
       ]);
+    },
+    // On a busy machine a poll may come so late that it is not at the cadence, which is what makes a poll.
+    truth: async (page, told) => {
+      const late = await page.evaluate(() => world.late);
+      return told.filter(({ id, place }) => !late[id].slice(Math.max(0, place - 5), place).some(Boolean));
     },
   },
   "GraphQL on one URL": {
@@ -236,6 +245,29 @@ const FRIENDS = {
         await Promise.allSettled([one, other]);
       })),
   },
+  // The worker sends again what failed; the page sees one request, and so must the beacon.
+  "service-worker retries": {
+    worker: `
+      addEventListener("install", () => skipWaiting());
+      addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+      addEventListener("fetch", (event) => {
+        const url = new URL(event.request.url);
+        if (!url.pathname.startsWith("/api/worked")) return;
+        event.respondWith((async () => {
+          for (;;) {
+            const response = await fetch(event.request.clone()).catch(() => undefined);
+            if (response?.ok) return response;
+          }
+        })());
+      });
+    `,
+    play: async () => {
+      await navigator.serviceWorker.register("/worker.js");
+      await navigator.serviceWorker.ready;
+      await new Promise((resolve) => navigator.serviceWorker.controller ? resolve() : navigator.serviceWorker.addEventListener("controllerchange", resolve));
+      for (let n = 0; n < 15; n++) await fetch(`/api/worked${n}?id=worked${n}&plan=${["503,200", "503,429,200", "200"][n % 3]}`, { method: n % 2 ? "POST" : "GET" });
+    },
+  },
   "double clicks": {
     play: () => {
       buy.addEventListener("click", () => void fetch("/api/buy?id=buy&plan=503,503,200,503", { method: "POST", body: "1" }));
@@ -271,13 +303,14 @@ const FRIENDS = {
   },
 };
 
-for (const [name, { play, users, sends = 15 }] of Object.entries(FRIENDS)) {
-  test(`${name} are no retries`, { timeout: 60_000 }, async () => {
-    await visit({}, async (page, world, log) => {
+for (const [name, { play, users, worker, truth = (page, told) => told, sends = 15 }] of Object.entries(FRIENDS)) {
+  test(`${name} are no retries`, { timeout: 180_000 }, async () => {
+    await visit({ worker }, async (page, world, log) => {
       await page.evaluate(play);
       await users?.(page);
       await until("the sends", () => log.length >= sends);
-      const told = await judged(world, log);
+      const told = await truth(page, await judged(world, log));
+      assert.ok(told.length >= sends, "the machine is too busy to poll");
       const wrong = told.filter((send) => send.told["behavior.attempt_kind"] == "retry");
       console.log(`${name}: ${wrong.length} of ${told.length} called retries`);
       assert.ok(wrong.length <= told.length * WRONG_MAX, wrong.map(({ id, place }) => `${id} ${place}`).join(", "));

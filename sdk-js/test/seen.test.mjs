@@ -220,3 +220,38 @@ scenario(
     assert.equal(await page.evaluate(() => window.violations), undefined);
   },
 );
+
+scenario("a frame is of its tab's session, and a page of its own", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const frame = document.createElement("iframe");
+    frame.src = "/page/framed";
+    document.body.append(frame);
+    return new Promise((resolve) => (frame.onload = () => resolve(frame.contentWindow.fetch("/framed"))));
+  });
+  await page.evaluate(() => fetch("/top"));
+  const [framed] = await until("the frame's span", () => world.spans("/framed").length && world.spans("/framed"));
+  const [top] = await until("the top's span", () => world.spans("/top").length && world.spans("/top"));
+  assert.equal(framed.resource["session.id"], top.resource["session.id"]);
+  assert.equal(framed.resource["behavior.tab_id"], top.resource["behavior.tab_id"]);
+  assert.notEqual(framed.resource["behavior.page_id"], top.resource["behavior.page_id"]);
+  await page.reload();
+  const [refresh] = await until("the reload", () => world.events("behavior.refresh").length && world.events("behavior.refresh"));
+  assert.equal(refresh["behavior.previous_page_id"], top.resource["behavior.page_id"], "the tab's story is that of its top document");
+});
+
+scenario("each page numbers its records without a gap", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(async () => {
+    for (let n = 0; n < 20; n++) {
+      await fetch("/fast?" + n);
+      ethogram.record("of_the_page", { n });
+    }
+  });
+  await page.goto("about:blank");
+  await until("the end", () => world.events("behavior.leave").length);
+  await until("all", () => {
+    const places = [...new Set(world.received.map((record) => record["behavior.sequence"]).filter((place) => place !== undefined))].sort((a, b) => a - b);
+    return places.length > 40 && places.every((place, index) => place == index);
+  });
+});

@@ -79,7 +79,7 @@ export function scenario(name, options, story = options) {
  * Starts server and browser. `tag` are the script tag's attributes; `script` is the page's own, run
  * `before` or `after` the beacon; `api` answers what it wants to, given request and body.
  */
-export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false, script = "", order = "after", beacon = "beacon.js", pageHeaders, api } = {}) {
+export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false, script = "", order = "after", beacon = "beacon.js", pageHeaders, worker, api } = {}) {
   const received = [];
   const requests = [];
   const world = { received, requests, collectorStatus: 204, collectorHeaders: {}, bodies: [] };
@@ -101,6 +101,7 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
     if (url.pathname.startsWith("/dist/")) {
       return answer(200, await readFile(new URL(".." + url.pathname, import.meta.url)), { "content-type": "text/javascript" });
     }
+    if (url.pathname == "/worker.js" && worker) return answer(200, worker, { "content-type": "text/javascript" });
     if (url.pathname == "/vitals-page.mjs") return answer(200, VITALS_PAGE, { "content-type": "text/javascript" });
     if (url.pathname == "/own.js") return answer(200, script, { "content-type": "text/javascript" });
     if (url.pathname.startsWith("/page")) {
