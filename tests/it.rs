@@ -39,6 +39,8 @@ mod hops;
 mod http2;
 #[path = "it/keys.rs"]
 mod keys;
+#[path = "it/late.rs"]
+mod late;
 #[path = "it/listeners.rs"]
 mod listeners;
 #[path = "it/origins.rs"]
@@ -51,8 +53,6 @@ mod personal;
 mod poison;
 #[path = "it/sampling.rs"]
 mod sampling;
-#[path = "it/late.rs"]
-mod late;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/sql.rs"]

@@ -3,11 +3,22 @@
 -- Spans and events of every session in one shape. Ordered answers for one session, with each
 -- service span below the attempt it belongs to, come from GET /api/v1/sessions/{id}/timeline.
 CREATE VIEW timeline AS
+-- A browser's time is refined by its session's clock, as far as spans that contain each other bound
+-- it: then it is right within clock_error_us, and no service's span stands before the request above
+-- it. Where nothing bounds it, it is late by at most the time its body was on the way.
 SELECT
     r.session_id,
     r.app,
-    r.time,
-    (CAST(r.time AS BIGINT) - CAST(s.start AS BIGINT)) / 1000000 AS offset_ms,
+    CASE
+        WHEN r.clocked AND s.clock_error_us IS NOT NULL
+            THEN arrow_cast(CAST(r.time_client AS BIGINT) + s.clock_offset_us * 1000, 'Timestamp(Nanosecond, Some("UTC"))')
+        ELSE r.time
+    END AS time,
+    (CASE
+        WHEN r.clocked AND s.clock_error_us IS NOT NULL
+            THEN CAST(r.time_client AS BIGINT) + s.clock_offset_us * 1000
+        ELSE CAST(r.time AS BIGINT)
+    END - CAST(s.start AS BIGINT)) / 1000000 AS offset_ms,
     r.layer,
     r.depth,
     r.what,
@@ -19,7 +30,8 @@ SELECT
     r.span_id,
     r.request_id,
     r.service,
-    r.attempt
+    r.attempt,
+    CASE WHEN r.clocked THEN s.clock_error_us END AS clock_error_us
 FROM (
     SELECT
         session_id,
@@ -39,7 +51,9 @@ FROM (
         span_id,
         request_id,
         CAST(service AS VARCHAR) AS service,
-        attempt
+        attempt,
+        time_client,
+        layer = 'browser' AS clocked
     FROM spans
     UNION ALL
     SELECT
@@ -70,21 +84,30 @@ FROM (
         span_id,
         CASE WHEN layer = 'browser' THEN trace_id END AS request_id,
         CAST(service AS VARCHAR) AS service,
-        CAST(NULL AS INT) AS attempt
+        CAST(NULL AS INT) AS attempt,
+        time_client,
+        layer = 'browser' AS clocked
     FROM events
 ) AS r
 LEFT JOIN (
-    SELECT CAST(app AS VARCHAR) AS app, session_id, min(start) AS start
+    -- A session that came back after it was let go has a row for each time.
+    SELECT
+        CAST(app AS VARCHAR) AS app,
+        session_id,
+        min(start) AS start,
+        min(clock_offset_us) AS clock_offset_us,
+        max(clock_error_us) AS clock_error_us
     FROM sessions
     GROUP BY app, session_id
 ) AS s
 ON s.app = r.app AND s.session_id = r.session_id;
 
 -- Sends against logical calls, by minute and hop: local says who multiplies, inherited says how
--- much was multiplied before. Counts of sends, never of distinct ids. retry_ratio stands beside the
--- budgets of 0.1 and 0.2 that clients are given. wasted_share is the part of the callers' waiting that
--- ended in a failure, a timeout or an abort; an answer that came after the user had left is not seen
--- from a span, so the true share is not below it.
+-- much was multiplied before. Counts of sends, never of distinct ids, each as many as it stands for
+-- under sampling. Pages that were not sampled are in it by their summaries, as sends of the browser's
+-- layer whose service and route are unknown. retry_ratio stands beside the budgets of 10 % and 20 %
+-- that clients are given. wasted_share is the part of the callers' waiting whose answer nobody used;
+-- goodput_per_s the sends whose answer somebody did use.
 CREATE VIEW amplification AS
 SELECT
     minute,
@@ -103,40 +126,82 @@ SELECT
     -- Of the sends beyond the first: how many said so themselves, and were not inferred.
     CAST(annotated AS DOUBLE) / nullif(CAST(sends - first_attempts AS DOUBLE), 0) AS annotated_share,
     CAST(retries AS DOUBLE) / nullif(CAST(first_attempts AS DOUBLE), 0) AS retry_ratio,
-    CAST(wasted_us AS DOUBLE) / nullif(CAST(spent_us AS DOUBLE), 0) AS wasted_share
+    CAST(wasted_us AS DOUBLE) / nullif(CAST(spent_us AS DOUBLE), 0) AS wasted_share,
+    CAST(useful AS DOUBLE) / 60 AS goodput_per_s,
+    retries * 10 > first_attempts AS over_budget_10,
+    retries * 5 > first_attempts AS over_budget_20
 FROM (
     SELECT
-        date_trunc('minute', time) AS minute,
-        -- Who sends: an abandoned attempt has no span, and its callee's stands for it.
-        caller_layer AS layer,
+        minute,
+        layer,
         caller,
-        callee AS service,
+        service,
         route,
-        count(*) AS sends,
-        -- A call whose first attempt was never seen is implied by its earliest known send.
-        count(*) FILTER (WHERE attempt = 1 OR original = span_id) AS first_attempts,
-        count(*) FILTER (WHERE original = span_id) AS logical_calls,
-        count(*) FILTER (WHERE attempt_kind IN ('retry', 'overlap')) AS retries,
-        count(*) FILTER (WHERE attempt_kind = 'hedge') AS hedges,
-        count(*) FILTER (
-            WHERE attempt <> 1 AND (original IS DISTINCT FROM span_id)
-                AND retry_evidence NOT IN ('none', 'inferred')
-        ) AS annotated,
-        coalesce(sum(duration_us) FILTER (
-            WHERE CASE
-                WHEN status_code IS NULL THEN error_type IS NOT NULL OR status = 'error'
-                ELSE status_code >= 500 OR status_code IN (408, 425, 429)
-            END
-        ), 0) AS wasted_us,
-        sum(duration_us) AS spent_us
-    FROM spans
-    WHERE is_send
+        CAST(round(sum(sends)) AS BIGINT) AS sends,
+        CAST(round(sum(first_attempts)) AS BIGINT) AS first_attempts,
+        CAST(round(sum(logical_calls)) AS BIGINT) AS logical_calls,
+        CAST(round(sum(retries)) AS BIGINT) AS retries,
+        CAST(round(sum(hedges)) AS BIGINT) AS hedges,
+        CAST(round(sum(annotated)) AS BIGINT) AS annotated,
+        CAST(round(sum(useful)) AS BIGINT) AS useful,
+        sum(wasted_us) AS wasted_us,
+        sum(spent_us) AS spent_us
+    FROM (
+        SELECT
+            date_trunc('minute', time) AS minute,
+            -- Who sends: an abandoned attempt has no span, and its callee's stands for it.
+            -- (A bare column would carry its documentation, which differs in the other half.)
+            CASE WHEN caller_layer <> '' THEN CAST(caller_layer AS VARCHAR) ELSE 'unknown' END AS layer,
+            CASE WHEN caller <> '' THEN CAST(caller AS VARCHAR) ELSE 'unknown' END AS caller,
+            CASE WHEN callee <> '' THEN CAST(callee AS VARCHAR) ELSE 'unknown' END AS service,
+            CASE WHEN route <> '' THEN CAST(route AS VARCHAR) ELSE 'unknown' END AS route,
+            sum(sample_weight) AS sends,
+            -- A call whose first attempt was never seen is implied by its earliest known send.
+            coalesce(sum(sample_weight) FILTER (WHERE attempt = 1 OR original = span_id), 0) AS first_attempts,
+            coalesce(sum(sample_weight) FILTER (WHERE original = span_id), 0) AS logical_calls,
+            coalesce(sum(sample_weight) FILTER (WHERE attempt_kind IN ('retry', 'overlap')), 0) AS retries,
+            coalesce(sum(sample_weight) FILTER (WHERE attempt_kind = 'hedge'), 0) AS hedges,
+            coalesce(sum(sample_weight) FILTER (
+                WHERE attempt <> 1 AND (original IS DISTINCT FROM span_id)
+                    AND retry_evidence NOT IN ('none', 'inferred')
+            ), 0) AS annotated,
+            coalesce(sum(sample_weight) FILTER (WHERE NOT wasted), 0) AS useful,
+            coalesce(sum(duration_us * sample_weight) FILTER (WHERE wasted), 0) AS wasted_us,
+            sum(duration_us * sample_weight) AS spent_us
+        FROM spans
+        WHERE is_send
+        GROUP BY 1, 2, 3, 4, 5
+        UNION ALL
+        SELECT
+            date_trunc('minute', time),
+            'browser',
+            CASE WHEN service <> '' THEN CAST(service AS VARCHAR) ELSE 'unknown' END,
+            'unknown',
+            'unknown',
+            CAST(sum(TRY_CAST(attributes['behavior.attempts'] AS BIGINT)) AS DOUBLE),
+            CAST(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)) AS DOUBLE),
+            CAST(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)) AS DOUBLE),
+            CAST(coalesce(sum(TRY_CAST(attributes['behavior.retries'] AS BIGINT)), 0) AS DOUBLE),
+            CAST(coalesce(sum(TRY_CAST(attributes['behavior.hedges'] AS BIGINT)), 0) AS DOUBLE),
+            CAST(sum(TRY_CAST(attributes['behavior.attempts'] AS BIGINT))
+                - sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)) AS DOUBLE),
+            CAST(NULL AS DOUBLE),
+            CAST(NULL AS DOUBLE),
+            CAST(NULL AS DOUBLE)
+        FROM events
+        WHERE event_name = 'behavior.summary' AND layer = 'browser'
+            AND TRY_CAST(attributes['behavior.attempts'] AS BIGINT) >= TRY_CAST(attributes['behavior.requests'] AS BIGINT)
+            AND TRY_CAST(attributes['behavior.requests'] AS BIGINT) > 0
+        GROUP BY 1, 3
+    ) AS counted
     GROUP BY 1, 2, 3, 4, 5
 ) AS hop;
 
 -- Requests that users left, by minute, place and what they did instead; trigger is `none` for those
 -- they did not leave, so that requests, abandoned and provisional add up over any rows. share is of
--- all requests of the minute, region and route. A provisional one may still be withdrawn.
+-- all requests of the minute, region and route. A provisional one may still be withdrawn. evidence is
+-- `observed` where the page said so; `inferred` where only its silence tells, or a server that a
+-- browser hung up on, of whose request nobody else told.
 CREATE VIEW abandonment AS
 SELECT
     minute,
@@ -150,7 +215,8 @@ SELECT
     CAST(abandoned AS DOUBLE) / sum(requests) OVER (PARTITION BY minute, app, region, route) AS share,
     hdr_quantile(waited, 0.5) AS waited_us_p50,
     hdr_quantile(waited, 0.9) AS waited_us_p90,
-    hdr_quantile(waited, 0.99) AS waited_us_p99
+    hdr_quantile(waited, 0.99) AS waited_us_p99,
+    evidence
 FROM (
     SELECT
         date_trunc('minute', time) AS minute,
@@ -161,10 +227,11 @@ FROM (
         count(*) AS requests,
         count(*) FILTER (WHERE outcome = 'abandoned') AS abandoned,
         count(*) FILTER (WHERE outcome = 'abandoned' AND NOT outcome_final) AS provisional,
-        hdr(waited_us) AS waited
+        hdr(waited_us) AS waited,
+        coalesce(CAST(abandon_evidence AS VARCHAR), 'none') AS evidence
     FROM requests
-    WHERE layer = 'browser'
-    GROUP BY 1, 2, 3, 4, 5
+    WHERE layer = 'browser' OR abandon_evidence = 'inferred'
+    GROUP BY 1, 2, 3, 4, 5, 10
 ) AS place;
 
 -- How long users wait before they leave, by hour and region: hdr_patience says what the two curves
@@ -189,8 +256,11 @@ FROM (
             app,
             region,
             hdr(waited_us) FILTER (WHERE outcome IN ('ok', 'failed')) AS finished,
-            hdr(waited_us) FILTER (WHERE outcome = 'abandoned') AS abandoned,
-            hdr(waited_us) FILTER (WHERE outcome IN ('cancelled', 'pending')) AS censored
+            hdr(waited_us) FILTER (WHERE abandon_evidence = 'observed') AS abandoned,
+            -- Of one who fell silent it is only known that they had waited so long before.
+            hdr(waited_us) FILTER (
+                WHERE outcome IN ('cancelled', 'pending') OR abandon_evidence = 'inferred'
+            ) AS censored
         FROM requests
         WHERE layer = 'browser'
         GROUP BY 1, 2, 3
@@ -241,7 +311,8 @@ FROM (
 GROUP BY 1, 2, 3;
 
 -- Sessions whose busiest minute had at least three times the requests of their own calm, the median
--- of their active minutes; calm_of_region_per_min is the median of that over all sessions there.
+-- of their active minutes; calm_of_region_per_min is the median of that over all sessions there, and
+-- burst_of_region the busiest minute against it.
 CREATE VIEW session_bursts AS
 SELECT
     s.app,
@@ -257,7 +328,8 @@ SELECT
     c.calm_of_region_per_min,
     s.refreshes,
     s.errors,
-    s.abandonments
+    s.abandonments,
+    CAST(s.requests_per_min_max AS DOUBLE) / nullif(CAST(c.calm_of_region_per_min AS DOUBLE), 0) AS burst_of_region
 FROM sessions AS s
 JOIN (
     SELECT app, region, hdr_quantile(hdr(requests_per_min_calm), 0.5) AS calm_of_region_per_min
@@ -268,8 +340,12 @@ JOIN (
 ON c.app = s.app AND c.region = s.region
 WHERE s.requests_per_min_calm > 0 AND s.requests_per_min_max >= 3 * s.requests_per_min_calm;
 
--- Whether a browser's requests found their server spans, and why the others did not, by minute and
--- route; share is of all requests of the minute, service and route.
+-- How much of what happened is seen from both sides, by minute and route; share is of all of the
+-- minute, service and route. what = 'request': whether a browser's requests found their server spans,
+-- and why the others did not. what = 'page': page loads that a beacon reported (`reached`), and those
+-- that the server saw beyond them (`no_beacon`). A load may be reported in the minute after it was
+-- served: then the difference is negative there, and right in the sum. Pages are the server's GET
+-- spans without a caller on routes at which beacons report loads.
 CREATE VIEW coverage AS
 SELECT
     minute,
@@ -278,11 +354,81 @@ SELECT
     route,
     coverage,
     requests,
-    CAST(requests AS DOUBLE) / sum(requests) OVER (PARTITION BY minute, app, service, route) AS share
+    CAST(requests AS DOUBLE)
+        / nullif(CAST(sum(requests) OVER (PARTITION BY what, minute, app, service, route) AS DOUBLE), 0) AS share,
+    what
 FROM (
-    SELECT date_trunc('minute', time) AS minute, app, service, route, coverage, count(*) AS requests
+    SELECT
+        date_trunc('minute', time) AS minute,
+        coalesce(CAST(app AS VARCHAR), 'unknown') AS app,
+        coalesce(CAST(service AS VARCHAR), 'unknown') AS service,
+        coalesce(CAST(route AS VARCHAR), 'unknown') AS route,
+        coalesce(CAST(coverage AS VARCHAR), 'unknown') AS coverage,
+        count(*) AS requests,
+        'request' AS what
     FROM requests
     WHERE layer = 'browser'
+    GROUP BY 1, 2, 3, 4, 5
+    UNION ALL
+    SELECT
+        loads.minute,
+        loads.app,
+        places.service,
+        loads.route,
+        loads.coverage,
+        sum(loads.loads),
+        'page'
+    FROM (
+        SELECT
+            date_trunc('minute', time) AS minute,
+            coalesce(CAST(app AS VARCHAR), 'unknown') AS app,
+            regexp_replace(CAST(route AS VARCHAR), ':[A-Za-z_]+|<[^>]*>|[{][^}]*[}]', '{id}', 'g') AS route,
+            'no_beacon' AS coverage,
+            1 AS loads
+        FROM spans
+        WHERE kind = 'server' AND is_send AND caller = 'unknown' AND method = 'GET' AND NOT synthetic
+            AND coalesce(attributes['user_agent.original'], attributes['http.user_agent'], 'Mozilla/') LIKE 'Mozilla/%'
+        UNION ALL
+        SELECT
+            date_trunc('minute', time) AS minute,
+            coalesce(CAST(app AS VARCHAR), 'unknown') AS app,
+            regexp_replace(CAST(route AS VARCHAR), ':[A-Za-z_]+|<[^>]*>|[{][^}]*[}]', '{id}', 'g') AS route,
+            'reached' AS coverage,
+            1 AS loads
+        FROM events
+        WHERE event_name = 'browser.navigation' AND layer = 'browser'
+            AND attributes['browser.navigation.type'] IN ('navigate', 'reload', 'back_forward')
+        UNION ALL
+        SELECT
+            date_trunc('minute', time) AS minute,
+            coalesce(CAST(app AS VARCHAR), 'unknown') AS app,
+            regexp_replace(CAST(route AS VARCHAR), ':[A-Za-z_]+|<[^>]*>|[{][^}]*[}]', '{id}', 'g') AS route,
+            'no_beacon' AS coverage,
+            -1 AS loads
+        FROM events
+        WHERE event_name = 'browser.navigation' AND layer = 'browser'
+            AND attributes['browser.navigation.type'] IN ('navigate', 'reload', 'back_forward')
+    ) AS loads
+    -- Only routes that both sides know.
+    JOIN (
+        SELECT
+            coalesce(CAST(s.app AS VARCHAR), 'unknown') AS app,
+            regexp_replace(CAST(s.route AS VARCHAR), ':[A-Za-z_]+|<[^>]*>|[{][^}]*[}]', '{id}', 'g') AS route,
+            min(CAST(s.service AS VARCHAR)) AS service
+        FROM spans AS s
+        WHERE s.kind = 'server' AND s.is_send AND s.caller = 'unknown' AND s.method = 'GET' AND NOT s.synthetic
+        GROUP BY 1, 2
+    ) AS places
+    ON places.app = loads.app AND places.route = loads.route
+    JOIN (
+        SELECT DISTINCT
+            coalesce(CAST(app AS VARCHAR), 'unknown') AS app,
+            regexp_replace(CAST(route AS VARCHAR), ':[A-Za-z_]+|<[^>]*>|[{][^}]*[}]', '{id}', 'g') AS route
+        FROM events
+        WHERE event_name = 'browser.navigation' AND layer = 'browser'
+            AND attributes['browser.navigation.type'] IN ('navigate', 'reload', 'back_forward')
+    ) AS pages
+    ON pages.app = loads.app AND pages.route = loads.route
     GROUP BY 1, 2, 3, 4, 5
 ) AS found;
 
@@ -290,14 +436,17 @@ FROM (
 -- at most, the pause between the end of one attempt and the next on the caller's own clock, and
 -- its spread: (p90 − p10) ÷ p50, near 0 for a fixed pause without jitter. unprovoked retries were
 -- sent though the earlier attempt had not failed or was still awaited; hedges are meant so and not
--- among them.
+-- among them. retry_after_asked counts the retries whose earlier answer said how long to wait,
+-- retry_after_obeyed those that did; nested those below another retry, where layers multiply.
+-- timeouts are all sends of the hop that timed out, timeout_us their median, and below_tail is true
+-- where the callee's own 99th percentile is longer than that.
 CREATE VIEW retry_policies AS
 SELECT
-    hour,
-    app,
-    layer,
-    caller,
-    service,
+    hop.hour,
+    hop.app,
+    hop.layer,
+    hop.caller,
+    hop.service,
     calls_retried,
     attempts_max,
     retries,
@@ -308,14 +457,21 @@ SELECT
     hdr_quantile(backoff, 0.9) AS backoff_us_p90,
     CAST(hdr_quantile(backoff, 0.9) - hdr_quantile(backoff, 0.1) AS DOUBLE)
         / nullif(CAST(hdr_quantile(backoff, 0.5) AS DOUBLE), 0) AS backoff_spread,
-    hdr_count(backoff) AS backoffs
+    hdr_count(backoff) AS backoffs,
+    retry_after_asked,
+    retry_after_obeyed,
+    nested,
+    coalesce(timeouts, 0) AS timeouts,
+    timeout_us,
+    callee_us_p99,
+    timeout_us < callee_us_p99 AS below_tail
 FROM (
     SELECT
         date_trunc('hour', time) AS hour,
-        app,
-        layer,
-        caller,
-        callee AS service,
+        CAST(app AS VARCHAR) AS app,
+        CAST(layer AS VARCHAR) AS layer,
+        CAST(caller AS VARCHAR) AS caller,
+        CAST(callee AS VARCHAR) AS service,
         count(*) FILTER (WHERE attempt = 2) AS calls_retried,
         max(attempt) AS attempts_max,
         count(*) FILTER (WHERE attempt_kind IN ('retry', 'overlap')) AS retries,
@@ -323,14 +479,20 @@ FROM (
         count(*) FILTER (
             WHERE attempt_kind = 'overlap' OR (attempt_kind = 'retry' AND follows AND NOT after_failure)
         ) AS unprovoked,
-        hdr(started_us - ended_us) FILTER (WHERE attempt_kind = 'retry' AND follows) AS backoff
+        hdr(started_us - ended_us) FILTER (WHERE attempt_kind = 'retry' AND follows) AS backoff,
+        count(*) FILTER (WHERE attempt_kind = 'retry' AND follows AND asked_s IS NOT NULL) AS retry_after_asked,
+        count(*) FILTER (
+            WHERE attempt_kind = 'retry' AND follows AND started_us - ended_us >= asked_s * 1000000
+        ) AS retry_after_obeyed,
+        count(*) FILTER (WHERE attempt_kind IN ('retry', 'overlap') AND retry_depth > 1) AS nested
     FROM (
         SELECT
             *,
             -- The attempt before may be unknown: then nothing is said of the pause.
             coalesce(lag(attempt) OVER earlier = attempt - 1, false) AS follows,
             lag(started_us + duration_us) OVER earlier AS ended_us,
-            lag(has_failed) OVER earlier AS after_failure
+            lag(has_failed) OVER earlier AS after_failure,
+            lag(retry_after_s) OVER earlier AS asked_s
         FROM (
             SELECT
                 time,
@@ -341,7 +503,11 @@ FROM (
                 original,
                 attempt,
                 attempt_kind,
+                retry_depth,
                 duration_us,
+                -- A captured header is a list of one; a date in it is not read.
+                TRY_CAST(replace(replace(attributes['http.response.header.retry-after'], '["', ''), '"]', '') AS BIGINT)
+                    AS retry_after_s,
                 CAST(time_client AS BIGINT) / 1000 AS started_us,
                 CASE
                     WHEN status_code IS NULL THEN error_type IS NOT NULL OR status = 'error'
@@ -355,4 +521,31 @@ FROM (
     ) AS sequences
     WHERE attempt > 1
     GROUP BY 1, 2, 3, 4, 5
-) AS hop;
+) AS hop
+LEFT JOIN (
+    SELECT
+        date_trunc('hour', time) AS hour,
+        CAST(app AS VARCHAR) AS app,
+        CAST(caller_layer AS VARCHAR) AS layer,
+        CAST(caller AS VARCHAR) AS caller,
+        CAST(callee AS VARCHAR) AS service,
+        count(*) AS timeouts,
+        hdr_quantile(hdr(duration_us), 0.5) AS timeout_us
+    FROM spans
+    WHERE is_send AND status_code IS NULL
+        AND (lower(CAST(error_type AS VARCHAR)) LIKE '%timeout%' OR lower(CAST(error_type AS VARCHAR)) LIKE '%deadline%')
+    GROUP BY 1, 2, 3, 4, 5
+) AS late
+ON late.hour = hop.hour AND late.app = hop.app AND late.layer = hop.layer
+    AND late.caller = hop.caller AND late.service = hop.service
+LEFT JOIN (
+    SELECT
+        date_trunc('hour', time) AS hour,
+        CAST(app AS VARCHAR) AS app,
+        CAST(service AS VARCHAR) AS service,
+        hdr_quantile(hdr(duration_us), 0.99) AS callee_us_p99
+    FROM spans
+    WHERE kind = 'server'
+    GROUP BY 1, 2, 3
+) AS tail
+ON tail.hour = hop.hour AND tail.app = hop.app AND tail.service = hop.service;

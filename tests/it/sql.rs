@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `at` and `ms` are milliseconds, `at` since 2026-01-01T00:00:00Z; `id` is the span's, `trace` is
-//! the same number unless it is given; any other key is an attribute. Then come `query TYPES` with
+//! the same number unless it is given; `resource.` begins an attribute of the resource, and any other
+//! key is an attribute. Then come `query TYPES` with
 //! a statement, `----` and the answer, a line a row, NULL as `NULL`; and `query error WORDS` with a
 //! statement that is refused with these words. `#` begins a comment. `TYPES` are not compared.
 //!
@@ -138,7 +139,14 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
     for (key, wire) in [("page", "behavior.page_id"), ("tab", "behavior.tab_id")] {
         resource.extend(take(key).map(|value| (wire.into(), self::id(number(value), 16).into())));
     }
-    let sequence = take("sequence").map(|value| ("behavior.sequence".into(), number(value).into()));
+    resource.extend(
+        keys.iter().filter_map(|(key, value)| {
+            Some((key.strip_prefix("resource.")?.into(), (*value).into()))
+        }),
+    );
+    keys.retain(|key, _| !key.starts_with("resource."));
+    let sequence =
+        keys.remove("sequence").map(|value| ("behavior.sequence".into(), number(value).into()));
     let typed = |text: &str| text.parse::<i64>().map_or_else(|_| text.into(), Value::from);
     let mut own: Map<String, Value> =
         keys.into_iter().map(|(key, value)| (key.into(), typed(value))).collect();

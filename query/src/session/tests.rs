@@ -72,6 +72,7 @@ fn span(row: i32) -> SpanRow {
     let number = u64::try_from(row).expect("not negative");
     let id = |row: u64| SpanId((row + 1).to_be_bytes());
     let is_retry = row % 10 == 1;
+    let is_wasted = row % 10 == 0;
     let at = Time(1_700_000_000_000_000_000 + i64::from(row) * 1_000_000);
     SpanRow {
         time: at,
@@ -117,6 +118,7 @@ fn span(row: i32) -> SpanRow {
         page_id: None,
         sequence: None,
         caller_layer: Label::new("service"),
+        wasted: is_wasted,
     }
 }
 
@@ -195,17 +197,18 @@ async fn views_have_their_columns() {
         (
             "timeline",
             "session_id app time offset_ms layer depth what status duration_us page_id sequence \
-             trace_id span_id request_id service attempt",
+             trace_id span_id request_id service attempt clock_error_us",
         ),
         (
             "amplification",
             "minute layer caller service route sends first_attempts logical_calls retries hedges \
-             local inherited amplification annotated_share retry_ratio wasted_share",
+             local inherited amplification annotated_share retry_ratio wasted_share \
+             goodput_per_s over_budget_10 over_budget_20",
         ),
         (
             "abandonment",
             "minute app region route trigger requests abandoned provisional share waited_us_p50 \
-             waited_us_p90 waited_us_p99",
+             waited_us_p90 waited_us_p99 evidence",
         ),
         (
             "patience",
@@ -218,13 +221,15 @@ async fn views_have_their_columns() {
         (
             "session_bursts",
             "app session_id user_id region start end requests requests_per_min_max \
-             requests_per_min_calm burst calm_of_region_per_min refreshes errors abandonments",
+             requests_per_min_calm burst calm_of_region_per_min refreshes errors abandonments \
+             burst_of_region",
         ),
-        ("coverage", "minute app service route coverage requests share"),
+        ("coverage", "minute app service route coverage requests share what"),
         (
             "retry_policies",
             "hour app layer caller service calls_retried attempts_max retries hedges unprovoked \
-             backoff_us_p10 backoff_us_p50 backoff_us_p90 backoff_spread backoffs",
+             backoff_us_p10 backoff_us_p50 backoff_us_p90 backoff_spread backoffs retry_after_asked \
+             retry_after_obeyed nested timeouts timeout_us callee_us_p99 below_tail",
         ),
     ] {
         let session = fixture.template.session(&fixture.snapshot).await.expect("a session");

@@ -125,6 +125,7 @@ pub(crate) fn span(trace: u64, number: u64, session: Option<&SessionId>) -> Span
         page_id: session.and_then(|id| PageId::new(&format!("{id}-page"))),
         sequence: None,
         caller_layer: label("service"),
+        wasted: false,
     };
     let target = Some(format!("http://stock.internal:8080/api/products/{trace}"));
     let beacon_previous_attempts = browser.then_some(0);
@@ -162,6 +163,7 @@ pub(crate) fn event(number: u64, sequence: i64, session: Option<&SessionId>) -> 
         body: None,
         attributes: row.attributes,
         resource: row.resource,
+        route: row.route,
     };
     Event { row, hints: EventHints::default() }
 }

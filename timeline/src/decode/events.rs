@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use super::admit::EVENT_NAME_BYTES_MAX;
 use super::hints;
 use super::names::{Known, Name};
+use super::route;
 use super::sender::{Labels, Sender, attributes};
 use super::value::{self, cut};
 use crate::record::Envelope;
@@ -67,6 +68,7 @@ fn row(record: &LogRecord, sender: &Sender<'_>) -> Option<Event> {
         body: body.map(|body| value::text(body).into_owned()),
         attributes: attributes(&record.attributes),
         resource: sender.resource.clone(),
+        route: sender.labels.or_unknown(route::of(&known).map(Into::into)),
     };
     Some(Event { row, hints: hints::of_event(&known, sender) })
 }

@@ -32,6 +32,8 @@ pub(super) fn of_span(known: &Known<'_>, kind: SpanKind, sender: &Sender<'_>) ->
         callee: if calls { callee(known, sender) } else { None },
         target: if calls || serves { route::target(known) } else { None },
         sent_at: sender.sent_at,
+        hung_up: serves && hung_up(known),
+        browser_made: serves && is_browser(known),
     }
 }
 
@@ -45,6 +47,8 @@ pub(super) fn of_event(known: &Known<'_>, sender: &Sender<'_>) -> EventHints {
         abandon_target: label(known, Name::AbandonTarget, sender),
         abandon_trigger: label(known, Name::AbandonTrigger, sender),
         method: label(known, Name::Method, sender),
+        callee: callee(known, sender),
+        target: route::target(known),
         route: route::of(known).map(|route| sender.labels.get(&route)),
         previous_attempts: count(known, Name::Attempt).map(before),
         intent_id: trace_id(known),
@@ -55,7 +59,52 @@ pub(super) fn of_event(known: &Known<'_>, sender: &Sender<'_>) -> EventHints {
         previous_session_id: previous_session
             .and_then(|id| SessionId::new(cut(&id, HINT_BYTES_MAX))),
         sent_at: sender.sent_at,
+        hidden: known.text(Name::Visibility).map(|word| word == "background"),
     }
+}
+
+/// The last words of the error types that servers report when their client closed the connection, in
+/// lower case: of Node.js, Python, the JVM, .NET, gRPC and proxies.
+const HANG_UPS: [&str; 19] = [
+    "499",
+    "aborted",
+    "abort_err",
+    "aborterror",
+    "brokenpipeerror",
+    "canceled",
+    "cancelled",
+    "cancellederror",
+    "client_closed_request",
+    "clientabortexception",
+    "clientdisconnect",
+    "connectionreseterror",
+    "connectionresetexception",
+    "context canceled",
+    "econnaborted",
+    "econnreset",
+    "epipe",
+    "operationcanceledexception",
+    "taskcanceledexception",
+];
+
+/// Whether a server says that its client was gone before the answer. One that failed by itself says
+/// so with a status, whatever error it came from.
+fn hung_up(known: &Known<'_>) -> bool {
+    const CLIENT_CLOSED_REQUEST: i64 = 499;
+    match known.integer(Name::StatusCode) {
+        Some(CLIENT_CLOSED_REQUEST) => true,
+        Some(500..) => false,
+        _ => known.text(Name::ErrorType).is_some_and(|said| {
+            let said = said.to_ascii_lowercase();
+            let last = said.rsplit(['.', ':', '$']).next().unwrap_or(&said).trim();
+            HANG_UPS.contains(&last)
+        }),
+    }
+}
+
+/// Every browser's user agent begins so, and hardly any program's.
+fn is_browser(known: &Known<'_>) -> bool {
+    known.text(Name::UserAgent).is_some_and(|agent| agent.starts_with("Mozilla/"))
 }
 
 /// A count, never negative.

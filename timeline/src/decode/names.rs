@@ -34,9 +34,14 @@ names! {
     Environment: "deployment.environment.name", "deployment.environment";
     CloudRegion: "cloud.region";
     SdkLanguage: "telemetry.sdk.language";
-    SessionId: "session.id";
-    /// Splunk's and HyperDX's, on the resource.
-    RumSessionId: "rum.sessionId";
+    /// The second is an older name of Faro's.
+    SessionId: "session.id", "session_id";
+    /// HyperDX's and Splunk's, on the resource or the span.
+    RumSessionId: "rum.sessionId", "splunk.rumSessionId";
+    /// A member of propagated baggage, as Datadog's tracers tag it.
+    BaggageSessionId: "baggage.session.id";
+    /// The header as it came, where a server captures it.
+    Baggage: "http.request.header.baggage";
     PreviousSessionId: "session.previous_id";
     UserId: "user.id", "enduser.id";
     PageId: "behavior.page_id";
@@ -48,6 +53,7 @@ names! {
     Country: "geo.country.iso_code";
     Subdivision: "geo.region.iso_code";
     Region: "behavior.region";
+    UserAgent: "user_agent.original", "http.user_agent";
     ClientAddress: "client.address", "http.client_ip";
     Synthetic: "user_agent.synthetic.type";
 
@@ -60,7 +66,7 @@ names! {
     UrlPath: "url.path", "http.target";
     UrlFull: "url.full", "http.url";
     ServicePeer: "service.peer.name", "peer.service";
-    ServerAddress: "server.address", "net.peer.name";
+    ServerAddress: "server.address", "net.peer.name", "http.host";
     ServerPort: "server.port", "net.peer.port";
     DbSystem: "db.system.name", "db.system";
     DbNamespace: "db.namespace", "db.name";
@@ -100,9 +106,10 @@ names! {
     WaitedUs: "behavior.waited_us";
     TotalWaitedUs: "behavior.total_waited_us";
     NavigationType: "browser.navigation.type";
+    Visibility: "browser.document.visibility";
     /// An event's one number.
     EventValue: "browser.web_vital.value", "value", "behavior.click_count", "behavior.waited_us",
-        "behavior.pending_requests";
+        "behavior.pending_requests", "behavior.requests";
 }
 
 /// A wire name's place: what it names (there may be two) and how much it is preferred (least is

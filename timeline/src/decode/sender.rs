@@ -16,6 +16,9 @@ use crate::schema::{Attributes, Label, PageId, SessionId, TabId, Time, UNKNOWN};
 /// The longest id that a sender chooses; ours have 32 letters, other SDKs' 36.
 const ID_BYTES_MAX: usize = 256;
 
+/// Nanoseconds in a day.
+const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
+
 /// Up to here a repeated key is found by looking, beyond by hashing.
 const LOOK_MAX: usize = 32;
 
@@ -113,7 +116,11 @@ impl<'a> Sender<'a> {
                 let offset = self.received.0.saturating_sub(sent.0);
                 Time(client.0.saturating_add(offset))
             }
-            // A browser's clock of unknown error; at least nothing happens before it is received.
+            // A browser's clock of unknown error; at least nothing happens after it is received, and
+            // no exporter holds on to a span for a day.
+            None if !self.is_beacon && client.0 < self.received.0.saturating_sub(DAY_NS) => {
+                self.received
+            }
             None => client.min(self.received),
         }
     }
@@ -126,11 +133,14 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The record's own session, else the resource's.
+    /// The record's own session, else the resource's, else the one in baggage that reached it.
     pub(super) fn session(&self, known: &Known<'_>) -> Option<SessionId> {
-        let own = known.text(Name::SessionId);
-        own.and_then(|id| SessionId::new(cut(&id, ID_BYTES_MAX)))
+        let id = |text: Cow<'_, str>| SessionId::new(cut(&text, ID_BYTES_MAX));
+        let own = known.text(Name::SessionId).or_else(|| known.text(Name::RumSessionId));
+        own.and_then(id)
             .or_else(|| self.session_id.clone())
+            .or_else(|| known.text(Name::BaggageSessionId).and_then(id))
+            .or_else(|| baggage_member(&known.text(Name::Baggage)?, "session.id").and_then(id))
     }
 
     /// The record's own user, else the resource's.
@@ -168,6 +178,30 @@ impl<'a> Sender<'a> {
         };
         [country, subdivision, region].map(|text| self.labels.or_unknown(text))
     }
+}
+
+/// The value of a member of a baggage header, percent-decoded; its properties are left out.
+fn baggage_member<'a>(header: &str, key: &str) -> Option<Cow<'a, str>> {
+    let members = header.split(',').filter_map(|member| member.split_once('='));
+    let (_, value) = members.into_iter().find(|(name, _)| name.trim() == key)?;
+    let value = value.split(';').next().unwrap_or_default().trim();
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(|_| *first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// A page that an attribute names.

@@ -94,6 +94,7 @@ fn row(span: &otlp::Span, sender: &Sender<'_>) -> Option<Span> {
         page_id: sender.page(&known),
         sequence: known.integer(Name::Sequence),
         caller_layer: sender.layer.clone(),
+        wasted: false,
     };
     Some(Span { row, hints: hints::of_span(&known, kind, sender) })
 }
@@ -140,10 +141,17 @@ fn error_type(
     status_code: Option<i32>,
     sender: &Sender<'_>,
 ) -> Option<Label> {
-    if let Some(said) = known.text(Name::ErrorType) {
-        return Some(sender.labels.get(cut(&said, ERROR_TYPE_BYTES_MAX)));
-    }
     let is_request = sender.is_browser && kind == SpanKind::Client;
+    if let Some(said) = known.text(Name::ErrorType) {
+        let said = cut(&said, ERROR_TYPE_BYTES_MAX);
+        // The names that browsers give to what the beacon calls so: who aborted is no failure.
+        let word = match said {
+            "AbortError" if is_request => "abort",
+            "TimeoutError" if is_request => "timeout",
+            _ => said,
+        };
+        return Some(sender.labels.get(word));
+    }
     (is_request && status_code.is_none() && known.text(Name::Method).is_some())
         .then(|| sender.labels.get("network"))
 }

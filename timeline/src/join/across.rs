@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::calls::{Attempt, AttemptKind, chains};
 use super::links::{Candidate, Domain};
 use super::sends::{CallKey, Evidence, Send};
-use super::tree::Tree;
+use super::tree::{Origin, Tree};
 use crate::schema::TraceId;
 
 /// Failures that are remembered while a later attempt is looked for: more than a user's page has
@@ -31,7 +31,7 @@ pub(super) fn chains_of_traces(
     group: &[usize],
     attempts: &mut [Attempt],
 ) -> BTreeMap<CallKey, Vec<Vec<usize>>> {
-    let trace_of = |send: usize| tree.nodes[sends[send].node()].trace_id();
+    let trace_of = |send: usize| sends[send].home;
     let mut of_trace: BTreeMap<TraceId, Vec<usize>> = BTreeMap::new();
     for &send in group {
         of_trace.entry(trace_of(send)).or_default().push(send);
@@ -60,10 +60,13 @@ fn link(
 ) -> Vec<Vec<usize>> {
     let mut linked: Vec<Vec<usize>> = Vec::new();
     let mut open: Vec<Open> = Vec::new();
-    let candidate = |send: usize| tree.nodes[sends[send].node()].span().and_then(Candidate::of);
+    let candidate = |send: usize| match tree.nodes[sends[send].teller].origin {
+        Origin::Span(span) => Candidate::of(span),
+        Origin::Sighting(sighting) => Candidate::of_event(&sighting.event),
+    };
     for chain in chains {
         let (head, last) = (chain[0], chain[chain.len() - 1]);
-        let trace = tree.nodes[sends[head].node()].trace_id();
+        let trace = sends[head].home;
         let own = candidate(head).filter(|_| begins(&sends[head], &attempts[head]));
         let before = own.as_ref().and_then(|(domain, own)| {
             let fits = |open: &Open| {

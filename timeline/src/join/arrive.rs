@@ -27,7 +27,8 @@ impl Join {
         }
         let trace = self.traces.entry(key.clone()).or_default();
         if trace.holds(&span) {
-            self.count("duplicate_span", 1);
+            let conflicts = trace.conflicts_with(&span);
+            self.count(if conflicts { "dedupe_conflict" } else { "duplicate_span" }, 1);
             return;
         }
         let linked = self.links.see(&span);
@@ -64,6 +65,9 @@ impl Join {
             self.end_sessions(&event);
         }
         let needs_trace = sighting::is_sighting(&event) || event.row.session_id.is_none();
+        if sighting::is_sighting(&event) && !self.links.see_event(&event) {
+            self.count("attempt_not_linked", 1);
+        }
         match event.row.trace_id.filter(|_| needs_trace) {
             Some(trace) => {
                 let key = (trace, app);

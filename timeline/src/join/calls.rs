@@ -16,6 +16,10 @@ use super::links::INFERRED_GAP_NS_MAX;
 use super::sends::{CallKey, Evidence, Send};
 use super::tree::{NodeId, Tree};
 
+/// Calls of one trace among which an attempt's own is looked for: a page has fewer requests pending
+/// at once, and a trace of a hundred thousand must stay cheap.
+const CHAINS_LOOKED_AT_MAX: usize = 64;
+
 /// How a send relates to the earlier ones of its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttemptKind {
@@ -146,14 +150,15 @@ pub(super) fn chains(
             }
             continue;
         }
-        let before = chains.last().and_then(|chain| chain.last().copied());
+        let at = chain_of(sends, chains, attempts, send);
+        let before = at.and_then(|at| chains[at].last().copied());
         match before.and_then(|before| continues(&sends[before], send)) {
             Some((kind, evidence)) => {
                 let number = before.map_or(1, |before| attempts[before].number.max(1)) + 1;
                 let said = send.previous.map_or(0, |(count, _)| count + 1);
                 attempts[id] = Attempt { number: number.max(said), kind, evidence, ..attempts[id] };
-                if let Some(chain) = chains.last_mut() {
-                    chain.push(id);
+                if let Some(at) = at {
+                    chains[at].push(id);
                 }
             }
             None => {
@@ -168,6 +173,26 @@ pub(super) fn chains(
         }
     }
     of_key
+}
+
+/// The chain that a send may continue: the latest; of our beacon's requests, which may share a trace
+/// that another SDK began, the latest whose last attempt is the one before and asks the same thing.
+fn chain_of(
+    sends: &[Send],
+    chains: &[Vec<usize>],
+    attempts: &[Attempt],
+    send: &Send,
+) -> Option<usize> {
+    let latest = chains.len().checked_sub(1)?;
+    let Some((count, Evidence::Beacon)) = send.previous.filter(|_| send.browser) else {
+        return Some(latest);
+    };
+    let is_next = |at: &usize| {
+        chains[*at].last().is_some_and(|last| {
+            attempts[*last].number == count && sends[*last].key.target == send.key.target
+        })
+    };
+    Some((0..chains.len()).rev().take(CHAINS_LOOKED_AT_MAX).find(is_next).unwrap_or(latest))
 }
 
 /// All attempts of our beacon in one trace are one call, whatever they name: it has counted them.

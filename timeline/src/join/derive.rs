@@ -5,19 +5,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::callees::{Answer, Asked};
 use super::calls::{AttemptKind, Calls};
-use super::request::{self, Asked};
+use super::request::{self, Requests};
 use super::sends::{self, Send};
 use super::sighting::{Sighting, sightings};
 use super::tree::{NodeId, Tree, only};
+use super::waste;
 use crate::schema::{
     Event, Label, PageId, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
 
-/// What the trace needs to know of its session.
-pub(super) trait Pages {
+/// What traces need to know of what is outside them.
+pub(super) trait Outside {
     /// How the page that replaced `page` in its tab was reached: reload, navigate, back_forward.
     fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label>;
+    /// Whether a page that was in front of its user has said nothing since `before`.
+    fn is_silent(&self, session: &SessionId, page: &PageId, before: Time) -> bool;
+    /// Who answers `caller` behind a host, as other sends have found out.
+    fn answer(&self, caller: &Label, send: &Send) -> Option<Answer>;
+}
+
+/// What only the passing of time decides.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// The log time before which an abandonment that nobody withdrew is final.
+    pub(super) abandon_final_before: Time,
+    /// Whether it is waited no longer for the parents that spans name and that are not here.
+    pub(super) parents_final: bool,
 }
 
 /// What some traces say.
@@ -28,17 +43,20 @@ pub(super) struct Derived {
     pub(super) requests: Vec<RequestRow>,
     /// The session of an event that names none itself: its span's, else its trace's only one.
     pub(super) only_sessions: BTreeMap<TraceId, SessionId>,
+    /// Who answered behind which host: caller, what it asked for, answer.
+    pub(super) learned: Vec<(Asked, Answer)>,
+    /// By trace, who asked which host in vain.
+    pub(super) in_vain: BTreeMap<TraceId, BTreeSet<(Label, Label)>>,
     /// For each session, bounds of server clock minus client clock, in nanoseconds.
     pub(super) clock_bounds: Vec<(SessionId, i64, i64)>,
 }
 
-/// Derives everything about these traces, of one application. `abandon_final_before` is the log time before which an
-/// abandonment that nobody withdrew is final.
+/// Derives everything about these traces, of one application.
 pub(super) fn derive(
     spans: &[&Span],
     events: &[&Event],
-    pages: &dyn Pages,
-    abandon_final_before: Time,
+    outside: &dyn Outside,
+    moment: Moment,
 ) -> Derived {
     let sighted = sightings(events.iter().copied());
     let ended: BTreeSet<(TraceId, SpanId)> = spans
@@ -49,19 +67,32 @@ pub(super) fn derive(
     let spanless =
         sighted.values().filter(|sighting| !ended.contains(&(sighting.trace_id, sighting.span_id)));
     let tree = Tree::new(spans.iter().copied(), spanless);
-    let sends = sends::sends(&tree);
+    let mut sends = sends::sends(&tree);
+    for send in &mut sends {
+        send.learned = learned(&tree, send, outside);
+    }
     let calls = Calls::new(&tree, &sends);
     let inherited = Inherited::new(&tree);
     let mut rows: Vec<SpanRow> = spans.iter().map(|span| span.row.clone()).collect();
-    fill_sends(&mut rows, &tree, &sends, &calls);
-    let asked = Asked { tree: &tree, sends: &sends, calls: &calls, sighted: &sighted };
-    let made = request::requests(&asked, &rows, pages, abandon_final_before);
-    let requests_of_node = requests_of_nodes(&tree, &made);
+    let wasted = waste::wasted(&tree, &sends, &calls, &sighted);
+    fill_sends(&mut rows, &tree, &sends, &calls, &wasted);
     for (id, row) in rows.iter_mut().enumerate() {
         row.depth = tree.nodes[id].depth;
         row.session_id = inherited.session(id).cloned();
-        row.request_id = requests_of_node[id];
         inherited.fill_place(id, row);
+    }
+    let roots = tree.roots();
+    let asked = Requests {
+        tree: &tree,
+        sends: &sends,
+        calls: &calls,
+        sighted: &sighted,
+        roots: &roots,
+        moment,
+    };
+    let made = request::requests(&asked, &rows, outside);
+    for (row, request_id) in rows.iter_mut().zip(requests_of_nodes(&tree, &made)) {
+        row.request_id = request_id;
     }
     Derived {
         spans: rows,
@@ -71,13 +102,21 @@ pub(super) fn derive(
             .into_iter()
             .map(|(trace, session)| (trace, session.clone()))
             .collect(),
+        learned: answers(&tree, &sends),
+        in_vain: in_vain(&tree, &sends),
         clock_bounds: clock_bounds(&tree, &sends),
     }
 }
 
 /// Writes what is known of each send into the row that stands for it. Spans are the first nodes of
 /// the tree, so a node's number is its row's; a sighting has none, and its callee stands for it.
-fn fill_sends(rows: &mut [SpanRow], tree: &Tree<'_>, sends: &[Send], calls: &Calls) {
+fn fill_sends(
+    rows: &mut [SpanRow],
+    tree: &Tree<'_>,
+    sends: &[Send],
+    calls: &Calls,
+    wasted: &[bool],
+) {
     let originals: Vec<Option<SpanId>> =
         calls.of_call.iter().map(|call| original(tree, sends, call, rows.len())).collect();
     let answering: Vec<Option<NodeId>> =
@@ -91,12 +130,14 @@ fn fill_sends(rows: &mut [SpanRow], tree: &Tree<'_>, sends: &[Send], calls: &Cal
         let row = &mut rows[node];
         row.caller = caller_service(tree, send);
         row.caller_layer = caller_layer(tree, send, row);
-        row.callee =
-            callee.map(|span| span.row.service.clone()).unwrap_or_else(|| send.key.callee.clone());
-        if let Some(route) = callee.map(|span| &span.row.route).filter(|route| !route.is_unknown())
-        {
+        let learned = send.learned.as_ref();
+        let answering = callee.map(|span| (&span.row.service, &span.row.route));
+        let answering = answering.or(learned.map(|answer| (&answer.service, &answer.route)));
+        row.callee = answering.map_or_else(|| send.key.callee.clone(), |(name, _)| name.clone());
+        if let Some((_, route)) = answering.filter(|(_, route)| !route.is_unknown()) {
             row.route = route.clone();
         }
+        row.wasted = wasted[id];
         row.attempt = attempt.number;
         row.attempt_kind = Label::new(attempt.kind.word());
         row.retry_evidence = Label::new(attempt.evidence.word());
@@ -122,8 +163,7 @@ fn original(tree: &Tree<'_>, sends: &[Send], call: &[usize], rows: usize) -> Opt
 /// Who sends, whichever row stands for the send: an attempt that was abandoned has no span of its
 /// own, and its callee's stands for it.
 fn caller_layer(tree: &Tree<'_>, send: &Send, row: &SpanRow) -> Label {
-    let caller = send.caller.or_else(|| send.callee.and_then(|callee| tree.nodes[callee].parent));
-    match caller {
+    match caller_node(tree, send) {
         Some(caller) if tree.nodes[caller].is_browser() => Label::new("browser"),
         Some(_) => Label::new("service"),
         None => row.layer.clone(),
@@ -131,8 +171,55 @@ fn caller_layer(tree: &Tree<'_>, send: &Send, row: &SpanRow) -> Label {
 }
 
 fn caller_service(tree: &Tree<'_>, send: &Send) -> Label {
-    let node = send.caller.or_else(|| send.callee.and_then(|callee| tree.nodes[callee].parent));
-    node.map_or_else(Label::unknown, |node| tree.nodes[node].service().clone())
+    let caller = caller_node(tree, send).map(|caller| tree.teller(caller));
+    caller.map_or_else(Label::unknown, |node| tree.nodes[node].service().clone())
+}
+
+fn caller_node(tree: &Tree<'_>, send: &Send) -> Option<NodeId> {
+    send.caller.or_else(|| send.callee.and_then(|callee| tree.nodes[callee].parent))
+}
+
+/// What a send asks for in its caller's words: of calls over HTTP or RPC whose host is said.
+pub(super) fn asked_of(app: &Label, caller: &Label, send: &Send) -> Option<Asked> {
+    let names = send.caller.is_some() && !send.key.callee.is_unknown();
+    (names && !send.key.method.is_unknown()).then(|| Asked {
+        app: app.clone(),
+        caller: caller.clone(),
+        host: send.key.callee.clone(),
+        method: send.key.method.clone(),
+        route: send.route.clone(),
+    })
+}
+
+fn learned(tree: &Tree<'_>, send: &Send, outside: &dyn Outside) -> Option<Answer> {
+    if send.callee.is_some() {
+        return None;
+    }
+    outside.answer(&caller_service(tree, send), send)
+}
+
+/// Who asked which host in vain, by trace.
+fn in_vain(tree: &Tree<'_>, sends: &[Send]) -> BTreeMap<TraceId, BTreeSet<(Label, Label)>> {
+    let mut of_trace: BTreeMap<TraceId, BTreeSet<(Label, Label)>> = BTreeMap::new();
+    for send in sends.iter().filter(|send| send.callee.is_none()) {
+        let caller = caller_service(tree, send);
+        if asked_of(&caller, &caller, send).is_some() {
+            let hosts = of_trace.entry(tree.nodes[send.node()].trace_id()).or_default();
+            hosts.insert((caller, send.key.callee.clone()));
+        }
+    }
+    of_trace
+}
+
+/// Who answered the sends that arrived.
+fn answers(tree: &Tree<'_>, sends: &[Send]) -> Vec<(Asked, Answer)> {
+    let answer = |send: &Send| {
+        let served = tree.nodes[send.callee?].span()?;
+        let asked = asked_of(&served.row.app, &caller_service(tree, send), send)?;
+        let (service, route) = (served.row.service.clone(), served.row.route.clone());
+        Some((asked, Answer { service, route }))
+    };
+    sends.iter().filter_map(answer).collect()
 }
 
 /// The request that each node belongs to: its nearest ancestor's, else the trace's only one.
@@ -143,12 +230,19 @@ fn requests_of_nodes(
     let mut of_node: Vec<Option<TraceId>> = vec![None; tree.nodes.len()];
     for (nodes, request) in requests {
         for node in nodes {
-            of_node[*node] = Some(request.request_id);
+            for node in [Some(*node), tree.nodes[*node].twin].into_iter().flatten() {
+                of_node[node] = Some(request.request_id);
+            }
         }
     }
     // A trace whose attempts are of another trace's request has that one.
     let only = only(requests.iter().flat_map(|(nodes, request)| {
-        nodes.iter().map(|node| (tree.nodes[*node].trace_id(), request.request_id))
+        let twins = nodes.iter().filter_map(|node| tree.nodes[*node].twin);
+        nodes
+            .iter()
+            .copied()
+            .chain(twins)
+            .map(|node| (tree.nodes[node].trace_id(), request.request_id))
     }));
     for &id in &tree.order {
         let above = tree.nodes[id].parent.and_then(|parent| of_node[parent]);
@@ -184,7 +278,7 @@ impl<'trace> Inherited<'trace> {
                 .or(session_above)
                 .or_else(|| only_sessions.get(&node.trace_id()).copied());
         }
-        let places = browsers.iter().map(|id| (*id, place(tree, *id))).collect();
+        let places = browsers.iter().map(|id| (*id, place(tree, tree.teller(*id)))).collect();
         Self { browser_above, sessions, places }
     }
 
@@ -228,7 +322,7 @@ fn clock_bounds(tree: &Tree<'_>, sends: &[Send]) -> Vec<(SessionId, i64, i64)> {
             let caller = tree.nodes[send.caller?].span()?;
             caller.row.status_code?;
             let callee = &tree.nodes[send.callee?];
-            let session = caller.row.session_id.clone()?;
+            let session = tree.nodes[send.caller?].session_id().cloned()?;
             let low = callee.end_ns()?.saturating_sub(send.end_ns?);
             let high = callee.start_ns().saturating_sub(send.start_ns);
             (low <= high).then_some((session, low, high))

@@ -16,8 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::TraceKey;
-use super::sends::{CallKey, call_key, failed, redirected};
-use crate::schema::{Label, SessionId, Span, SpanId, TraceId};
+use super::sends::{CallKey, call_key, failed, redirected, sighted_key};
+use super::twin_links::TwinLinks;
+use super::twins::Telling;
+use crate::schema::{Event, Label, SessionId, Span, SpanId, TraceId};
 
 /// A retry is inferred only within this time after the failure: every retry library studied backs
 /// off for at most 60 s, and what comes later is somebody asking anew.
@@ -78,6 +80,24 @@ impl Candidate {
         Some((domain, candidate))
     }
 
+    /// The candidate that an attempt without a span is, where nobody has counted it: the last of its
+    /// request, since nothing is known of its end.
+    pub(super) fn of_event(event: &Event) -> Option<(Domain, Self)> {
+        let (row, hints) = (&event.row, &event.hints);
+        let uncounted = hints.target.is_some() && hints.previous_attempts.is_none();
+        let domain = Domain::Session(row.session_id.clone().filter(|_| uncounted)?);
+        let candidate = Self {
+            asks: sighted_key(event),
+            start_ns: row.time_client.plus_us(-hints.waited_us.unwrap_or(0)).0,
+            end_ns: i64::MAX,
+            failed: false,
+            redirected: false,
+            resent: false,
+            idempotency_key: None,
+        };
+        Some((domain, candidate))
+    }
+
     /// Whether another send could follow this one at all.
     pub(super) fn may_lead(&self) -> bool {
         self.failed || self.redirected || self.idempotency_key.is_some()
@@ -110,14 +130,41 @@ pub(super) struct Links {
     /// The traces of each trace's group, in order; a trace by itself has no entry.
     groups: BTreeMap<TraceKey, Vec<TraceKey>>,
     dirty: BTreeSet<DomainKey>,
+    /// Which traces tell of one attempt twice.
+    twins: TwinLinks,
 }
 
 impl Links {
     /// Looks at a span that came; false where it is a candidate for which there is no room.
     pub(super) fn see(&mut self, span: &Span) -> bool {
-        let Some((domain, candidate)) = Candidate::of(span) else { return true };
         let row = &span.row;
-        let (trace, domain) = ((row.trace_id, row.app.clone()), (row.app.clone(), domain));
+        let trace = (row.trace_id, row.app.clone());
+        let told = Telling::of_span(span);
+        let room = told.is_none_or(|telling| self.twins.see(&trace, row.span_id, telling));
+        let candidate = Candidate::of(span);
+        room & candidate.is_none_or(|candidate| self.hold(trace, row.span_id, candidate, true))
+    }
+
+    /// Looks at an event that tells of an attempt; false where there is no room for it.
+    pub(super) fn see_event(&mut self, event: &Event) -> bool {
+        let row = &event.row;
+        let Some((trace, span_id)) = row.trace_id.zip(row.span_id) else { return true };
+        let trace = (trace, row.app.clone());
+        let told = Telling::of_event(event);
+        let room = told.is_none_or(|telling| self.twins.see(&trace, span_id, telling));
+        let candidate = Candidate::of_event(event);
+        room & candidate.is_none_or(|candidate| self.hold(trace, span_id, candidate, false))
+    }
+
+    /// Holds a candidate; what `ended` says more than that it was seen pending.
+    fn hold(
+        &mut self,
+        trace: TraceKey,
+        span_id: SpanId,
+        (domain, candidate): (Domain, Candidate),
+        ended: bool,
+    ) -> bool {
+        let domain = (trace.1.clone(), domain);
         match self.domain_of.get(&trace) {
             Some(known) if *known < domain => return true,
             Some(known) if *known > domain => {
@@ -130,7 +177,12 @@ impl Links {
         if held.len() >= CANDIDATES_MAX {
             return false;
         }
-        held.insert((candidate.start_ns, row.trace_id, row.span_id), candidate);
+        let place = (candidate.start_ns, trace.0, span_id);
+        if ended {
+            held.insert(place, candidate);
+        } else {
+            held.entry(place).or_insert(candidate);
+        }
         self.domain_of.insert(trace, domain.clone());
         self.dirty.insert(domain);
         true
@@ -138,7 +190,14 @@ impl Links {
 
     /// The traces that are derived together with this one, itself among them.
     pub(super) fn members(&self, trace: &TraceKey) -> Vec<TraceKey> {
-        self.groups.get(trace).cloned().unwrap_or_else(|| vec![trace.clone()])
+        let mut found = BTreeSet::from([trace.clone()]);
+        let mut pending = vec![trace.clone()];
+        while let Some(at) = pending.pop() {
+            let linked = self.groups.get(&at).into_iter().flatten().cloned();
+            let next = linked.chain(self.twins.partners(&at));
+            pending.extend(next.filter(|next| found.insert(next.clone())));
+        }
+        found.into_iter().collect()
     }
 
     /// Whether a trace may hold attempts of a request that others hold attempts of.
@@ -149,6 +208,7 @@ impl Links {
     /// Lets go of a trace, with its whole group.
     pub(super) fn forget(&mut self, trace: &TraceKey) {
         self.forget_candidates(trace);
+        self.twins.forget(trace);
         self.groups.remove(trace);
     }
 
@@ -164,7 +224,7 @@ impl Links {
 
     /// Groups anew what has changed; returns the traces whose group is another now.
     pub(super) fn relink(&mut self) -> Vec<TraceKey> {
-        let mut changed = Vec::new();
+        let mut changed: Vec<TraceKey> = self.twins.relink().into_iter().collect();
         for domain in std::mem::take(&mut self.dirty) {
             let Some(held) = self.candidates.get(&domain) else { continue };
             for members in components(held) {

@@ -21,6 +21,7 @@
 
 mod across;
 mod arrive;
+mod callees;
 mod calls;
 mod change;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod derive;
 mod erase;
 mod identity;
 mod idle;
+mod left;
 mod links;
 mod recall;
 mod recent;
@@ -40,6 +42,9 @@ mod shelf;
 mod sighting;
 mod trace;
 mod tree;
+mod twin_links;
+mod twins;
+mod waste;
 
 #[cfg(test)]
 mod tests;
@@ -59,12 +64,15 @@ use crate::decode::Rows;
 use crate::schema::{
     Erasure, Event, Label, LossRow, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId,
 };
+use callees::{Answer, Callees};
 use change::place;
 use config::seconds_ns;
+use derive::Moment;
 use idle::Kept;
 use links::Links;
 use recall::Recalls;
 use recent::{Recent, fingerprint};
+use sends::Send;
 use session::Session;
 use shelf::Lent;
 use trace::{Own, Trace};
@@ -82,6 +90,8 @@ pub struct Join {
     traces: BTreeMap<TraceKey, Trace>,
     /// Which of them are derived together.
     links: Links,
+    /// Who answers behind which host.
+    callees: Callees,
     sessions: BTreeMap<SessionKey, Kept>,
     /// Traces by the log time at which they are to be looked at again.
     due: BTreeSet<(Time, TraceKey)>,
@@ -205,13 +215,16 @@ impl Join {
         let mut changes = std::mem::take(&mut self.pending);
         changes.extend(self.say_ready());
         self.relink();
-        let mut said: BTreeSet<TraceKey> = BTreeSet::new();
-        for key in std::mem::take(&mut self.dirty_traces) {
-            if !said.contains(&key) {
-                let members = self.links.members(&key);
-                self.say_traces(&members, &mut changes);
-                said.extend(members);
+        while !self.dirty_traces.is_empty() {
+            let mut said: BTreeSet<TraceKey> = BTreeSet::new();
+            for key in std::mem::take(&mut self.dirty_traces) {
+                if !said.contains(&key) {
+                    let members = self.links.members(&key);
+                    self.say_traces(&members, &mut changes);
+                    said.extend(members);
+                }
             }
+            self.tell_who_answers();
         }
         self.say_sessions(&mut changes);
         changes
@@ -293,7 +306,6 @@ impl Join {
         members: &[TraceKey],
         changes: &mut Vec<Change>,
     ) -> Vec<(SessionId, i64, i64)> {
-        let final_before = Time(self.now.0 - seconds_ns(self.config.abandon_final_s));
         let Some((_, app)) = members.first() else { return Vec::new() };
         let named = members.iter().filter_map(|key| self.traces.get(key));
         let named: BTreeSet<_> = named.flat_map(Trace::sessions_of_events).collect();
@@ -301,11 +313,19 @@ impl Join {
             // What its pages know decides about the requests.
             self.recall_session(&(session, app.clone()));
         }
-        let pages = PagesOf { sessions: &self.sessions, app };
+        let outside =
+            Around { sessions: &self.sessions, callees: &self.callees, app, now: self.now };
         let held = || members.iter().filter_map(|key| self.traces.get(key));
+        let moment = Moment {
+            abandon_final_before: Time(self.now.0 - seconds_ns(self.config.abandon_final_s)),
+            parents_final: held().all(|trace| trace.parents_final),
+        };
         let spans: Vec<&Span> = held().flat_map(Trace::spans).collect();
         let events: Vec<&Event> = held().flat_map(Trace::events).collect();
-        let derived = derive::derive(&spans, &events, &pages, final_before);
+        let mut derived = derive::derive(&spans, &events, &outside, moment);
+        for (asked, answer) in std::mem::take(&mut derived.learned) {
+            self.callees.learn(asked, answer, self.now);
+        }
         let mut requests: BTreeMap<TraceId, Vec<RequestRow>> = BTreeMap::new();
         for request in derived.requests {
             requests.entry(request.trace_id).or_default().push(request);
@@ -317,6 +337,7 @@ impl Join {
                 spans: rows.by_ref().take(trace.span_count()).collect(),
                 requests: requests.remove(&key.0).unwrap_or_default(),
                 only_session: only_sessions.remove(&key.0),
+                in_vain: derived.in_vain.remove(&key.0).unwrap_or_default(),
             };
             let said = trace.say(own, &mut self.ids);
             if trace.settled && !said.is_empty() {
@@ -331,6 +352,19 @@ impl Join {
             changes.extend(said);
         }
         derived.clock_bounds
+    }
+
+    /// Looks again at the traces that asked a host in vain of which something was learned.
+    fn tell_who_answers(&mut self) {
+        let hosts = self.callees.take_fresh();
+        if hosts.is_empty() {
+            return;
+        }
+        let waiting = self.traces.iter().filter(|((_, app), trace)| {
+            let mut asked = trace.in_vain.iter().cloned();
+            asked.any(|(caller, host)| hosts.contains(&(app.clone(), caller, host)))
+        });
+        self.dirty_traces.extend(waiting.map(|(key, _)| key.clone()));
     }
 
     /// Groups anew the traces whose links have changed.
@@ -372,14 +406,25 @@ impl Join {
     }
 }
 
-/// The pages of one application's sessions.
-struct PagesOf<'a> {
+/// What is around the traces of one application.
+struct Around<'a> {
     sessions: &'a BTreeMap<SessionKey, Kept>,
+    callees: &'a Callees,
     app: &'a Label,
+    now: Time,
 }
 
-impl derive::Pages for PagesOf<'_> {
+impl derive::Outside for Around<'_> {
     fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label> {
         self.sessions.get(&(session.clone(), self.app.clone()))?.look().successor(page)
+    }
+
+    fn is_silent(&self, session: &SessionId, page: &PageId, before: Time) -> bool {
+        let session = self.sessions.get(&(session.clone(), self.app.clone()));
+        session.is_some_and(|session| session.look().is_silent(page, before))
+    }
+
+    fn answer(&self, caller: &Label, send: &Send) -> Option<Answer> {
+        self.callees.answer(&derive::asked_of(self.app, caller, send)?, self.now)
     }
 }

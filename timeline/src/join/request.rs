@@ -11,32 +11,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls::Calls;
-use super::derive::Pages;
+use super::derive::{Moment, Outside};
 use super::identity::Identity;
+use super::left::trigger;
 use super::sends::Send;
 use super::sighting::Sighting;
 use super::tree::{NodeId, Origin, Tree};
 use crate::schema::{AttemptItem, Label, RequestRow, Span, SpanId, SpanRow, Time, TraceId};
 
 /// Traces ready to be asked for its requests.
-pub(super) struct Asked<'a, 'trace> {
+#[derive(Clone, Copy)]
+pub(super) struct Requests<'a, 'trace> {
     pub(super) tree: &'a Tree<'trace>,
     pub(super) sends: &'a [Send],
     pub(super) calls: &'a Calls,
     pub(super) sighted: &'a BTreeMap<(TraceId, SpanId), Sighting>,
+    /// How many nodes of each trace stand under none.
+    pub(super) roots: &'a BTreeMap<TraceId, usize>,
+    pub(super) moment: Moment,
 }
 
 /// The traces' requests, each with the nodes that are its attempts.
 pub(super) fn requests(
-    asked: &Asked<'_, '_>,
+    asked: &Requests<'_, '_>,
     rows: &[SpanRow],
-    pages: &dyn Pages,
-    abandon_final_before: Time,
+    outside: &dyn Outside,
 ) -> Vec<(Vec<NodeId>, RequestRow)> {
     let nodes = &asked.tree.nodes;
     let browsers: BTreeSet<TraceId> =
         nodes.iter().filter(|node| node.is_browser()).map(|node| node.trace_id()).collect();
-    let trace_of = |send: usize| nodes[asked.sends[send].node()].trace_id();
+    let trace_of = |send: usize| asked.sends[send].home;
     let root_calls: Vec<usize> = (0..asked.calls.of_call.len())
         .filter(|call| {
             asked.calls.of_call[*call].first().is_some_and(|first| {
@@ -58,54 +62,58 @@ pub(super) fn requests(
             let members = &asked.calls.of_call[call];
             let nodes = members.iter().map(|send| asked.sends[*send].node()).collect();
             let trace_id = trace_of(members[0]);
-            let request = Request { asked, trace_id, members, rows };
+            let request = Request { all: asked, trace_id, members, rows };
             let several = calls_of_trace[&trace_id] > 1;
-            (nodes, request.row(several, pages, abandon_final_before))
+            (nodes, request.row(several, outside))
         })
         .collect()
 }
 
-fn send_is_browser(asked: &Asked<'_, '_>, send: &Send) -> bool {
+fn send_is_browser(asked: &Requests<'_, '_>, send: &Send) -> bool {
     send.caller.is_some_and(|caller| asked.tree.nodes[caller].is_browser())
 }
 
 /// Nobody is missing above it, so that no browser's span can still turn out to have called it.
-fn names_no_parent(asked: &Asked<'_, '_>, send: &Send) -> bool {
+fn names_no_parent(asked: &Requests<'_, '_>, send: &Send) -> bool {
     send.callee
         .and_then(|callee| asked.tree.nodes[callee].span())
         .is_some_and(|span| span.row.parent_span_id.is_none())
 }
 
 /// A SERVER or CONSUMER span that nobody in the trace has called.
-fn is_root(asked: &Asked<'_, '_>, send: &Send) -> bool {
+fn is_root(asked: &Requests<'_, '_>, send: &Send) -> bool {
     send.caller.is_none()
         && send.callee.is_some_and(|callee| asked.tree.nodes[callee].parent.is_none())
 }
 
-struct Request<'a, 'trace> {
-    asked: &'a Asked<'a, 'trace>,
+pub(super) struct Request<'a, 'trace> {
+    pub(super) all: &'a Requests<'a, 'trace>,
     /// The trace of its first attempt.
     trace_id: TraceId,
-    members: &'a [usize],
-    rows: &'a [SpanRow],
+    pub(super) members: &'a [usize],
+    pub(super) rows: &'a [SpanRow],
 }
 
 /// What one attempt came to.
-struct Ended<'a> {
-    send: &'a Send,
+pub(super) struct Ended<'a> {
+    pub(super) send: &'a Send,
     item: AttemptItem,
-    callee: Option<&'a Span>,
+    pub(super) callee: Option<&'a Span>,
     succeeded: bool,
     aborted: bool,
-    sighting: Option<&'a Sighting>,
+    pub(super) sighting: Option<&'a Sighting>,
 }
 
 impl<'a, 'trace> Request<'a, 'trace> {
-    fn row(&self, several: bool, pages: &dyn Pages, abandon_final_before: Time) -> RequestRow {
+    fn row(&self, several: bool, outside: &dyn Outside) -> RequestRow {
         let attempts: Vec<Ended<'_>> = self.members.iter().map(|send| self.ended(*send)).collect();
         let first = &attempts[0];
         let identity = self.identity();
-        let (outcome, decisive) = outcome(&attempts);
+        let (mut outcome, decisive) = outcome(&attempts);
+        let inferred = self.left_unseen(outcome, decisive, outside);
+        if inferred.is_some() {
+            outcome = "abandoned";
+        }
         let finished = matches!(outcome, "ok" | "failed");
         let total_us = decisive
             .send
@@ -133,7 +141,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
             trace_id: self.trace_id,
             method: identity.method,
             route: self.answer(|row| &row.route).unwrap_or(identity.route),
-            callee: self.answer(|row| &row.callee).unwrap_or_else(Label::unknown),
+            callee: self.callee(),
             country: identity.country,
             subdivision: identity.subdivision,
             region: identity.region,
@@ -148,7 +156,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
             attempts: count(attempts.len()),
             hedges: count(attempts.iter().filter(|attempt| attempt.item.kind == "hedge").count()),
             outcome: Label::new(outcome),
-            outcome_final: is_final(outcome, abandoned, abandon_final_before),
+            outcome_final: self.is_final(outcome, abandoned),
             first_status: attempts.iter().find_map(|attempt| attempt.item.status_code),
             final_status: decisive.item.status_code,
             error_type: decisive.item.error_type.clone(),
@@ -161,21 +169,24 @@ impl<'a, 'trace> Request<'a, 'trace> {
             cause: cause(&attempts),
             abandon_trigger: abandoned
                 .filter(|_| outcome == "abandoned")
-                .map(|sighting| trigger(sighting, pages)),
+                .map(|sighting| trigger(sighting, outside))
+                .or(inferred.map(Label::new)),
             intent_id: said.as_ref().and_then(|said| said.intent_id).unwrap_or(request_id),
             repeat: said.as_ref().map_or(0, |said| said.repeat),
             repeat_cause: said.and_then(|said| said.repeat_cause),
             coverage: Label::new(coverage(&attempts, outcome)),
+            abandon_evidence: (outcome == "abandoned")
+                .then(|| Label::new(if inferred.is_some() { "inferred" } else { "observed" })),
             attempt_list: attempts.into_iter().map(|attempt| attempt.item).collect(),
         }
     }
 
     fn ended(&self, id: usize) -> Ended<'a> {
-        let (tree, send) = (self.asked.tree, &self.asked.sends[id]);
-        let attempt = &self.asked.calls.attempts[id];
-        let node = &tree.nodes[send.node()];
+        let (tree, send) = (self.all.tree, &self.all.sends[id]);
+        let attempt = &self.all.calls.attempts[id];
+        let (node, teller) = (&tree.nodes[send.node()], &tree.nodes[send.teller]);
         let callee: Option<&'trace Span> = send.callee.and_then(|callee| tree.nodes[callee].span());
-        let span = node.span();
+        let span = teller.span().or(node.span());
         let row = span.map(|span| &span.row);
         let error_type = row.and_then(|row| row.error_type.clone());
         let status_code = row.and_then(|row| row.status_code);
@@ -186,14 +197,14 @@ impl<'a, 'trace> Request<'a, 'trace> {
                 None => !send.browser && row.is_some_and(|row| row.status != "error"),
             };
         let sighting =
-            self.asked.sighted.get(&(node.trace_id(), node.span_id())).filter(|_| send.browser);
+            self.all.sighted.get(&(teller.trace_id(), teller.span_id())).filter(|_| send.browser);
         Ended {
             send,
             item: AttemptItem {
                 attempt: attempt.number.max(1),
                 kind: Label::new(attempt.kind.word()),
                 span_id: node.span_id(),
-                time: start_time(node.origin),
+                time: start_time(teller.origin),
                 duration_us: row.map(|row| row.duration_us),
                 status_code,
                 error_type: error_type.clone(),
@@ -208,11 +219,27 @@ impl<'a, 'trace> Request<'a, 'trace> {
 
     /// The caller's row that identifies the request: its first attempt's span, else its event.
     fn identity(&self) -> Identity {
-        let first = &self.asked.tree.nodes[self.asked.sends[self.members[0]].node()];
-        match first.origin {
+        let teller = self.all.sends[self.members[0]].teller;
+        let mut identity = match self.all.tree.nodes[teller].origin {
             Origin::Span(span) => Identity::of_span(span),
             Origin::Sighting(sighting) => Identity::of_event(&sighting.event),
+        };
+        if let Some(row) = self.rows.get(teller) {
+            // Found through the trace, where the sender names none.
+            identity.session_id = row.session_id.clone();
         }
+        identity
+    }
+
+    /// Who answered, or would have.
+    fn callee(&self) -> Label {
+        let said = || self.members.iter().map(|send| &self.all.sends[*send]);
+        let learned = || said().find_map(|send| Some(send.learned.as_ref()?.service.clone()));
+        let named = || said().map(|send| &send.key.callee).find(|callee| !callee.is_unknown());
+        self.answer(|row| &row.callee)
+            .or_else(learned)
+            .or_else(|| named().filter(|_| self.all.sends[self.members[0]].browser).cloned())
+            .unwrap_or_else(Label::unknown)
     }
 
     fn request_id(&self, several: bool, first: &Ended<'_>) -> TraceId {
@@ -222,16 +249,16 @@ impl<'a, 'trace> Request<'a, 'trace> {
         // A trace that holds several requests (a page load with its fetches) names each by half of
         // its trace and the span that began it.
         let mut id = self.trace_id.0;
-        id[8..].copy_from_slice(&first.item.span_id.0);
+        id[8..].copy_from_slice(&self.all.tree.nodes[first.send.teller].span_id().0);
         TraceId(id)
     }
 
     fn time_received(&self) -> Time {
-        let sends = self.members.iter().map(|send| &self.asked.sends[*send]);
+        let sends = self.members.iter().map(|send| &self.all.sends[*send]);
         sends
             .flat_map(|send| [send.caller, send.callee])
             .flatten()
-            .map(|node| match self.asked.tree.nodes[node].origin {
+            .map(|node| match self.all.tree.nodes[node].origin {
                 Origin::Span(span) => span.row.time_received,
                 Origin::Sighting(sighting) => sighting.event.row.time_received,
             })
@@ -241,7 +268,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
 
     /// A label of the send's row, where it is known.
     fn answer(&self, label: impl Fn(&SpanRow) -> &Label) -> Option<Label> {
-        let sends = self.members.iter().map(|send| &self.asked.sends[*send]);
+        let sends = self.members.iter().map(|send| &self.all.sends[*send]);
         sends
             .flat_map(|send| [send.caller, send.callee])
             .flatten()
@@ -252,7 +279,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
     }
 
     fn said(&self, attempt: &Ended<'_>) -> Option<Said> {
-        let node = &self.asked.tree.nodes[attempt.send.node()];
+        let node = &self.all.tree.nodes[attempt.send.teller];
         let (intent_id, repeat, repeat_cause) = match node.origin {
             Origin::Span(span) => {
                 (span.hints.intent_id, span.hints.repeat, span.hints.repeat_cause.clone())
@@ -298,17 +325,6 @@ fn outcome<'a, 'b>(attempts: &'b [Ended<'a>]) -> (&'static str, &'b Ended<'a>) {
     }
     let last = &attempts[attempts.len() - 1];
     (if last.aborted { "cancelled" } else { "failed" }, last)
-}
-
-/// An abandonment may be withdrawn until its page has been silent; a pending request may end.
-fn is_final(outcome: &str, abandoned: Option<&Sighting>, final_before: Time) -> bool {
-    match outcome {
-        "abandoned" => {
-            abandoned.is_none_or(|sighting| sighting.event.row.time_received <= final_before)
-        }
-        "pending" => false,
-        _ => true,
-    }
 }
 
 /// The longest that anybody is known to have waited, in microseconds.
@@ -357,25 +373,6 @@ fn cause(attempts: &[Ended<'_>]) -> Option<Label> {
     match (failed.item.status_code, &failed.item.error_type) {
         (Some(code), _) => Some(Label::new(&code.to_string())),
         (None, error) => error.clone(),
-    }
-}
-
-/// What the beacon could not know when the page was left, the next page of the tab tells.
-fn trigger(sighting: &Sighting, pages: &dyn Pages) -> Label {
-    let row = &sighting.event.row;
-    let said = sighting.event.hints.abandon_trigger.clone().unwrap_or_else(|| Label::new("leave"));
-    if said != "leave" {
-        return said;
-    }
-    let successor = row
-        .session_id
-        .as_ref()
-        .zip(row.page_id.as_ref())
-        .and_then(|(session, page)| pages.successor(session, page));
-    match successor {
-        Some(kind) if kind == "reload" => kind,
-        Some(_) => Label::new("navigate"),
-        None => said,
     }
 }
 

@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::callees::Answer;
+use super::sighting::Sighting;
 use super::tree::{NodeId, Origin, Tree};
-use crate::schema::{Label, Span, SpanHints};
+use crate::schema::{Event, Label, Span, SpanHints, TraceId};
 
 /// Which convention says how many sends came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +54,17 @@ pub(super) struct Send {
     pub(super) caller: Option<NodeId>,
     /// The callee's side, where it is seen.
     pub(super) callee: Option<NodeId>,
+    /// The node that tells of the attempt: of two on one page our beacon's, else the send's own.
+    pub(super) teller: NodeId,
+    /// The trace of its request as its teller has it.
+    pub(super) home: TraceId,
     /// In whose execution the send happens; none at the root of the trace.
     pub(super) context: Option<NodeId>,
     pub(super) key: CallKey,
+    /// The caller's own word for the route.
+    pub(super) route: Label,
+    /// Whom other sends of this caller to the same host have reached, where this one reached nobody.
+    pub(super) learned: Option<Answer>,
     /// True where the target is concrete enough that two sends at once are one call hedged.
     pub(super) concrete: bool,
     pub(super) start_ns: i64,
@@ -85,7 +95,7 @@ pub(super) fn sends(tree: &Tree<'_>) -> Vec<Send> {
     let wraps = wrappers(tree);
     for &id in &tree.order {
         let node = &tree.nodes[id];
-        if node.calls() && !wraps[id] {
+        if node.calls() && !wraps[id] && !node.echo {
             let mut callees =
                 node.children.iter().copied().filter(|child| tree.nodes[*child].serves());
             let first = callees.next();
@@ -140,10 +150,11 @@ fn wrappers(tree: &Tree<'_>) -> Vec<bool> {
         let node = &tree.nodes[id];
         let callee = node.span().and_then(|span| span.hints.callee.as_ref());
         let mut own = std::mem::take(&mut below[id]);
-        wraps[id] = node.calls() && own.asks(callee);
+        // Of an attempt that is told twice, the inner telling is no call that the outer wraps.
+        wraps[id] = node.calls() && !node.echo && own.asks(callee);
         let above = node.parent.filter(|above| tree.nodes[*above].service() == node.service());
         let Some(above) = above.filter(|_| !node.serves()) else { continue };
-        if node.calls() {
+        if node.calls() && !node.echo {
             own.unnamed |= callee.is_none();
             own.named.extend(callee);
         }
@@ -153,43 +164,66 @@ fn wrappers(tree: &Tree<'_>) -> Vec<bool> {
 }
 
 fn caller_send(tree: &Tree<'_>, id: NodeId, callee: Option<NodeId>) -> Send {
-    let node = &tree.nodes[id];
-    match node.origin {
-        Origin::Span(span) => {
-            let mut send = span_send(span, node.end_ns());
-            send.caller = Some(id);
-            send.callee = callee;
-            send.context = node.context;
-            // The callee may have been told what the caller's own span does not say.
-            if let Some(served) = callee.and_then(|callee| tree.nodes[callee].span())
-                && send.previous.is_none()
-            {
-                send.previous = previous_sends(&served.hints);
-            }
-            send
+    let teller = tree.teller(id);
+    let told_by = &tree.nodes[teller];
+    let mut send = match (told_by.origin, tree.nodes[id].origin) {
+        (Origin::Span(span), _) => span_send(span, told_by.end_ns()),
+        (Origin::Sighting(sighting), Origin::Span(span)) => {
+            Send { previous: sighted_before(sighting), ..span_send(span, tree.nodes[id].end_ns()) }
         }
-        Origin::Sighting(sighting) => {
-            let hints = &sighting.event.hints;
-            Send {
-                caller: Some(id),
-                callee,
-                context: node.context,
-                key: CallKey {
-                    callee: Label::unknown(),
-                    method: hints.method.clone().unwrap_or_else(Label::unknown),
-                    target: hints.route.as_ref().map(ToString::to_string).unwrap_or_default(),
-                },
-                concrete: false,
-                start_ns: sighting.start_ns(),
-                end_ns: None,
-                failed: false,
-                redirected: false,
-                previous: hints.previous_attempts.map(|count| (count, Evidence::Beacon)),
-                idempotency_key: None,
-                said_kind: None,
-                browser: true,
-            }
-        }
+        (Origin::Sighting(sighting), Origin::Sighting(_)) => sighted_send(sighting),
+    };
+    send.caller = Some(id);
+    send.callee = callee;
+    send.teller = teller;
+    send.home = told_by.trace_id();
+    send.context = tree.nodes[id].context;
+    // The callee may have been told what the caller's own span does not say.
+    if let Some(served) = callee.and_then(|callee| tree.nodes[callee].span())
+        && send.previous.is_none()
+    {
+        send.previous = previous_sends(&served.hints);
+    }
+    send
+}
+
+/// A send that only events tell of so far.
+fn sighted_send(sighting: &Sighting) -> Send {
+    let hints = &sighting.event.hints;
+    let key = sighted_key(&sighting.event);
+    Send {
+        caller: None,
+        callee: None,
+        teller: 0,
+        home: sighting.trace_id,
+        context: None,
+        concrete: key.target.contains('/'),
+        key,
+        route: hints.route.clone().unwrap_or_else(Label::unknown),
+        learned: None,
+        start_ns: sighting.start_ns(),
+        end_ns: None,
+        failed: false,
+        redirected: false,
+        previous: sighted_before(sighting),
+        idempotency_key: None,
+        said_kind: None,
+        browser: true,
+    }
+}
+
+fn sighted_before(sighting: &Sighting) -> Option<(i32, Evidence)> {
+    sighting.event.hints.previous_attempts.map(|count| (count, Evidence::Beacon))
+}
+
+/// What an attempt asks for that an event tells of: the same as its span will.
+pub(super) fn sighted_key(event: &Event) -> CallKey {
+    let hints = &event.hints;
+    let route = || hints.route.as_ref().map(ToString::to_string);
+    CallKey {
+        callee: hints.callee.clone().unwrap_or_else(Label::unknown),
+        method: hints.method.clone().unwrap_or_else(Label::unknown),
+        target: hints.target.clone().or_else(route).unwrap_or_default(),
     }
 }
 
@@ -201,6 +235,7 @@ fn callee_send(tree: &Tree<'_>, id: NodeId) -> Send {
     });
     let mut send = span_send(span, node.end_ns());
     send.callee = Some(id);
+    send.teller = id;
     send.context = parent_context;
     send.browser = false;
     send
@@ -212,8 +247,12 @@ fn span_send(span: &Span, end_ns: Option<i64>) -> Send {
     Send {
         caller: None,
         callee: None,
+        teller: 0,
+        home: row.trace_id,
         context: None,
         key: call_key(span),
+        route: row.route.clone(),
+        learned: None,
         concrete: target.is_some_and(|target| target.contains('/')),
         start_ns: row.time_client.0,
         end_ns,

@@ -63,6 +63,10 @@ struct Page {
     seen: Vec<(i64, i64)>,
     /// Reached by a reload.
     reloaded: bool,
+    /// Log time of its latest row.
+    received: Time,
+    /// By its latest word whether it was hidden: the word's place in the page, and what it said.
+    hidden: Option<(i64, bool)>,
     /// How the page after it in the same tab was reached.
     successor: Option<Label>,
     /// Traces with an attempt that was abandoned when this page was left.
@@ -132,11 +136,15 @@ impl Session {
     /// Takes in what a span tells of the session.
     pub(super) fn see_span(&mut self, row: &SpanRow, sent_at: Option<Time>) {
         self.see(row.time, row.time_received, sent_at, row.verified);
-        if let Some(page) = &row.page_id {
-            self.page(page);
-        }
+        self.see_page(row.page_id.as_ref(), row.time_received);
         self.see_place(row.time, &row.environment, [&row.country, &row.subdivision, &row.region]);
         self.see_user(row.time, row.user_id.as_ref());
+    }
+
+    fn see_page(&mut self, page: Option<&PageId>, received: Time) {
+        if let Some(page) = page.and_then(|page| self.page(page)) {
+            page.received = page.received.max(received);
+        }
     }
 
     /// Takes in what an event tells of the session. Returns the traces whose outcome it may change.
@@ -145,10 +153,15 @@ impl Session {
         self.see(row.time, row.time_received, hints.sent_at, row.verified);
         self.see_place(row.time, &row.environment, [&row.country, &row.subdivision, &row.region]);
         self.see_user(row.time, row.user_id.as_ref());
-        if let Some(page) = &row.page_id {
-            self.page(page);
-        }
+        self.see_page(row.page_id.as_ref(), row.time_received);
         match row.event_name.as_str() {
+            "behavior.visibility" => {
+                let word = row.sequence.zip(hints.hidden);
+                if let Some(page) = row.page_id.as_ref().and_then(|page| self.page(page)) {
+                    page.hidden = page.hidden.max(word);
+                }
+                Vec::new()
+            }
             "browser.navigation" => self.see_navigation(event),
             "behavior.abandon" => {
                 if let Some((page, trace)) = row.page_id.as_ref().zip(row.trace_id)
@@ -215,6 +228,15 @@ impl Session {
     /// How the page after `page` in its tab was reached.
     pub(super) fn successor(&self, page: &PageId) -> Option<Label> {
         self.pages.get(page)?.successor.clone()
+    }
+
+    /// Whether a page that was in front of its user has said nothing since `before`. One that was
+    /// hidden may have been frozen, and says nothing of its user's patience.
+    pub(super) fn is_silent(&self, page: &PageId, before: Time) -> bool {
+        let page = self.pages.get(page);
+        page.is_some_and(|page| {
+            page.received <= before && !page.hidden.is_some_and(|(_, hidden)| hidden)
+        })
     }
 
     /// Adds (`sign` 1) or takes back (−1) one request.
@@ -302,15 +324,19 @@ impl Session {
         counts.get(counts.len().saturating_sub(1) / 2).copied().unwrap_or(0)
     }
 
-    /// The middle of what the bounds leave, and half its width; contradicting bounds (a clock that
-    /// drifts) give their middle and half their distance. Each bound is of one moment, and what is
-    /// said holds for the whole session, so what a clock may drift meanwhile is added.
+    /// The middle of what the bounds leave, and half its width. Contradicting bounds are those of a
+    /// clock that drifts: then the upper one and their distance, since by it no server's span starts
+    /// before the request above it. Each bound is of one moment, and what is said holds for the whole
+    /// session, so what a clock may drift meanwhile is added.
     fn clock(&self) -> (Option<i64>, Option<i64>) {
         let lasted_us = self.end.0.saturating_sub(self.start.0) / 1_000;
         let drift_us = lasted_us / 1_000_000 * DRIFT_PPM_MAX;
         match (self.clock_low_ns, self.clock_high_ns) {
+            (Some(low), Some(high)) if low > high => {
+                (Some(high / 1_000), Some((low - high) / 1_000 + drift_us))
+            }
             (Some(low), Some(high)) => {
-                let (middle, half) = (low / 2 + high / 2, (high / 2 - low / 2).abs());
+                let (middle, half) = (low / 2 + high / 2, high / 2 - low / 2);
                 (Some(middle / 1_000), Some(half / 1_000 + drift_us))
             }
             (None, Some(high)) => (Some(high / 1_000), None),

@@ -72,6 +72,14 @@ impl Join {
         let awaited = held().any(|trace| trace.recalled)
             || members.iter().any(|member| self.links.holds(member));
         let unsaid = members.iter().any(|member| self.dirty_traces.contains(member));
+        let window_end = Time(last.0 + seconds_ns(self.config.window_s));
+        let parents_final =
+            over_budget || self.now >= window_end || !held().any(Trace::waits_for_parent);
+        for member in &members {
+            if let Some(trace) = self.traces.get_mut(member) {
+                trace.parents_final |= parents_final;
+            }
+        }
         // An abandonment may have become final by the mere passing of time.
         let bounds = match settled && !unsaid {
             true => Vec::new(),
@@ -84,9 +92,7 @@ impl Join {
             self.due.insert((Time(abandon_final.0 + 1), key));
             return;
         }
-        let window_end = Time(last.0 + seconds_ns(self.config.window_s));
-        let orphaned = held().any(Trace::waits_for_parent);
-        if !over_budget && !settled && self.now < window_end && orphaned {
+        if !settled && !parents_final {
             self.due.insert((window_end, key));
             return;
         }

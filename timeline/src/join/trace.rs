@@ -36,6 +36,10 @@ pub(super) struct Trace {
     pub(super) last_arrival: Time,
     /// True once all of its sends and requests so far were counted.
     pub(super) settled: bool,
+    /// True once it is waited no longer for parents that its spans name and that are not here.
+    pub(super) parents_final: bool,
+    /// Who asked which host without a server's span to show for it.
+    pub(super) in_vain: BTreeSet<(Label, Label)>,
     counted_sends: Counted<SpanKey>,
     counted_requests: Counted<TraceId>,
     /// True where it has come back from the shelf.
@@ -86,6 +90,8 @@ pub(super) struct Own {
     pub(super) requests: Vec<RequestRow>,
     /// The one session it names.
     pub(super) only_session: Option<SessionId>,
+    /// Who asked which host in vain.
+    pub(super) in_vain: BTreeSet<(Label, Label)>,
 }
 
 impl Trace {
@@ -94,9 +100,25 @@ impl Trace {
         self.spans.contains_key(&(span.row.span_id, span.row.kind.clone()))
     }
 
+    /// Whether a span that is here says another thing than this one of the same id. The first in the
+    /// order of the log holds; a second delivery differs in when it was received alone.
+    pub(super) fn conflicts_with(&self, span: &Span) -> bool {
+        let of = |span: &Span| {
+            let row = &span.row;
+            fingerprint(&(
+                (row.time_client, row.duration_us, row.parent_span_id, &row.name),
+                (row.status_code, &row.error_type, &row.status, &row.session_id),
+                &row.attributes.0,
+            ))
+        };
+        let held = self.spans.get(&(span.row.span_id, span.row.kind.clone()));
+        held.is_some_and(|held| of(&held.arrived) != of(span))
+    }
+
     /// Takes a span in that is not here yet.
     pub(super) fn add_span(&mut self, span: Span) {
         (self.settled, self.changed) = (false, true);
+        self.parents_final = false;
         let key = (span.row.span_id, span.row.kind.clone());
         self.spans.insert(key, Box::new(Held { arrived: span, said: None }));
     }
@@ -158,6 +180,7 @@ impl Trace {
         for (held, row) in self.spans.values_mut().zip(own.spans) {
             changes.extend(replace(&mut held.said, row, &mut ids.spans).map(Change::Span));
         }
+        self.in_vain = own.in_vain;
         self.say_requests(own.requests, ids, &mut changes);
         self.changed |= !changes.is_empty();
         changes
@@ -228,9 +251,11 @@ impl Trace {
         requests.map(|old| Change::Request(Delta { old: Some(old), new: None })).collect()
     }
 
-    /// Whether every request's outcome is one that no later event will change.
+    /// Whether every request's outcome is one that no later event will change. What a server saw
+    /// alone waits for spans, not for events.
     pub(super) fn is_final(&self) -> bool {
-        self.requests.values().all(|(_, request)| request.outcome_final)
+        let mut requests = self.requests.values();
+        requests.all(|(_, request)| request.outcome_final || request.layer == "service")
     }
 
     /// Whether a span names a parent that is not here: the caller's side may still come, and with

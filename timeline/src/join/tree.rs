@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::sighting::Sighting;
+use super::twins;
 use crate::schema::{Label, SessionId, Span, SpanId, TraceId};
 
 /// A node's number within its tree.
@@ -29,6 +30,12 @@ pub(super) struct Node<'trace> {
     pub(super) depth: i32,
     /// The nearest node above that executes on behalf of a caller: a SERVER or CONSUMER span.
     pub(super) context: Option<NodeId>,
+    /// The other node that tells of the same attempt.
+    pub(super) twin: Option<NodeId>,
+    /// Its twin stands for the attempt.
+    pub(super) echo: bool,
+    /// The session that its twin names.
+    lent_session: Option<&'trace SessionId>,
 }
 
 impl<'trace> Node<'trace> {
@@ -75,10 +82,16 @@ impl<'trace> Node<'trace> {
     }
 
     pub(super) fn session_id(&self) -> Option<&'trace SessionId> {
-        match self.origin {
+        let own = match self.origin {
             Origin::Span(span) => span.row.session_id.as_ref(),
             Origin::Sighting(sighting) => sighting.event.row.session_id.as_ref(),
-        }
+        };
+        own.or(self.lent_session)
+    }
+
+    /// Told by our beacon: it counts its attempts, and only it tells of one before it ends.
+    fn is_ours(&self) -> bool {
+        self.span().is_none_or(|span| span.hints.beacon_previous_attempts.is_some())
     }
 
     /// Start on the sender's own clock, in nanoseconds. Nodes of one caller compare; nodes of two
@@ -117,6 +130,9 @@ impl<'trace> Tree<'trace> {
                 children: Vec::new(),
                 depth: 0,
                 context: None,
+                twin: None,
+                echo: false,
+                lent_session: None,
             })
             .collect();
         link_parents(&mut nodes);
@@ -128,7 +144,22 @@ impl<'trace> Tree<'trace> {
         }
         let mut tree = Self { nodes, order: Vec::new() };
         tree.walk();
+        for (kept, echo) in twins::pairs(&tree.nodes) {
+            tree.nodes[echo].echo = true;
+            for (one, other) in [(kept, echo), (echo, kept)] {
+                tree.nodes[one].twin = Some(other);
+                tree.nodes[one].lent_session = tree.nodes[other].session_id();
+            }
+        }
         tree
+    }
+
+    /// The node that tells best of the attempt that `id` stands for: our beacon's of two.
+    pub(super) fn teller(&self, id: NodeId) -> NodeId {
+        match self.nodes[id].twin {
+            Some(twin) if !self.nodes[id].is_ours() => twin,
+            _ => id,
+        }
     }
 
     /// The one session of each trace that names exactly one.
@@ -136,6 +167,15 @@ impl<'trace> Tree<'trace> {
         let named =
             self.nodes.iter().filter_map(|node| Some((node.trace_id(), node.session_id()?)));
         only(named)
+    }
+
+    /// How many nodes of each trace stand under none.
+    pub(super) fn roots(&self) -> BTreeMap<TraceId, usize> {
+        let mut of_trace = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| node.parent.is_none()) {
+            *of_trace.entry(node.trace_id()).or_default() += 1;
+        }
+        of_trace
     }
 
     /// Orders nodes parents first, siblings by start, and sets depth and context on the way.

@@ -62,6 +62,8 @@ columns! {
         pub attributes: Attributes,
         /// The resource's attributes in the sender's names.
         pub resource: Attributes,
+        /// The route of the URL that it names.
+        pub route: Label,
     }
 }
 
@@ -87,6 +89,10 @@ pub struct EventHints {
     pub abandon_trigger: Option<Label>,
     /// `http.request.method`.
     pub method: Option<Label>,
+    /// Whom the attempt that it tells of asks, as its span would say.
+    pub callee: Option<Label>,
+    /// The URL that it asks for, without the query.
+    pub target: Option<String>,
     /// The templated path of `url.full`.
     pub route: Option<Label>,
     /// `behavior.attempt` minus one.
@@ -105,4 +111,6 @@ pub struct EventHints {
     pub previous_session_id: Option<SessionId>,
     /// The browser's clock when it sent the body (`behavior.sent_at`).
     pub sent_at: Option<Time>,
+    /// Whether the page says that it is in the background.
+    pub hidden: Option<bool>,
 }

@@ -88,7 +88,8 @@ columns! {
         pub wasted_us: i64,
         /// Why there was more than one attempt: the status or error of the first that failed.
         pub cause: Option<Label>,
-        /// reload | navigate | leave | abort, of an abandoned request.
+        /// reload | navigate | leave | abort, of an abandoned request; of an inferred one, what gave
+        /// it away: silence (of its page) | disconnect (seen by the server alone).
         pub abandon_trigger: Option<Label>,
         /// The first request of the user's intent.
         pub intent_id: TraceId,
@@ -101,6 +102,8 @@ columns! {
         /// `matched`, or why no server span stands under it: pending | not_answered (no status
         /// came back) | not_received (a status did, and no span).
         pub coverage: Label,
+        /// observed (its page said so) | inferred, of an abandoned request.
+        pub abandon_evidence: Option<Label>,
     }
 }
 

@@ -95,6 +95,9 @@ columns! {
         pub sequence: Option<i64>,
         /// browser | service: who sent a send, whichever side's row stands for it.
         pub caller_layer: Label,
+        /// True of a send whose answer nobody used: it failed, another attempt had won, its user had
+        /// left, or the work that it was part of was for nothing.
+        pub wasted: bool,
     }
 }
 
@@ -141,4 +144,8 @@ pub struct SpanHints {
     pub target: Option<String>,
     /// The browser's clock when it sent the body (`behavior.sent_at`).
     pub sent_at: Option<Time>,
+    /// The callee's word that its caller closed the connection before it had the answer.
+    pub hung_up: bool,
+    /// The caller named itself a browser.
+    pub browser_made: bool,
 }

@@ -1,6 +1,7 @@
 //! From the wire to rows: the beacon, services old and new, other browser SDKs, metrics.
 
 mod robust;
+mod senders;
 
 use super::*;
 use crate::record::Source;

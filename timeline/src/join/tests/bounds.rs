@@ -25,6 +25,26 @@ fn joined(spec: impl Fn(u64) -> Spec<'static>) -> Standing {
     join(&arrivals, usize::MAX)
 }
 
+#[test]
+fn one_url_asked_fifty_thousand_times_at_once_and_told_twice() {
+    for trace in [1, 2] {
+        let told = |id: u64| {
+            let ours = id.is_multiple_of(2);
+            let start_ms = (id / 2) as i64 / 4;
+            let spec = Spec { id, start_ms, service: "web", ms: 5, ..SPAN };
+            let mut told = span(Spec { trace: if ours { 1 } else { trace }, ..spec });
+            told.hints.beacon_previous_attempts = ours.then_some(0);
+            told
+        };
+        let arrivals: Vec<Arrival> =
+            (2..SPANS + 2).map(|id| Arrival::Span(Box::new(told(id)))).collect();
+        let standing = join(&arrivals, usize::MAX);
+        let found = sends(&standing);
+        assert!(found >= SPANS as usize / 2, "none is lost: {found}");
+        assert!(trace != 1 || found == SPANS as usize / 2, "every pair is found: {found}");
+    }
+}
+
 fn sends(standing: &Standing) -> usize {
     standing.spans.values().filter(|row| row.is_send).count()
 }

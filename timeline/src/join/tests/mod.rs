@@ -8,4 +8,6 @@ mod linked;
 mod oracle;
 mod order;
 mod stopped;
+mod twins;
+mod unseen;
 mod world;

@@ -84,6 +84,7 @@ pub(super) fn span(spec: Spec<'_>) -> Span {
         page_id: browser.then(|| PageId::new("p1").expect("not empty")),
         sequence: None,
         caller_layer: Label::new(if browser { "browser" } else { "service" }),
+        wasted: false,
     };
     let calls = matches!(spec.kind, "client" | "producer");
     let hints = SpanHints {
@@ -143,6 +144,7 @@ pub(super) fn event(name: &str, page: &str, sequence: i64, trace: u8, span: u64,
         body: None,
         attributes: Attributes::empty(),
         resource: Attributes::empty(),
+        route: Label::unknown(),
     };
     Event { row, hints: EventHints::default() }
 }
