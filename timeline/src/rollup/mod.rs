@@ -18,7 +18,7 @@ pub use buckets::Buckets;
 pub use window::{Window, WindowView};
 
 use crate::join::{Change, Delta};
-use crate::schema::{RequestRow, SessionRow, SpanRow};
+use crate::schema::{EventRow, RequestRow, SessionRow, SpanRow, UNKNOWN};
 
 /// Distinct hops kept. A route that is an id would otherwise grow the map for ever; what comes
 /// beyond is counted under `overflow`. Twice what one metric may expose (2,000 series).
@@ -120,11 +120,8 @@ impl Rollup {
                 Change::Session(delta) => self.count_refreshes(delta),
                 Change::SettledSend(row) => self.settle_send(row),
                 Change::SettledRequest(row) => self.settle_request(row),
-                Change::Event(_)
-                | Change::Metric(_)
-                | Change::Request(_)
-                | Change::Loss(_)
-                | Change::Erase(_) => {}
+                Change::Event(delta) => self.count_summary(delta),
+                Change::Metric(_) | Change::Request(_) | Change::Loss(_) | Change::Erase(_) => {}
             }
         }
     }
@@ -172,6 +169,34 @@ impl Rollup {
             counts.sum_us = counts.sum_us.saturating_add(total_us);
             counts.h.record(total_us.unsigned_abs(), 1);
         }
+    }
+
+    /// Adds what pages that were not sampled have summed up: they send no rows that could be counted.
+    fn count_summary(&mut self, delta: &Delta<EventRow>) {
+        let (None, Some((_, row))) = (&delta.old, &delta.new) else { return };
+        if row.event_name != "behavior.summary" || row.layer != "browser" {
+            return;
+        }
+        let count = |name: &str| -> i64 {
+            let said = row.attributes.get(name).and_then(|text| text.parse().ok());
+            i64::from(said.unwrap_or(0_u32))
+        };
+        let (requests, attempts) = (count("behavior.requests"), count("behavior.attempts"));
+        if requests == 0 || attempts < requests {
+            return;
+        }
+        let totals = Arc::make_mut(&mut self.totals);
+        let layer = row.layer.to_string();
+        let hop = Hop { service: String::from(UNKNOWN), route: String::from(UNKNOWN), layer };
+        let hop = bounded(&totals.hops, hop);
+        let counts = HopCounts {
+            sends: attempts,
+            first_attempts: requests,
+            logical_calls: requests,
+            hedges: count("behavior.hedges"),
+            ..HopCounts::default()
+        };
+        add(totals.hops.entry(hop).or_default(), &counts, 1);
     }
 
     /// A session's reloads only grow, so the difference is a settled fact.
