@@ -18,6 +18,8 @@ mod crash;
 mod demo;
 #[path = "it/descriptors.rs"]
 mod descriptors;
+#[path = "it/drift.rs"]
+mod drift;
 #[path = "it/equality.rs"]
 mod equality;
 #[path = "it/erase.rs"]

@@ -9,7 +9,7 @@
 //! otlp span    service=shop trace=1 id=9 parent=1 kind=client at=10 ms=20 http.request.method=GET
 //! ```
 //!
-//! `at` and `ms` are milliseconds, `at` since 2026-01-01T00:00:00Z; `id` is the span's, `trace` is
+//! `state` is the span's trace state. `at` and `ms` are milliseconds, `at` since 2026-01-01T00:00:00Z; `id` is the span's, `trace` is
 //! the same number unless it is given; `resource.` begins an attribute of the resource, and any other
 //! key is an attribute. Then come `query TYPES` with
 //! a statement, `----` and the answer, a line a row, NULL as `NULL`; and `query error WORDS` with a
@@ -131,6 +131,7 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
         Some("server") => 2,
         _ => 3,
     };
+    let state = take("state").unwrap_or_default();
     let (parent, event) = (take("parent").map(|id| self::id(number(id), 16)), take("event"));
     let mut resource = Map::new();
     for (key, wire) in [("service", "service.name"), ("session", "session.id")] {
@@ -160,6 +161,7 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
     };
     let times = match event {
         None => json!({ "name": "GET", "kind": kind, "parentSpanId": parent.unwrap_or_default(),
+            "traceState": state,
             "startTimeUnixNano": start_ns.to_string(), "endTimeUnixNano": end_ns.to_string() }),
         Some(event) => json!({ "eventName": event, "timeUnixNano": start_ns.to_string() }),
     };

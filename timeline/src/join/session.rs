@@ -333,7 +333,7 @@ impl Session {
         let drift_us = lasted_us / 1_000_000 * DRIFT_PPM_MAX;
         match (self.clock_low_ns, self.clock_high_ns) {
             (Some(low), Some(high)) if low > high => {
-                (Some(high / 1_000), Some((low - high) / 1_000 + drift_us))
+                (Some(high.div_euclid(1_000)), Some((low - high) / 1_000 + 1 + drift_us))
             }
             (Some(low), Some(high)) => {
                 let (middle, half) = (low / 2 + high / 2, high / 2 - low / 2);

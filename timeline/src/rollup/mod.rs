@@ -250,3 +250,49 @@ fn add(counts: &mut HopCounts, more: &HopCounts, sign: i64) {
     counts.implied += sign * more.implied;
     counts.inferred += sign * more.inferred;
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::decode;
+    use crate::join::RowId;
+    use crate::record::{Envelope, Source};
+
+    #[test]
+    fn summaries_of_pages_count_once_each() {
+        let record = |requests: u32, attempts: u32| {
+            let pair = |key: &str, value: u32| {
+                format!(r#"{{"key":"behavior.{key}","value":{{"intValue":"{value}"}}}}"#)
+            };
+            let pairs = [pair("requests", requests), pair("attempts", attempts), pair("hedges", 1)];
+            format!(r#"{{"eventName":"behavior.summary","attributes":[{}]}}"#, pairs.join(","))
+        };
+        // The third claims fewer attempts than requests, the fourth nothing.
+        let records = [record(7, 9), record(3, 4), record(5, 2), record(0, 9)].join(",");
+        let body =
+            format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#);
+        let mut envelope = Envelope::new(Source::Beacon, 1_700_000_000_000_000_000);
+        envelope.logs = decode::json::logs(body.as_bytes()).expect("legal JSON").encode_to_vec();
+        let events = decode::rows(&envelope).expect("it decodes").events;
+        let mut rollup = Rollup::default();
+        for event in events {
+            let row = Arc::new(event.row);
+            rollup.apply(&[
+                Change::Event(Delta { old: None, new: Some((RowId(0), Arc::clone(&row))) }),
+                // Its session was found: the same row once more.
+                Change::Event(Delta {
+                    old: Some((RowId(0), Arc::clone(&row))),
+                    new: Some((RowId(1), row)),
+                }),
+            ]);
+        }
+        let totals = rollup.view(0).totals;
+        let hops: Vec<_> = totals.hops.iter().collect();
+        let [(hop, counts)] = hops[..] else { panic!("one hop: {hops:?}") };
+        assert_eq!((hop.layer.as_str(), hop.service.as_str()), ("browser", UNKNOWN));
+        let found = (counts.sends, counts.first_attempts, counts.logical_calls, counts.hedges);
+        assert_eq!(found, (13, 10, 10, 2));
+    }
+}
