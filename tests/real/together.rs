@@ -12,10 +12,10 @@ use crate::program;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
-fn of_two_scripts_on_one_page_a_request_names_one_trace() {
+fn two_scripts_on_one_page_make_one_attempt_of_a_fetch() {
     let ethogram = Ethogram::start(&[]);
     let mut command = Command::new("node");
-    command.arg(tree("tests/browser/together.mjs")).arg("--wire-only");
+    command.arg(tree("tests/browser/together.mjs"));
     for (option, address) in [
         ("--collector-beacon", &ethogram.at.beacon),
         ("--otlp-http", &ethogram.at.otlp_http),
