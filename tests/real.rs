@@ -10,5 +10,9 @@ mod program;
 mod prometheus;
 #[path = "real/python.rs"]
 mod python;
+#[path = "real/shipped.rs"]
+mod shipped;
 #[path = "real/shop.rs"]
 mod shop;
+#[path = "real/together.rs"]
+mod together;
