@@ -25,8 +25,10 @@ pub use http::{Answer, Request};
 pub use role::Role;
 
 /// A condition that does not come true within this time will not: builds without optimisation on a
-/// busy machine of two cores stay far below.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// busy machine of two cores stay far below. `ETHOGRAM_TEST_PATIENCE_S` says another, in seconds.
+fn patience() -> Duration {
+    Duration::from_secs(number_from("ETHOGRAM_TEST_PATIENCE_S", 60))
+}
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -38,7 +40,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(began.elapsed() < patience(), "waited in vain for {what}");
         std::thread::sleep(LOOK_EVERY);
     }
 }
@@ -122,7 +124,7 @@ impl Ethogram {
         ids.iter().flat_map(|ids| ids.split_whitespace()).filter_map(|id| id.parse().ok()).collect()
     }
 
-    /// Bounds the address space of every role that is started from now on.
+    /// Bounds the data of every role that is started from now on.
     pub fn limit_successors(&self, bytes: u64) {
         limit_memory(self.process.id(), bytes);
     }
@@ -157,7 +159,7 @@ impl Ethogram {
         let expected = expected.into();
         let mut latest = None;
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < patience() {
             latest = self
                 .try_sql(sql)
                 .ok()
@@ -252,16 +254,16 @@ fn log_file(directory: &Path) -> std::fs::File {
     std::fs::File::options().create(true).append(true).open(path).expect("a file for the log")
 }
 
-/// Bounds the address space of a process and of what it starts: what is beyond cannot be had, and
-/// who cannot have memory aborts.
+/// Bounds the data of a process and of what it starts: what is beyond cannot be had, and who cannot
+/// have memory aborts. Not the address space: an allocator reserves as much of that as it likes.
 fn limit_memory(process: u32, bytes: u64) {
     let status = Command::new("prlimit")
-        .args(["--pid", &process.to_string(), &format!("--as={bytes}")])
+        .args(["--pid", &process.to_string(), &format!("--data={bytes}")])
         .status();
     assert!(status.expect("prlimit is there").success(), "prlimit refuses");
 }
 
-/// A number of `/proc/<process>/status`, in bytes, such as of `VmPeak`.
+/// A number of `/proc/<process>/status`, in bytes, such as of `VmHWM`.
 pub fn memory_bytes(process: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;

@@ -49,7 +49,7 @@ fn a_record_that_kills_is_set_aside_and_listed() {
     let ethogram = Ethogram::start(&["--query-follow-store-seal-s=1"]);
     post(&ethogram, &server_span("before", 1));
     ethogram.wait_for_value("SELECT count(*) FROM spans", 1);
-    let resting = wait_for("its size", || memory_bytes(ethogram.role("query")?, "VmPeak"));
+    let resting = wait_for("its size", || memory_bytes(ethogram.role("query")?, "VmData"));
     ethogram.limit_successors(resting + ROOM_BYTES);
     ethogram.kill_role("query");
     ethogram.wait_for_value("SELECT count(*) FROM spans", 1);
