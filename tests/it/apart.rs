@@ -12,7 +12,7 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// Bodies that must be acknowledged once the query role is back: more than the log holds, so that
 /// its segments must have been removed.
-const AFTERWARDS: u64 = 6_000;
+const AFTERWARDS: u64 = 4_000;
 
 /// Refusals that are looked at for jitter: of so many evenly drawn from 1 to 30 s, all thirty
 /// delays but for a few are among them.
