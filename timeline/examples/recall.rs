@@ -25,8 +25,10 @@ fn main() {
             join.emit();
         }
     }
+    let begun = Instant::now();
     join.push(at(21_000, Vec::new()));
     join.emit();
+    println!("let go: {:.0} traces a second", TRACES as f64 / begun.elapsed().as_secs_f64());
     let bytes = (join.recalled().2 - on_disk) as f64;
     println!("a span on the shelf: {:.0} bytes", bytes / (TRACES * 5) as f64);
     for (order, name) in [(1, "in order"), (7_919, "scattered")] {
