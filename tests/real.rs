@@ -4,6 +4,8 @@
 //! what it needs; nothing here is skipped where something is missing, it fails and says what.
 
 mod harness;
+#[path = "real/outage.rs"]
+mod outage;
 #[path = "real/program.rs"]
 mod program;
 #[path = "real/prometheus.rs"]
