@@ -178,20 +178,20 @@ FROM (
             CASE WHEN service <> '' THEN CAST(service AS VARCHAR) ELSE 'unknown' END,
             'unknown',
             'unknown',
-            CAST(sum(TRY_CAST(attributes['behavior.attempts'] AS BIGINT)) AS DOUBLE),
-            CAST(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)) AS DOUBLE),
-            CAST(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)) AS DOUBLE),
+            CAST(coalesce(sum(TRY_CAST(attributes['behavior.attempts'] AS BIGINT)), 0) AS DOUBLE),
+            CAST(coalesce(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)), 0) AS DOUBLE),
+            CAST(coalesce(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.retries'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.hedges'] AS BIGINT)), 0) AS DOUBLE),
-            CAST(sum(TRY_CAST(attributes['behavior.attempts'] AS BIGINT))
-                - sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)) AS DOUBLE),
+            CAST(coalesce(sum(TRY_CAST(attributes['behavior.retries'] AS BIGINT)), 0)
+                + coalesce(sum(TRY_CAST(attributes['behavior.hedges'] AS BIGINT)), 0) AS DOUBLE),
             CAST(NULL AS DOUBLE),
             CAST(NULL AS DOUBLE),
             CAST(NULL AS DOUBLE)
         FROM events
         WHERE event_name = 'behavior.summary' AND layer = 'browser'
-            AND TRY_CAST(attributes['behavior.attempts'] AS BIGINT) >= TRY_CAST(attributes['behavior.requests'] AS BIGINT)
-            AND TRY_CAST(attributes['behavior.requests'] AS BIGINT) > 0
+            AND coalesce(TRY_CAST(attributes['behavior.attempts'] AS BIGINT), 0) BETWEEN 0 AND 4294967295
+            AND coalesce(TRY_CAST(attributes['behavior.requests'] AS BIGINT), 0) BETWEEN 0 AND 4294967295
         GROUP BY 1, 3
     ) AS counted
     GROUP BY 1, 2, 3, 4, 5

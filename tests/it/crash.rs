@@ -33,8 +33,12 @@ fn nothing_acknowledged_is_lost() {
     let mut random = StdRng::seed_from_u64(seed);
     // Seals run all the time, so that kills meet them too. Roles whose supervisor was killed stop
     // in order, and the senders leave them nothing to wait for.
-    let mut ethogram =
-        Ethogram::start(&["--query-follow-store-seal-s=1", "--collector-limits-drain-s=1"]);
+    // A follower seals between two pieces that it reads: small ones, so that a short life gets on.
+    let mut ethogram = Ethogram::start(&[
+        "--query-follow-store-seal-s=1",
+        "--collector-limits-drain-s=1",
+        "--query-follow-read-bytes-max=65536",
+    ]);
     let load = Load::start(&ethogram.at, &DOORS);
     let mut best_rate = 0.0_f64;
     let mut longest = [Duration::ZERO; VICTIMS.len()];

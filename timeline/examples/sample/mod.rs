@@ -61,24 +61,11 @@ fn sender() -> Attributes {
 
 /// One span of a trace; of a page where a session is given.
 pub(crate) fn span(trace: u64, number: u64, session: Option<&SessionId>) -> Span {
-    let mut trace_id = [7; 16];
-    // As random as a sender's, so that nothing packs better than it would.
-    trace_id[..8].copy_from_slice(&trace.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
-    trace_id[8..].copy_from_slice(&trace.wrapping_mul(0xC2B2_AE3D_27D4_EB4F).to_le_bytes());
     let id = |number: u64| {
         let mixed = (trace * 64 + number + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         SpanId(mixed.to_be_bytes())
     };
-    // A record's labels are shared, and a record holds many spans.
-    thread_local!(static LABELS: RefCell<(u64, HashMap<String, Label>)> = RefCell::default());
-    let label = |text: &str| {
-        LABELS.with_borrow_mut(|(record, labels)| {
-            if *record != trace / 10 {
-                (*record, *labels) = (trace / 10, HashMap::new());
-            }
-            labels.entry(String::from(text)).or_insert_with(|| Label::new(text)).clone()
-        })
-    };
+    let label = |text: &str| label_of(trace / 10, text);
     let time = Time(T0_NS + (trace * 977 % 60_000_000) as i64 * 1_000);
     let browser = session.is_some();
     let row = SpanRow {
@@ -86,7 +73,7 @@ pub(crate) fn span(trace: u64, number: u64, session: Option<&SessionId>) -> Span
         time_client: time,
         time_received: time,
         duration_us: (trace % 9_973) as i64 * 17,
-        trace_id: TraceId(trace_id),
+        trace_id: trace_id(trace),
         span_id: id(number),
         parent_span_id: (number > 0).then(|| id(number - 1)),
         app: label("shop"),
@@ -166,4 +153,23 @@ pub(crate) fn event(number: u64, sequence: i64, session: Option<&SessionId>) -> 
         route: row.route,
     };
     Event { row, hints: EventHints::default() }
+}
+
+/// As random as a sender's, so that nothing packs better than it would.
+fn trace_id(trace: u64) -> TraceId {
+    let mut id = [7; 16];
+    id[..8].copy_from_slice(&trace.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    id[8..].copy_from_slice(&trace.wrapping_mul(0xC2B2_AE3D_27D4_EB4F).to_le_bytes());
+    TraceId(id)
+}
+
+/// A record's labels are shared, and a record holds many spans.
+fn label_of(record: u64, text: &str) -> Label {
+    thread_local!(static LABELS: RefCell<(u64, HashMap<String, Label>)> = RefCell::default());
+    LABELS.with_borrow_mut(|(last, labels)| {
+        if *last != record {
+            (*last, *labels) = (record, HashMap::new());
+        }
+        labels.entry(String::from(text)).or_insert_with(|| Label::new(text)).clone()
+    })
 }

@@ -20,6 +20,7 @@
 //! * Equal logs give equal changes, row numbers included.
 
 mod across;
+mod around;
 mod arrive;
 mod callees;
 mod calls;
@@ -62,9 +63,10 @@ pub use shelf::{MemoryShelf, Shelf};
 
 use crate::decode::Rows;
 use crate::schema::{
-    Erasure, Event, Label, LossRow, MetricRow, PageId, RequestRow, SessionId, Span, Time, TraceId,
+    Erasure, Event, Label, LossRow, MetricRow, RequestRow, SessionId, Span, Time, TraceId,
 };
-use callees::{Answer, Callees};
+use around::Around;
+use callees::Callees;
 use change::place;
 use config::seconds_ns;
 use derive::Moment;
@@ -72,7 +74,6 @@ use idle::Kept;
 use links::Links;
 use recall::Recalls;
 use recent::{Recent, fingerprint};
-use sends::Send;
 use session::Session;
 use shelf::Lent;
 use trace::{Own, Trace};
@@ -354,19 +355,6 @@ impl Join {
         derived.clock_bounds
     }
 
-    /// Looks again at the traces that asked a host in vain of which something was learned.
-    fn tell_who_answers(&mut self) {
-        let hosts = self.callees.take_fresh();
-        if hosts.is_empty() {
-            return;
-        }
-        let waiting = self.traces.iter().filter(|((_, app), trace)| {
-            let mut asked = trace.in_vain.iter().cloned();
-            asked.any(|(caller, host)| hosts.contains(&(app.clone(), caller, host)))
-        });
-        self.dirty_traces.extend(waiting.map(|(key, _)| key.clone()));
-    }
-
     /// Groups anew the traces whose links have changed.
     fn relink(&mut self) {
         self.dirty_traces.extend(self.links.relink());
@@ -403,28 +391,5 @@ impl Join {
         for key in std::mem::take(&mut self.dirty_sessions) {
             self.say_session(&key, changes);
         }
-    }
-}
-
-/// What is around the traces of one application.
-struct Around<'a> {
-    sessions: &'a BTreeMap<SessionKey, Kept>,
-    callees: &'a Callees,
-    app: &'a Label,
-    now: Time,
-}
-
-impl derive::Outside for Around<'_> {
-    fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label> {
-        self.sessions.get(&(session.clone(), self.app.clone()))?.look().successor(page)
-    }
-
-    fn is_silent(&self, session: &SessionId, page: &PageId, before: Time) -> bool {
-        let session = self.sessions.get(&(session.clone(), self.app.clone()));
-        session.is_some_and(|session| session.look().is_silent(page, before))
-    }
-
-    fn answer(&self, caller: &Label, send: &Send) -> Option<Answer> {
-        self.callees.answer(&derive::asked_of(self.app, caller, send)?, self.now)
     }
 }

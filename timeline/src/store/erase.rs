@@ -22,7 +22,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::directory::OpenFile;
-use super::{Part, Store, StoreError, Table};
+use super::{Part, Store, StoreError, Table, shelf};
 use crate::schema::{Erasure, Label, SessionId, Subject};
 
 impl Store {
@@ -47,7 +47,7 @@ impl Store {
             .chain(of(Table::Events, self.events.parts()))
             .chain(of(Table::Requests, self.requests.parts()))
             .chain(of(Table::Sessions, self.sessions.parts()));
-        Search { wanted: Wanted::of(erasures), parts: parts.collect() }
+        Search { wanted: Wanted::of(erasures), parts: parts.collect(), shelf: self.shelf.search() }
     }
 
     /// Retracts what a search found; the parts that held it are written anew by the next seal.
@@ -62,6 +62,7 @@ impl Store {
                 Table::Metrics | Table::Losses => {}
             }
         }
+        self.shelf.replace(found.shelf);
         found.sessions
     }
 }
@@ -78,18 +79,22 @@ pub(super) struct Wanted {
 pub struct Search {
     wanted: Vec<Wanted>,
     parts: Vec<(Table, Arc<Part>)>,
+    shelf: shelf::Search,
 }
 
 /// What a search found.
+#[derive(Default)]
 pub struct Found {
     pub(super) lines: Vec<(Table, Arc<Part>, Vec<u32>)>,
     pub(super) sessions: BTreeSet<(Label, SessionId)>,
+    pub(super) shelf: shelf::Rewritten,
 }
 
 impl Search {
-    /// Searches the files. Nothing is changed.
+    /// Searches the files, and writes anew what the shelf has to forget. Nothing that exists is
+    /// changed.
     pub fn run(&self) -> Result<Found, StoreError> {
-        let mut found = Found { lines: Vec::new(), sessions: BTreeSet::new() };
+        let mut found = Found::default();
         for wanted in &self.wanted {
             for (table, part) in &self.parts {
                 let (lines, sessions): (Vec<u32>, Vec<Option<String>>) =
@@ -100,6 +105,8 @@ impl Search {
                 found.sessions.extend(wanted.others(sessions.into_iter().flatten()));
             }
         }
+        let ids = self.wanted.iter().flat_map(|wanted| wanted.sessions.union(&wanted.users));
+        found.shelf = self.shelf.run(&ids.map(String::as_str).collect::<Vec<_>>())?;
         Ok(found)
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Verdict {
     Url,
     /// It loses the part that tells one household from the next.
     Address,
+    /// Of what callers passed on, the session stays.
+    Baggage,
 }
 
 /// Names a client may not set, because the collector or the key says so: place, network, identity
@@ -37,7 +39,6 @@ const REMOVED: &[&str] =
 const REMOVED_ENDINGS: &[&str] = &[
     "authorization",
     "proxy-authorization",
-    "baggage",
     "cookie",
     "set-cookie",
     "password",
@@ -101,6 +102,8 @@ pub(super) fn verdict(key: &str, trust: Trust, calls: bool) -> Verdict {
             || BROWSER_FORBIDDEN_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
     if forbidden || has(REMOVED, key) || has(REMOVED_ENDINGS, &ending) {
         Verdict::Remove
+    } else if ending == "baggage" {
+        Verdict::Baggage
     } else if has(CLIENT_ADDRESSES, key) || (!calls && has(PEER_ADDRESSES, key)) {
         Verdict::Address
     } else if has(URLS, key) || has(URL_ENDINGS, &ending) || key.ends_with(".url.full") {

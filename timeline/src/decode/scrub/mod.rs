@@ -182,6 +182,7 @@ impl Scrub {
                 Verdict::Name => self.lists(value),
                 Verdict::Remove => return false,
                 Verdict::Agent => self.texts(value, &|text| *text = agent::reduced(text)),
+                Verdict::Baggage => self.texts(value, &text::baggage),
                 Verdict::Url => self.texts(value, &|url| *url = text::url(url)),
                 Verdict::Address => return cut_address(value),
             }

@@ -57,6 +57,7 @@ fn services_keep_what_is_not_personal() {
             ("rpc.grpc.request.metadata.authorization", "x"),
             ("http.request.header.x-forwarded-for", "203.0.113.77"),
             ("http.request.header.idempotency-key", "k"),
+            ("http.request.header.baggage", "user=ann, session.id=s1;p=1,plan=gold"),
             ("http.request.header.referer", "https://a.example/b?c"),
             ("url.full", "https://u:p@a.example/b?c#d"),
             ("url.query", "c"),
@@ -69,6 +70,7 @@ fn services_keep_what_is_not_personal() {
         &[
             ("http.request.method", "GET"),
             ("http.request.header.idempotency-key", "k"),
+            ("http.request.header.baggage", "session.id=s1;p=1"),
             ("http.request.header.referer", "https://a.example/b"),
             ("url.full", "https://a.example/b"),
             ("http.url", "https://a.example/b"),

@@ -32,6 +32,14 @@ pub(super) fn trace_state(text: &mut String) {
     }
 }
 
+/// The member of a `baggage` header that is read: whose session it is. Others are notes of the
+/// operator's services, of which nobody knows what they say.
+pub(super) fn baggage(text: &mut String) {
+    let members = text.split(',').map(str::trim);
+    let is_session = |member: &&str| member.split('=').next().map(str::trim) == Some("session.id");
+    *text = members.filter(is_session).collect::<Vec<_>>().join(",");
+}
+
 /// The IP address in a text that may have a port, brackets or a zone.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();

@@ -44,6 +44,16 @@ impl Chunk {
         rest.get(4..4 + length).map(<[u8]>::to_vec)
     }
 
+    /// Its entries, each with its prints.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Vec<u64>, &[u8])> {
+        let groups = self.index.chunk_by(|(_, left), (_, right)| left == right);
+        groups.filter_map(|group| {
+            let rest = self.text.get(group.first()?.1 as usize..)?;
+            let entry = rest.get(4..4 + number(rest, 0)? as usize)?;
+            Some((group.iter().map(|(print, _)| *print).collect(), entry))
+        })
+    }
+
     /// How many bytes its entries have.
     pub(super) fn len(&self) -> usize {
         self.text.len()

@@ -14,6 +14,7 @@
 //! * A disk that fails costs recalls, which are counted, and nothing else.
 
 mod chunk;
+mod erase;
 mod filter;
 mod segment;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::disk::DiskFile;
 use crate::join::Shelf;
 use crate::schema::Time;
 use chunk::Chunk;
+pub(super) use erase::{Rewritten, Search};
 use segment::{Segment, SegmentMark};
 
 /// Entries are compressed together in pieces of this size: a larger piece packs better and costs
@@ -106,6 +108,8 @@ struct Inner {
     /// How much of each segment is known to be on disk.
     synced: BTreeMap<u64, u64>,
     outdated: Vec<String>,
+    /// Log time of the latest entry.
+    now: Time,
     failing: bool,
 }
 
@@ -141,6 +145,7 @@ impl FileShelf {
             read: None,
             synced: BTreeMap::new(),
             outdated: Vec::new(),
+            now: Time::default(),
             failing: false,
         }))))
     }
@@ -195,6 +200,7 @@ impl FileShelf {
 impl Shelf for FileShelf {
     fn put(&mut self, now: Time, prints: &[u64], entry: &[u8]) {
         let mut inner = self.inner();
+        inner.now = now;
         inner.pending.put(prints, entry);
         if inner.pending.len() >= inner.limits.chunk_bytes {
             let outcome = inner.flush(now);
@@ -247,6 +253,14 @@ impl Inner {
         }
         let Some(last) = self.segments.last_mut() else { return Ok(()) };
         last.append(&chunk, now)
+    }
+
+    /// Writes the pending chunk away and ends the segment that is written.
+    fn complete(&mut self) -> io::Result<()> {
+        if self.pending.len() > 0 {
+            self.flush(self.now)?;
+        }
+        self.segments.last_mut().map_or(Ok(()), Segment::complete)
     }
 
     fn expire(&mut self, now: Time) {

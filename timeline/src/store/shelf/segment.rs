@@ -128,16 +128,13 @@ impl Segment {
 
     /// The chunk at an offset.
     pub(super) fn chunk(&self, at: u32) -> io::Result<Chunk> {
-        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-        let mut header = [0; HEADER_BYTES];
-        read_exact(&self.file, &mut header, u64::from(at))?;
-        let (length, _) = Chunk::lengths(&header).ok_or_else(damaged)?;
-        if u64::from(at) + (HEADER_BYTES + length) as u64 > self.mark.bytes {
-            return Err(damaged());
-        }
-        let mut body = vec![0; length];
-        read_exact(&self.file, &mut body, u64::from(at) + HEADER_BYTES as u64)?;
-        Chunk::decode(&header, &body).ok_or_else(damaged)
+        read_chunk(&self.file, u64::from(at), self.mark.bytes).map(|(chunk, _)| chunk)
+    }
+
+    /// This segment for another thread; none where it is still written.
+    pub(super) fn complete_view(&self) -> Option<Complete> {
+        let (file, mark) = (self.file(), self.mark.clone());
+        self.is_complete().then_some(Complete { file, mark })
     }
 
     pub(super) fn mark(&self) -> &SegmentMark {
@@ -161,6 +158,90 @@ impl Segment {
     pub(super) fn is_complete(&self) -> bool {
         self.mark.prints.is_some()
     }
+}
+
+/// A complete segment, read by any thread.
+pub(super) struct Complete {
+    file: Arc<DiskFile>,
+    mark: SegmentMark,
+}
+
+impl Complete {
+    pub(super) fn number(&self) -> u64 {
+        self.mark.number
+    }
+
+    /// Whether any entry is wanted. What is damaged is: nobody can say that it is not.
+    pub(super) fn any(&self, wanted: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+        for chunk in self.chunks() {
+            match chunk {
+                Ok(chunk) if chunk.entries().any(|(_, entry)| wanted(entry)) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// A new segment with all but the wanted entries, up to what is damaged; none where nothing is
+    /// left.
+    pub(super) fn without(
+        &self,
+        directory: &Directory,
+        number: u64,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<Segment>> {
+        let mut new = Segment::create(directory, number, self.mark.oldest)?;
+        for chunk in self.chunks() {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
+                Err(error) => return Err(error),
+            };
+            let mut kept = Chunk::default();
+            for (prints, entry) in chunk.entries().filter(|(_, entry)| !wanted(entry)) {
+                kept.put(&prints, entry);
+            }
+            if kept.len() > 0 {
+                new.append(&kept, self.mark.newest)?;
+            }
+        }
+        if new.bytes() == 0 {
+            directory.remove(&name(number));
+            return Ok(None);
+        }
+        new.complete()?;
+        Ok(Some(new))
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = io::Result<Chunk>> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            if at >= self.mark.bytes {
+                return None;
+            }
+            let read = read_chunk(&self.file, at, self.mark.bytes);
+            // Behind a failure nobody knows where the next one begins.
+            at = read.as_ref().map_or(u64::MAX, |(_, next)| *next);
+            Some(read.map(|(chunk, _)| chunk))
+        })
+    }
+}
+
+/// The chunk at an offset of a file whose chunks end at `end`, and where the next one begins.
+fn read_chunk(file: &DiskFile, at: u64, end: u64) -> io::Result<(Chunk, u64)> {
+    let damaged = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut header = [0; HEADER_BYTES];
+    read_exact(file, &mut header, at)?;
+    let (length, _) = Chunk::lengths(&header).ok_or_else(damaged)?;
+    let next = at + (HEADER_BYTES + length) as u64;
+    if next > end {
+        return Err(damaged());
+    }
+    let mut body = vec![0; length];
+    read_exact(file, &mut body, at + HEADER_BYTES as u64)?;
+    Ok((Chunk::decode(&header, &body).ok_or_else(damaged)?, next))
 }
 
 /// What the segment of this number is called.

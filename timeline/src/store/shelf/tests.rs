@@ -139,3 +139,61 @@ fn a_lost_file_costs_what_it_held() {
         }
     }
 }
+
+#[test]
+fn what_is_erased_leaves_the_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut shelf = open(directory.path(), Mark::default());
+    let key = |number: i64| print(&number);
+    for number in 0..60 {
+        let whose = if number % 3 == 0 { "erased-one" } else { "somebody-else" };
+        let entry = format!("{number} of {whose}, {}", "x".repeat(40));
+        shelf.put(Time(number), &[key(number), key(number + 1_000)], entry.as_bytes());
+    }
+    let (_, files) = shelf.mark();
+    shelf.finish(&files);
+    let erase = |shelf: &FileShelf| {
+        let rewritten = shelf.search().run(&["erased-one"]).expect("it searches");
+        shelf.replace(rewritten);
+        let (mark, files) = shelf.mark();
+        shelf.finish(&files);
+        mark
+    };
+    let mark = erase(&shelf);
+    let check = |shelf: &mut FileShelf| {
+        for number in 0..60 {
+            for print in [key(number), key(number + 1_000)] {
+                let found = shelf.get(Time(60), print);
+                assert_eq!(found.is_some(), number % 3 != 0, "{number}");
+                let own = format!("{number} of ").into_bytes();
+                assert!(found.is_none_or(|found| found.starts_with(&own)), "{number}");
+            }
+        }
+    };
+    check(&mut shelf);
+    let mut again = open(directory.path(), mark);
+    check(&mut again);
+    for number in 0..again.inner().next {
+        let path = directory.path().join(super::segment::name(number));
+        let Ok(bytes) = std::fs::read(path) else { continue };
+        assert!(!texts(&bytes).contains("erased-one"), "segment {number}");
+    }
+    // What is put later is found, and a second erasure has nothing left to do.
+    again.put(Time(61), &[key(9_000)], b"later");
+    erase(&again);
+    assert_eq!(again.get(Time(61), key(9_000)).as_deref(), Some(&b"later"[..]));
+    check(&mut again);
+}
+
+/// Everything compressed in a segment's bytes.
+fn texts(bytes: &[u8]) -> String {
+    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    let starts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&MAGIC));
+    let texts = starts.filter_map(|at| {
+        let mut text = Vec::new();
+        let mut reader = zstd::stream::read::Decoder::new(&bytes[at..]).ok()?.single_frame();
+        std::io::Read::read_to_end(&mut reader, &mut text).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    });
+    texts.collect()
+}

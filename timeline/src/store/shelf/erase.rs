@@ -1,0 +1,92 @@
+//! Erasing from the shelf: entries that name a session or a user go, and the segments that held them
+//! are written anew without them.
+//!
+//! Flow: the follower completes what is open ([`FileShelf::search`]); any thread writes new segments
+//! ([`Search::run`]); the follower puts them in the place of the old ([`FileShelf::replace`]), whose
+//! files go after the next checkpoint.
+//!
+//! An entry goes when the id's bytes stand anywhere in it, without a look at what they mean: an id
+//! that is part of another word costs a recall, never a row. An entry holds a whole group of linked
+//! traces, so what stood beside the erased cannot be taken back any more either.
+//!
+//! Invariant: a segment that is searched is complete, so nothing is appended to it meanwhile, and
+//! what was erased from the join is not in a later one.
+
+use std::io;
+use std::sync::Arc;
+
+use super::FileShelf;
+use super::segment::{Complete, Segment, name};
+use crate::store::directory::Directory;
+use crate::store::{StoreError, io as failed};
+
+/// The segments that may hold what is to be erased.
+pub(in crate::store) struct Search {
+    directory: Arc<Directory>,
+    /// Each with the number that its successor takes.
+    segments: Vec<(Complete, u64)>,
+    /// Why the shelf could not be made ready.
+    unready: Option<io::Error>,
+}
+
+/// What stands in the place of the segments of these numbers; none where no entry was left.
+#[derive(Default)]
+pub(in crate::store) struct Rewritten(Vec<(u64, Option<Segment>)>);
+
+impl FileShelf {
+    /// Everything that lies here, to be searched on any thread.
+    pub(in crate::store) fn search(&self) -> Search {
+        let mut inner = self.inner();
+        let unready = inner.complete().err();
+        let directory = Arc::clone(&inner.directory);
+        let first = inner.next;
+        inner.next += inner.segments.len() as u64;
+        let complete = inner.segments.iter().filter_map(Segment::complete_view);
+        Search { directory, segments: complete.zip(first..).collect(), unready }
+    }
+
+    /// Puts what a search wrote in the place of what it read.
+    pub(in crate::store) fn replace(&self, rewritten: Rewritten) {
+        let mut inner = self.inner();
+        inner.read = None;
+        for (number, new) in rewritten.0 {
+            let at = inner.segments.iter().position(|segment| segment.mark().number == number);
+            match (at, new) {
+                (Some(at), Some(new)) => inner.segments[at] = new,
+                (Some(at), None) => drop(inner.segments.remove(at)),
+                // It grew too old meanwhile.
+                (None, Some(new)) => inner.outdated.push(name(new.mark().number)),
+                (None, None) => continue,
+            }
+            if at.is_some() {
+                inner.outdated.push(name(number));
+            }
+        }
+    }
+}
+
+impl Search {
+    /// Writes each segment anew that holds one of `ids`. Nothing that exists is changed.
+    pub(in crate::store) fn run(&self, ids: &[&str]) -> Result<Rewritten, StoreError> {
+        if let Some(error) = &self.unready {
+            return Err(failed("cannot complete the shelf")(error.kind().into()));
+        }
+        let names = |entry: &[u8]| ids.iter().any(|id| holds(entry, id.as_bytes()));
+        let mut rewritten = Rewritten::default();
+        for (segment, number) in &self.segments {
+            if segment.any(names).map_err(failed("cannot search the shelf"))? {
+                let new = segment.without(&self.directory, *number, names);
+                let new = new.map_err(failed("cannot write the shelf anew"))?;
+                rewritten.0.push((segment.number(), new));
+            }
+        }
+        Ok(rewritten)
+    }
+}
+
+/// Whether `part` stands anywhere in `whole`.
+fn holds(whole: &[u8], part: &[u8]) -> bool {
+    let Some(first) = part.first() else { return false };
+    let starts = whole.iter().enumerate().filter(|(_, byte)| *byte == first);
+    starts.map(|(at, _)| &whole[at..]).any(|rest| rest.starts_with(part))
+}
