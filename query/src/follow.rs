@@ -44,8 +44,9 @@ const FOLLOWER: &str = "query";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Read at most this much of the log at once, in bytes: what a batch may add to memory. A
-    /// record is at most 64 MiB and always read whole.
+    /// Read at most this much of the log at once, in bytes: what a batch may add to memory, and what
+    /// is joined between two looks at whether to seal or to stop. A record is at most 64 MiB and
+    /// always read whole.
     pub read_bytes_max: u64,
     /// Publish at most this often, in milliseconds. A fifth of a second keeps "visible within one
     /// second" with room, and joins many commits into one snapshot.
@@ -59,7 +60,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            read_bytes_max: 4 << 20,
+            read_bytes_max: 1 << 20,
             publish_ms: 200,
             join: join::Config::default(),
             store: store::Config::default(),

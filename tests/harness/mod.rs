@@ -4,6 +4,7 @@
 //! library would.
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
+#![allow(unused_imports, reason = "each test binary uses its part of it")]
 #![allow(unreachable_pub, reason = "each test binary has it as a module of its own")]
 
 pub mod authority;
