@@ -179,18 +179,25 @@ scenario("Retry-After is obeyed", { script: HURRY, order: "before", tag: 'data-f
 
 scenario("what exceeds the budget of keepalive at exit goes through fetchLater", { tag: 'data-flush-ms="60000"' }, async (world) => {
   const page = await world.visit();
-  await page.evaluate(() => {
-    const late = window.fetchLater;
-    window.fetchLater = (...given) => {
-      sessionStorage.lates = +(sessionStorage.lates || 0) + 1;
-      return late(...given);
-    };
-    for (let n = 0; n < 250; n++) ethogram.record("of_the_page", { text: "y".repeat(200), n });
-    location.href = "/page/next";
-  });
-  await until("all", () => new Set(world.events("of_the_page").map((event) => event["behavior.n"])).size == 250);
+  let lates = 0;
+  // Where the page is slow to go, answers come first and there is room again: then once more.
+  for (let round = 1; round <= 10 && !lates; round++) {
+    const [from, to] = [(round - 1) * 250, round * 250];
+    await page.evaluate(([from, to]) => {
+      const late = window.fetchLater;
+      window.fetchLater = (...given) => {
+        sessionStorage.lates = +(sessionStorage.lates || 0) + 1;
+        return late(...given);
+      };
+      for (let n = from; n < to; n++) ethogram.record("of_the_page", { text: "y".repeat(200), n });
+      location.href = "/page/next" + to;
+    }, [from, to]);
+    await page.waitForURL(`**/page/next${to}`);
+    await until("all", () => new Set(world.events("of_the_page").map((event) => event["behavior.n"])).size == to);
+    lates = await page.evaluate(() => +(sessionStorage.lates || 0));
+  }
   assert.ok(world.bodies.every(({ body }) => Buffer.byteLength(body) <= 16_384));
-  assert.ok(await page.evaluate(() => +sessionStorage.lates) > 0);
+  assert.ok(lates > 0);
 });
 
 scenario("stop puts everything back, and init starts anew", async (world) => {

@@ -49,12 +49,17 @@ function createApi() {
   return { api, log };
 }
 
-/** What the beacon said of each send the server has seen. */
+/**
+ * What the beacon said of each send the server has seen. On a busy machine the beacon's bodies wait behind
+ * the page's own requests, and its queue may have had to drop some, which it counts.
+ */
 async function judged(world, log) {
-  const spans = await until("all spans", () => {
+  const spans = await until("all spans but those that were dropped", () => {
     const bySpan = new Map(world.received.filter(({ kind }) => kind == 3).map((span) => [span.spanId, span]));
-    return log.every(({ span }) => bySpan.has(span)) && bySpan;
+    const dropped = Math.max(0, ...world.received.map(({ resource }) => resource["behavior.dropped_records"] || 0));
+    return log.filter(({ span }) => !bySpan.has(span)).length <= dropped && bySpan;
   });
+  assert.ok(spans.size * 4 >= log.length, `of ${log.length} sends only ${spans.size} are told`);
   return log.map((send) => ({ ...send, told: spans.get(send.span) }));
 }
 
@@ -123,9 +128,11 @@ for (const order of ["before", "after"]) {
         const made = owner.get(id) == "ky" ? (count + 1) / 2 : count;
         assert.deepEqual(seen, Array.from({ length: made }, (_, place) => place + 1), `${id}: the page's count is the server's`);
       }
-      for (const { id, place, told } of sends) tally(owner.get(id), place > 1, told["behavior.attempt_kind"] == "retry");
-      const first = new Map(sends.filter(({ place }) => place == 1).map(({ id, told }) => [id, told.traceId]));
-      const astray = sends.filter(({ id, place, told }) => told.traceId != first.get(id) || told["behavior.attempt"] != place);
+      const told = sends.filter(({ told }) => told);
+      for (const { id, place, told: span } of told) tally(owner.get(id), place > 1, span["behavior.attempt_kind"] == "retry");
+      const first = new Map(told.filter(({ place }) => place == 1).map(({ id, told: span }) => [id, span.traceId]));
+      const whole = told.filter(({ id }) => first.has(id));
+      const astray = whole.filter(({ id, place, told: span }) => span.traceId != first.get(id) || span["behavior.attempt"] != place);
       assert.ok(astray.length <= sends.length * (1 - RIGHT_MIN), `${astray.length} of ${sends.length} are in another request's trace or place`);
     });
   });
