@@ -115,7 +115,13 @@
       }
     };
     const opened = (xhr) => (xhr.open("GET", url("/echo")), xhr);
-    return {
+    // What was sent all the same belongs to this case, so it is waited for.
+    const ends = [];
+    const sent = (xhr) => {
+      ends.push(new Promise((done) => xhr.addEventListener("loadend", done)));
+      opened(xhr).send();
+    };
+    const outcome = {
       sendUnopened: attempt((xhr) => xhr.send()),
       headerUnopened: attempt((xhr) => xhr.setRequestHeader("a", "b")),
       openNothing: attempt((xhr) => xhr.open()),
@@ -125,8 +131,8 @@
       badUrl: attempt((xhr) => xhr.open("GET", "http://[bad")),
       badHeader: attempt((xhr) => opened(xhr).setRequestHeader("bad header", "1")),
       oneHeader: attempt((xhr) => opened(xhr).setRequestHeader("x")),
-      sentTwice: attempt((xhr) => (opened(xhr).send(), xhr.send())),
-      headerAfterSend: attempt((xhr) => (opened(xhr).send(), xhr.setRequestHeader("x", "1"))),
+      sentTwice: attempt((xhr) => (sent(xhr), xhr.send())),
+      headerAfterSend: attempt((xhr) => (sent(xhr), xhr.setRequestHeader("x", "1"))),
       wrongThis: attempt(() => XMLHttpRequest.prototype.open.call({}, "GET", "/")),
       wrongSend: attempt(() => XMLHttpRequest.prototype.send.call({})),
       syncTimeout: attempt((xhr) => (xhr.open("GET", url("/echo"), false), (xhr.timeout = 1))),
@@ -134,6 +140,8 @@
       symbol: attempt((xhr) => xhr.open(Symbol("x"), url("/echo"))),
       gives: attempt((xhr) => [xhr.open("GET", url("/echo")), xhr.setRequestHeader("x-own", "1"), xhr.abort()]),
     };
+    await Promise.all(ends);
+    return outcome;
   });
   define("synchronous", (url) => {
     const sync = (method, path, body, prepare = () => {}) => {
