@@ -111,6 +111,8 @@ scenario("the collector switches timelines off, and on again for later sessions"
     ethogram.stop();
   });
   await until("its counts", () => total(world).requests == 3);
+  // The answer comes after the counts, and with it the share of later sessions.
+  await until("the new share", () => next.evaluate(() => JSON.parse(localStorage["ethogram.session"]).ratio === 1));
   await next.evaluate(() => {
     const session = JSON.parse(localStorage["ethogram.session"]);
     localStorage["ethogram.session"] = JSON.stringify({ ...session, last: session.last - 31 * 60_000 });
