@@ -66,11 +66,20 @@ impl FileShelf {
 }
 
 impl Search {
-    /// Writes each segment anew that holds one of `ids`. Nothing that exists is changed.
+    /// Writes each segment anew that holds one of `ids`. Nothing that exists is changed, and a
+    /// failure leaves nothing behind.
     pub(in crate::store) fn run(&self, ids: &[&str]) -> Result<Rewritten, StoreError> {
         if let Some(error) = &self.unready {
             return Err(failed("cannot complete the shelf")(error.kind().into()));
         }
+        self.rewrite(ids).inspect_err(|_| {
+            for (_, number) in &self.segments {
+                self.directory.remove(&name(*number));
+            }
+        })
+    }
+
+    fn rewrite(&self, ids: &[&str]) -> Result<Rewritten, StoreError> {
         let names = |entry: &[u8]| ids.iter().any(|id| holds(entry, id.as_bytes()));
         let mut rewritten = Rewritten::default();
         for (segment, number) in &self.segments {

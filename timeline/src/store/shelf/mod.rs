@@ -187,8 +187,10 @@ impl FileShelf {
         for name in &files.outdated {
             inner.directory.remove(name);
         }
-        let oldest = inner.segments.first().map_or(0, |segment| segment.mark().number);
-        inner.synced.retain(|number, _| *number >= oldest);
+        // By name, not by order: one that was written anew has a later number than its neighbours.
+        let numbers = inner.segments.iter().map(|segment| segment.mark().number);
+        let numbers: BTreeSet<u64> = numbers.collect();
+        inner.synced.retain(|number, _| numbers.contains(number));
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
