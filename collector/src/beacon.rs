@@ -85,7 +85,7 @@ async fn accept(collector: &Arc<Collector>, parts: &Parts, body: &mut Body) -> R
     let key = Query::<Parameters>::try_from_uri(&parts.uri).ok().and_then(|query| query.0.key);
     let sender = Sender::page(collector, key.as_deref(), collector.geo.place(client, edge))?;
     let client = client.unwrap_or(peer);
-    collector.quota.take(client, sender.key_id(), collector.clock.now_ns())?;
+    collector.quota.take(client, sender.key_id(), collector.clock.wall_ns())?;
 
     let mut held = collector.budget.reserve();
     let limits = &collector.config.beacon;

@@ -70,7 +70,7 @@ async fn receive<P: Payload>(
 ) -> Result<Vec<Admitted>, Refusal> {
     let (parts, mut body) = request.into_parts();
     let sender = Sender::service(collector, &parts.headers)?;
-    collector.quota.take_token(sender.key_id(), collector.clock.now_ns())?;
+    collector.quota.take_token(sender.key_id(), collector.clock.wall_ns())?;
     let named = frame::coding(&parts.headers)?;
     let mut held = collector.budget.reserve();
     let bytes_max = collector.config.otlp.body_bytes_max;

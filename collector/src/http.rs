@@ -71,7 +71,7 @@ async fn receive<P: Payload>(
     body: &mut Body,
 ) -> Result<(Encoding, Vec<Admitted>), Refusal> {
     let sender = Sender::service(collector, headers)?;
-    collector.quota.take_token(sender.key_id(), collector.clock.now_ns())?;
+    collector.quota.take_token(sender.key_id(), collector.clock.wall_ns())?;
     let encoding = encoding.ok_or_else(|| {
         Refusal::new(
             Reason::MediaType,

@@ -10,6 +10,7 @@
 //! begins (`life`); nothing a client does reaches the loop that accepts; when told to stop, no new
 //! connection is accepted and each open one ends after the requests it has begun.
 
+mod heard;
 mod life;
 mod seats;
 mod tls;
@@ -42,6 +43,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::admit::Collector;
 use crate::config::LimitsConfig;
 use crate::counters::{Door, Full};
+use heard::Heard;
 use life::{Life, Times, Verdict};
 use seats::{Seat, Seats};
 
@@ -192,7 +194,7 @@ impl Connection {
         let life = Life::new(begun, self.times);
         let of_requests = Arc::clone(&life);
         let service = service_fn(move |request: Request<Incoming>| {
-            let running = of_requests.request();
+            let running = of_requests.request(request.version());
             let mut request = request.map(|body| running.watch(body));
             request.extensions_mut().insert(peer);
             let answer = router.clone().call(request);
@@ -203,6 +205,7 @@ impl Connection {
             }
         });
         let builder = Arc::clone(&self.builder);
+        let stream = Heard::new(stream, Arc::clone(&life));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut left = None;
         // At once, for the first look says when the next one is due.

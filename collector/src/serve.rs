@@ -187,7 +187,13 @@ async fn run(
         () = tick(collector) => Err(CollectorError::LogFailed),
     };
 
-    let drain = Duration::from_secs(collector.config.limits.drain_s);
+    // Behind a log that has failed nothing more can be promised, and a restart recovers it: what
+    // was begun gets its refusal, and nobody else has to wait.
+    let drain = if outcome.is_err() {
+        FAILED_DRAIN
+    } else {
+        Duration::from_secs(collector.config.limits.drain_s)
+    };
     phase.send_replace(Phase::Draining);
     stop_doors.send_replace(true);
     finish(&mut doors, drain).await;
@@ -196,6 +202,9 @@ async fn run(
     finish(&mut last, ADMIN_DRAIN).await;
     if collector.log.stats().failed { Err(CollectorError::LogFailed) } else { outcome }
 }
+
+/// Enough for refusals to leave.
+const FAILED_DRAIN: Duration = Duration::from_millis(500);
 
 /// Nothing is promised on the admin's door, so a moment is enough.
 const ADMIN_DRAIN: Duration = Duration::from_millis(500);

@@ -29,7 +29,7 @@ use ethogram_timeline::log::link::LinkClient;
 use ethogram_timeline::log::{LogReader, Position, ReadError, Record};
 use ethogram_timeline::record::Envelope;
 use ethogram_timeline::rollup::Rollup;
-use ethogram_timeline::store::{Store, StoreError};
+use ethogram_timeline::store::{Resume, Store, StoreError};
 use ethogram_timeline::{decode, join, store};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -113,10 +113,8 @@ pub fn start(
 ) -> Result<(Shared, Handle), FollowError> {
     let (store, resume) = Store::open(&data_dir.join("store"), config.store.clone())?;
     let suspects = Suspects::open(&data_dir.join("store")).map_err(FollowError::Suspects)?;
-    let (mut join, rollup, position, lost) = match resume {
-        Some(resume) => (resume.join, resume.rollup, resume.position, resume.lost),
-        None => (join::Join::default(), Rollup::default(), None, Vec::new()),
-    };
+    let resume = resume.unwrap_or_default();
+    let Resume { mut join, rollup, position, lost, unsearched } = resume;
     join.configure(config.join.clone());
     join.shelve_on(store.shelf());
     for state in lost {
@@ -131,7 +129,7 @@ pub fn start(
         reader: None,
         suspects,
         seals: seal::Seals::since(join.now().0, clock.now_ns()),
-        erasing: erase::Erasing::default(),
+        erasing: erase::Erasing::of(unsearched),
         clock,
         goal: None,
         unpublished: false,
@@ -280,8 +278,11 @@ impl Follower {
             }
             Err(error @ ReadError::Removed { .. }) => {
                 tracing::error!(%error, "going on with the oldest record that is kept");
-                if let Some(position) = self.status.position {
-                    self.lose("removed", position, &error.to_string());
+                if let (Some(position), ReadError::Removed { oldest, .. }) =
+                    (self.status.position, &error)
+                {
+                    let oldest = Position { segment: *oldest, offset: 0, ..position };
+                    self.lose("removed", oldest, &error.to_string());
                 }
                 (self.reader, self.status.position) = (None, None);
                 None

@@ -43,6 +43,8 @@ pub struct FollowerStatus {
     pub seal_failures: u64,
     /// Why the last seal failed, while none has succeeded since.
     pub seal_error: Option<String>,
+    /// Files of the oldest rows that were let go because the disk was full.
+    pub files_let_go: u64,
     /// Erasures carried out in files since this process began.
     pub erasures: u64,
     /// Erasures whose rows in files are still being looked for.

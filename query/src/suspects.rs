@@ -56,8 +56,11 @@ impl Suspects {
             .open(directory.join("taking"))?;
         let suspects =
             Self { note, note_is_set: false, directory: directory.to_path_buf(), deaths };
-        if died_at.is_some() {
-            suspects.keep()?;
+        if died_at.is_some()
+            && let Err(error) = suspects.keep()
+        {
+            // On a full disk queries must go on; the death may then be forgotten.
+            tracing::warn!(%error, "cannot write down which records are suspect");
         }
         Ok(suspects)
     }

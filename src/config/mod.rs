@@ -40,7 +40,7 @@ pub(crate) struct Config {
     pub(crate) otlp_http_listen: SocketAddr,
     /// The page and the SQL interface.
     pub(crate) query_listen: SocketAddr,
-    /// Where the bound addresses are written once all listeners serve.
+    /// Where the bound addresses are written once all listeners serve; `-` is standard output.
     pub(crate) ready_file: Option<PathBuf>,
     /// Which of our messages are written to standard error, in the notation of `EnvFilter`.
     pub(crate) log_level: String,

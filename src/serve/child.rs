@@ -2,14 +2,16 @@
 //!
 //! Its standard input is a pipe of which we hold the other end and into which nothing is ever
 //! written: when we end, however we end, the kernel closes it, and the child takes that as its
-//! own end.
+//! own end. Its standard output is a pipe as well, on which a child that serves writes once where:
+//! unlike a file, that works on a full disk, when a role has to come back all the more.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::process::{Child as Process, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child as Process, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -24,9 +26,6 @@ pub(crate) const EXIT_CONFIGURATION: u8 = 2;
 
 /// Exit code of an address or data directory that somebody else holds.
 pub(crate) const EXIT_TAKEN: u8 = 3;
-
-/// How often the ready file is looked for.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// A child that ended for a reason the operator must mend. Its own message is on standard error.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +45,8 @@ pub(crate) struct Child {
     pub(crate) name: &'static str,
     /// What it is started with.
     pub(crate) arguments: Arguments,
-    /// The file it writes once it serves; none for a child that serves nothing.
-    pub(crate) ready_file: Option<PathBuf>,
+    /// Whether it writes to its standard output where it serves.
+    pub(crate) serves: bool,
     /// How long it may take to stop.
     pub(crate) patience: Duration,
 }
@@ -56,6 +55,8 @@ pub(crate) struct Child {
 enum End {
     Stopped,
     Died(ExitStatus),
+    /// It could not be started.
+    Unborn(anyhow::Error),
 }
 
 impl Child {
@@ -72,13 +73,18 @@ impl Child {
             let born = Instant::now();
             let bound = ready.borrow().clone();
             let end = self.live(bound.as_ref(), start, &stop, &telemetry, &ready).await?;
-            if self.ready_file.is_some() {
+            if self.serves {
                 telemetry.role_down(self.name);
             }
-            let End::Died(status) = end else { return Ok(()) };
-            if self.is_over(status, ready.borrow().is_some())? {
-                return Ok(());
-            }
+            let has_served = ready.borrow().is_some();
+            let cause = match end {
+                End::Stopped => return Ok(()),
+                End::Died(status) if self.is_over(status, has_served)? => return Ok(()),
+                End::Died(status) => status.to_string(),
+                // The machine is out of something, and the other role needs none of it.
+                End::Unborn(error) if has_served => format!("{error:#}"),
+                End::Unborn(error) => return Err(error),
+            };
             let wait = backoff.after(born.elapsed(), rand::random());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -86,7 +92,7 @@ impl Child {
                 () = stop.clone().requested() => return Ok(()),
             }
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(child = self.name, %status, wait_ms, "it died; starting it again");
+            tracing::warn!(child = self.name, cause, wait_ms, "it died; starting it again");
             telemetry.role_restarted(self.name);
         }
         Ok(())
@@ -100,18 +106,25 @@ impl Child {
         telemetry: &Telemetry,
         ready: &watch::Sender<Option<Ready>>,
     ) -> anyhow::Result<End> {
-        let mut process = self.spawn(bound, start)?;
+        let mut process = match self.spawn(bound, start) {
+            Ok(process) => process,
+            Err(error) => return Ok(End::Unborn(error)),
+        };
         // Waiting for a process closes its standard input, which would tell it to stop.
         let input = process.stdin.take();
+        let output = process.stdout.take();
         let serving = async {
-            if let Some(path) = &self.ready_file {
-                let addresses = until_ready(path).await;
+            if let Some(output) = output {
+                let mut lines = BufReader::new(output).lines();
+                let addresses = until_ready(&mut lines).await;
                 telemetry.role_up(self.name);
                 ready.send_if_modified(|first| {
                     let is_first = first.is_none();
                     first.get_or_insert(addresses);
                     is_first
                 });
+                // Nothing more is expected; a pipe that nobody reads would stop who writes to it.
+                while let Ok(Some(_)) = lines.next_line().await {}
             }
             std::future::pending::<()>().await;
         };
@@ -126,14 +139,11 @@ impl Child {
     }
 
     fn spawn(&self, bound: Option<&Ready>, start: u64) -> anyhow::Result<Process> {
-        if let Some(path) = &self.ready_file {
-            // A file of an earlier life would announce this one before it serves.
-            std::fs::remove_file(path).ok();
-        }
         let program = program()?;
         Command::new(&program)
             .args((self.arguments)(bound, start))
             .stdin(Stdio::piped())
+            .stdout(if self.serves { Stdio::piped() } else { Stdio::inherit() })
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} cannot be started", program.display()))
@@ -158,27 +168,29 @@ impl Child {
     /// Whether a child that died with `status` stays dead.
     fn is_over(&self, status: ExitStatus, has_served: bool) -> Result<bool, Refused> {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
-        if self.ready_file.is_none() {
+        if !self.serves {
             // A child that serves nothing is a guest: the others do not end with it.
             return Ok(matches!(code, Some(0 | EXIT_CONFIGURATION)));
         }
         match code {
-            Some(code @ EXIT_CONFIGURATION) => Err(Refused { name: self.name, code }),
-            // Once it has served, its port was taken while it was away; that may pass.
-            Some(code @ EXIT_TAKEN) if !has_served => Err(Refused { name: self.name, code }),
+            // Once it has served, its port was taken while it was away, or a file of its configuration
+            // is being changed; that may pass, and must not end the other role.
+            Some(code @ (EXIT_CONFIGURATION | EXIT_TAKEN)) if !has_served => {
+                Err(Refused { name: self.name, code })
+            }
             _ => Ok(false),
         }
     }
 }
 
-async fn until_ready(path: &Path) -> Ready {
-    loop {
-        if let Ok(Some(ready)) = Ready::read(path) {
-            std::fs::remove_file(path).ok();
+/// The addresses that the child writes; never where it ends without.
+async fn until_ready(lines: &mut Lines<BufReader<ChildStdout>>) -> Ready {
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Ok(ready) = Ready::parse(line.as_bytes()) {
             return ready;
         }
-        tokio::time::sleep(PAUSE).await;
     }
+    std::future::pending().await
 }
 
 /// The file of this program. After an upgrade it is gone or another; the running program is still
@@ -196,14 +208,14 @@ mod tests {
 
     #[test]
     fn only_what_the_operator_must_mend_is_final() {
-        let child = |ready_file| Child {
+        let child = |serves| Child {
             name: "query",
             arguments: Box::new(|_, _| Vec::new()),
-            ready_file,
+            serves,
             patience: Duration::ZERO,
         };
-        let role = child(Some(PathBuf::from("ready")));
-        let guest = child(None);
+        let role = child(true);
+        let guest = child(false);
         let exited = |code: i32| ExitStatus::from_raw(code << 8);
         let check = |child: &Child, status, has_served, expected: Result<bool, u8>| {
             let verdict = child.is_over(status, has_served).map_err(|refused| refused.code);
@@ -211,7 +223,8 @@ mod tests {
         };
         check(&role, exited(0), true, Ok(false));
         check(&role, exited(1), false, Ok(false));
-        check(&role, exited(2), true, Err(2));
+        check(&role, exited(2), false, Err(2));
+        check(&role, exited(2), true, Ok(false));
         check(&role, exited(3), false, Err(3));
         check(&role, exited(3), true, Ok(false));
         check(&role, ExitStatus::from_raw(9), false, Ok(false));

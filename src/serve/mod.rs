@@ -14,6 +14,7 @@ mod backoff;
 mod child;
 mod listen;
 mod lock;
+mod machine;
 mod probe;
 mod ready;
 mod role;
@@ -50,7 +51,7 @@ fn kill_patience(config: &Config) -> Duration {
     stop_patience(config).saturating_add(Duration::from_secs(1))
 }
 
-/// Locks and ready files of the processes that serve a data directory.
+/// Locks of the processes that serve a data directory.
 fn run_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("run")
 }

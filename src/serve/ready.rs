@@ -3,11 +3,14 @@
 //! Invariant: a reader sees no file or a whole one.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+/// The name of the ready file that means standard output.
+pub(crate) const STANDARD_OUTPUT: &str = "-";
 
 /// Bound addresses by the listener's name: admin, beacon, otlp_grpc, otlp_http, query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,24 +38,25 @@ impl Ready {
         self.0.iter().map(|(name, address)| (name.as_str(), *address))
     }
 
-    /// Writes the file in one step.
+    /// Writes the file in one step, or to standard output where that is its name.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string(self)?;
+        text.push('\n');
+        if path == Path::new(STANDARD_OUTPUT) {
+            let mut output = io::stdout().lock();
+            output.write_all(text.as_bytes())?;
+            return output.flush();
+        }
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}.tmp", std::process::id()));
         let temporary = Path::new(&name);
-        let mut text = serde_json::to_string(self)?;
-        text.push('\n');
         std::fs::write(temporary, text)?;
         std::fs::rename(temporary, path)
     }
 
-    /// Reads the file; nothing while it is not there.
-    pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Reads what [`Self::write`] wrote.
+    pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(text)
     }
 }
 
@@ -64,15 +68,13 @@ mod tests {
     fn it_is_written_whole_and_read_back() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("ready.json");
-        assert_eq!(Ready::read(&path).expect("absent is not an error"), None);
-
         let mut ready = Ready::default();
         ready.insert("query", SocketAddr::from(([127, 0, 0, 1], 4319)));
         ready.insert("admin", SocketAddr::from(([127, 0, 0, 1], 4315)));
         ready.write(&path).expect("the directory is writable");
         let text = std::fs::read_to_string(&path).expect("it was written");
         assert_eq!(text, "{\"admin\":\"127.0.0.1:4315\",\"query\":\"127.0.0.1:4319\"}\n");
-        assert_eq!(Ready::read(&path).expect("it is readable"), Some(ready));
+        assert_eq!(Ready::parse(text.as_bytes()).expect("it is readable"), ready);
         assert_eq!(
             std::fs::read_dir(directory.path()).expect("readable").count(),
             1,

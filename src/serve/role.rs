@@ -16,7 +16,7 @@ use crate::telemetry::Telemetry;
 
 use super::ready::Ready;
 use super::stop::{Stop, Supervised};
-use super::{listen, lock, probe};
+use super::{listen, lock, machine, probe};
 
 /// Stack of every thread of the query role. Planning SQL recurses with the depth of the
 /// expression; Tokio's 2 MiB end at a few hundred levels, and a stack overflow aborts the
@@ -80,7 +80,8 @@ pub(crate) fn run(role: Role, config: Config, supervised: Supervised) -> anyhow:
 async fn serve(role: Role, config: Config, supervised: Supervised) -> anyhow::Result<()> {
     let stop = Stop::new();
     stop.on_signals(supervised)?;
-    let _lock = lock::take(&config.data_dir, role.name()).await?;
+    machine::prepare(role);
+    let _lock = lock::take(&config.data_dir, role.name(), super::stop_patience(&config)).await?;
     let telemetry = Telemetry::start(&config.telemetry, role.name())?;
     let result = match role {
         Role::Collector => serve_collector(&config, &stop, &telemetry).await,

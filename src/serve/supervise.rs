@@ -2,8 +2,6 @@
 //!
 //! The supervisor serves nothing itself: the less it does, the less can end it.
 
-use std::path::Path;
-
 use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -12,7 +10,7 @@ use crate::config::{Config, Written};
 use crate::telemetry::Telemetry;
 
 use super::child::Child;
-use super::ready::Ready;
+use super::ready::{Ready, STANDARD_OUTPUT};
 use super::role::Role;
 use super::stop::{Stop, Supervised};
 
@@ -97,12 +95,10 @@ fn keep_role(
     telemetry: &Telemetry,
     children: &mut JoinSet<anyhow::Result<()>>,
 ) -> watch::Receiver<Option<Ready>> {
-    let file = format!("{}-{}.ready", role.name(), std::process::id());
-    let ready_file = super::run_dir(&launch.config.data_dir).join(file);
     let child = Child {
         name: role.name(),
-        arguments: role_arguments(role, launch.written.clone(), &ready_file),
-        ready_file: Some(ready_file),
+        arguments: role_arguments(role, launch.written.clone()),
+        serves: true,
         patience: super::kill_patience(&launch.config),
     };
     let (sender, receiver) = watch::channel(None);
@@ -110,13 +106,12 @@ fn keep_role(
     receiver
 }
 
-/// The role's command with everything that was written, its own ready file, and the addresses it
-/// had before.
-fn role_arguments(role: Role, written: Written, ready_file: &Path) -> super::child::Arguments {
-    let ready_file = ready_file.display().to_string();
+/// The role's command with everything that was written, the wish to be told where it serves, and the
+/// addresses it had before.
+fn role_arguments(role: Role, written: Written) -> super::child::Arguments {
     Box::new(move |bound, _start| {
         let mut written = written.clone();
-        written.flags.push(("ready_file".to_owned(), ready_file.clone()));
+        written.flags.push(("ready_file".to_owned(), STANDARD_OUTPUT.to_owned()));
         for (name, address) in bound.into_iter().flat_map(Ready::iter) {
             written.flags.push((format!("{name}_listen"), address.to_string()));
         }
@@ -158,7 +153,7 @@ fn start_guest(
         let child = Child {
             name: guest.name,
             arguments: Box::new(move |_, start| (guest.arguments)(&ready, start)),
-            ready_file: None,
+            serves: false,
             patience: super::kill_patience(&launch.config),
         };
         children.spawn(child.keep(stop.clone(), telemetry.clone(), watch::Sender::new(None)));
@@ -181,20 +176,15 @@ mod tests {
             ],
             ..Written::default()
         };
-        let arguments = role_arguments(Role::Query, written, Path::new("data/run/query-1.ready"));
-        let first = [
-            "query",
-            "--supervised",
-            "--query-listen=127.0.0.1:0",
-            "--ready-file=data/run/query-1.ready",
-        ];
+        let arguments = role_arguments(Role::Query, written);
+        let first = ["query", "--supervised", "--query-listen=127.0.0.1:0", "--ready-file=-"];
         assert_eq!(arguments(None, 0), first);
         let mut bound = Ready::default();
         bound.insert("query", SocketAddr::from(([127, 0, 0, 1], 40_001)));
         let second = [
             "query",
             "--supervised",
-            "--ready-file=data/run/query-1.ready",
+            "--ready-file=-",
             "--query-listen=127.0.0.1:40001",
         ];
         assert_eq!(arguments(Some(&bound), 1), second);

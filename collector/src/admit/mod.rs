@@ -79,7 +79,7 @@ pub(crate) struct Collector {
     pub(crate) quota: Quota,
     pub(crate) jitter: Jitter,
     /// Large bodies decoded at once: as many as there are processors. More would not be faster.
-    decoding: Semaphore,
+    decoding: Arc<Semaphore>,
     /// Told when the log said that it failed, so that the role ends at once.
     pub(crate) log_failed: Arc<Notify>,
 }
@@ -99,7 +99,7 @@ impl Collector {
             quota: Quota::new(&config.beacon, &config.otlp),
             counters: Arc::default(),
             jitter: Jitter::new(),
-            decoding: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
+            decoding: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
             log_failed: Arc::new(Notify::new()),
             config,
             clock: LogClock::new(clock),
@@ -111,8 +111,9 @@ impl Collector {
     /// Waits for a turn at decoding, but not for long: under more load than the processors can
     /// take, what waits longer would be acknowledged too late to be worth the work, and whoever is
     /// refused now spreads out.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        let turn = tokio::time::timeout(TURN_WAIT_MAX, self.decoding.acquire()).await;
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turn = Arc::clone(&self.decoding).acquire_owned();
+        let turn = tokio::time::timeout(TURN_WAIT_MAX, turn).await;
         let busy = |_| Refusal::new(Reason::InFlightBytes, "too many bodies wait to be decoded");
         Ok(turn.map_err(busy)?.expect("nobody closes the semaphore"))
     }
@@ -207,7 +208,13 @@ pub(crate) async fn handle<P: Payload>(
     let shared = Arc::clone(collector);
     let work = move || guarded(|| prepare::<P>(&shared, delivery, received_ns));
     let prepared = if is_heavy {
-        let _turn = collector.turn().await?;
+        let turn = collector.turn().await?;
+        // The turn goes with the work, which goes on although its sender may have left.
+        let work = move || {
+            let prepared = work();
+            drop(turn);
+            prepared
+        };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(panicked()))
     } else {
         work()
@@ -256,8 +263,9 @@ fn prepare<P: Payload>(
         return Ok(Prepared { record: None, admitted, held });
     }
     if !is_exempt {
+        let now_ns = collector.clock.wall_ns();
         for (session, records) in payload.sessions() {
-            collector.quota.take_records(sender.key_id(), &session, records, received_ns)?;
+            collector.quota.take_records(sender.key_id(), &session, records, now_ns)?;
         }
     }
     let source = if door == Door::Beacon { Source::Beacon } else { Source::Otlp };

@@ -2,7 +2,8 @@
 //!
 //! Pure but for the counts that requests keep: [`Life::verdict`] is a function of them and of now.
 //!
-//! Invariants: a connection without a first request ends; one without a request for `idle` ends;
+//! Invariants: a connection without a first request ends; so does one that is slow at a further head
+//! (within twice the time); one without a request for `idle` ends;
 //! every one ends at its age; one whose client breaks off what it begins ends before it costs much. A
 //! client that is served meanwhile is told first, and what it has begun is answered.
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use http::Version;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -27,7 +29,7 @@ pub(crate) enum Cut {
     Handshake,
     /// The handshake did not end in time.
     SlowHandshake,
-    /// No whole request head came in time.
+    /// No whole request head came in time; the first, or a further one that was begun.
     FirstRequest,
     /// There was no request for long.
     Idle,
@@ -63,7 +65,8 @@ impl Cut {
 /// The times of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// From its beginning to its first request.
+    /// For a request's head: from the connection's beginning for the first, from its first bytes for
+    /// others.
     pub(super) first_request: Duration,
     /// Without a request.
     pub(super) idle: Duration,
@@ -93,6 +96,10 @@ pub(super) struct Life {
     broken_off: AtomicU64,
     /// When the last request ended; the beginning, before there was one.
     quiet_since: Mutex<Instant>,
+    /// Whether requests come one after the other, so that what is heard between them is a head.
+    takes_turns: AtomicBool,
+    /// When the first bytes of a further request's head came, until it is whole.
+    head_since: Mutex<Option<Instant>>,
     abused: Notify,
 }
 
@@ -112,15 +119,27 @@ impl Life {
             answered: AtomicU64::new(0),
             broken_off: AtomicU64::new(0),
             quiet_since: Mutex::new(begun),
+            takes_turns: AtomicBool::new(false),
+            head_since: Mutex::new(None),
             abused: Notify::new(),
         })
     }
 
     /// A request begins. It has ended when what is returned is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> Running {
+    pub(super) fn request(self: &Arc<Self>, version: Version) -> Running {
+        self.takes_turns.store(version < Version::HTTP_2, Ordering::Relaxed);
+        *self.head_since.lock() = None;
         self.running.fetch_add(1, Ordering::Relaxed);
         let turn = Turn { life: Arc::clone(self), is_broken: AtomicBool::new(false) };
         Running { turn: Arc::new(turn), is_answered: false }
+    }
+
+    /// The client has sent something. In HTTP/2 it may be a ping.
+    pub(super) fn heard(&self) {
+        let is_quiet = self.running.load(Ordering::Relaxed) == 0;
+        if is_quiet && self.takes_turns.load(Ordering::Relaxed) {
+            self.head_since.lock().get_or_insert_with(Instant::now);
+        }
     }
 
     /// Completes when the client has broken off too many requests.
@@ -141,8 +160,9 @@ impl Life {
                 Verdict::Wait(last.min(now + FAREWELL))
             };
         }
-        let first_until = self.begun + self.times.first_request;
-        if !has_begun && now >= first_until {
+        let head_since = if has_begun { *self.head_since.lock() } else { Some(self.begun) };
+        let head_until = head_since.map(|since| since + self.times.first_request);
+        if head_until.is_some_and(|until| now >= until) && !runs {
             return Verdict::End(Some(Cut::FirstRequest));
         }
         let age_until = self.begun + self.times.age;
@@ -154,8 +174,9 @@ impl Life {
         if now >= idle_until {
             return Verdict::Leave(Cut::Idle);
         }
-        let next = age_until.min(idle_until);
-        Verdict::Wait(if has_begun { next } else { next.min(first_until) })
+        // A head may begin at any time, so it is looked at as often as one may take.
+        let next = age_until.min(idle_until).min(now + self.times.first_request);
+        Verdict::Wait(head_until.map_or(next, |until| next.min(until)))
     }
 
     fn ended(&self) -> u64 {
@@ -261,7 +282,7 @@ mod tests {
     fn verdict(requests: usize, running: usize, at_s: u64, left_s: Option<u64>) -> Verdict {
         let begun = Instant::now();
         let life = Life::new(begun, TIMES);
-        let mut runs: Vec<Running> = (0..requests).map(|_| life.request()).collect();
+        let mut runs: Vec<Running> = (0..requests).map(|_| life.request(Version::HTTP_11)).collect();
         runs.split_off(running).into_iter().for_each(Running::answered);
         *life.quiet_since.lock() = begun;
         let at = |seconds| begun + Duration::from_secs(seconds);
@@ -289,16 +310,36 @@ mod tests {
         };
         check(0, 0, 0, None, wait(10));
         check(0, 0, 10, None, Verdict::End(Some(Cut::FirstRequest)));
-        check(1, 1, 10, None, wait(85));
-        check(1, 0, 10, None, wait(75));
+        check(1, 1, 10, None, wait(20));
+        check(1, 0, 10, None, wait(20));
+        check(1, 0, 70, None, wait(75));
         check(1, 0, 75, None, Verdict::Leave(Cut::Idle));
-        check(2, 1, 580, None, wait(600));
+        check(2, 1, 580, None, wait(590));
+        check(2, 1, 595, None, wait(600));
         check(2, 1, 600, None, Verdict::Leave(Cut::Age));
         check(2, 1, 601, Some(600), wait(602));
         check(2, 1, 620, Some(600), wait(621));
         check(2, 1, 621, Some(600), Verdict::End(None));
         check(2, 0, 600, Some(600), wait(601));
         check(2, 0, 601, Some(600), Verdict::End(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_further_head_has_its_time_too() {
+        let check = |version, expected| {
+            let life = Life::new(Instant::now(), TIMES);
+            life.request(version).answered();
+            life.heard();
+            assert_eq!(life.verdict(Instant::now() + TIMES.first_request, None), expected);
+        };
+        check(Version::HTTP_11, Verdict::End(Some(Cut::FirstRequest)));
+        // There it may have been a ping.
+        check(Version::HTTP_2, Verdict::Wait(Instant::now() + 2 * TIMES.first_request));
+        let life = Life::new(Instant::now(), TIMES);
+        life.heard();
+        life.request(Version::HTTP_11).answered();
+        let later = Instant::now() + TIMES.first_request;
+        assert_eq!(life.verdict(later, None), Verdict::Wait(later + TIMES.first_request));
     }
 
     #[tokio::test]
@@ -312,13 +353,13 @@ mod tests {
             }
         };
         for _ in 0..BROKEN_OFF_MAX {
-            drop(life.request());
+            drop(life.request(Version::HTTP_2));
         }
         assert!(!is_abused(&life).await, "a bad day");
-        (0..202).for_each(|_| life.request().answered());
-        drop(life.request());
+        (0..202).for_each(|_| life.request(Version::HTTP_2).answered());
+        drop(life.request(Version::HTTP_2));
         assert!(!is_abused(&life).await, "most are answered");
-        drop(life.request());
+        drop(life.request(Version::HTTP_2));
         assert!(is_abused(&life).await);
     }
 }

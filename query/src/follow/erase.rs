@@ -8,7 +8,8 @@
 //! segment with each erasure and appends a tick each second, so that is within a second, and all
 //! erasures of that second share the seal.
 //!
-//! A search that fails is counted and tried again later; what it did not find stays visible.
+//! A search that fails is counted and tried again later, by the next process too; what it did not
+//! find stays visible.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -16,7 +17,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use ethogram_timeline::join::Change;
 use ethogram_timeline::log::Position;
 use ethogram_timeline::schema::{Erasure, Label, SessionId};
-use ethogram_timeline::store::{Found, StoreError};
+use ethogram_timeline::store::Found;
 
 use super::Follower;
 
@@ -40,10 +41,15 @@ pub(super) struct Erasing {
 struct Searching {
     erasures: Vec<Erasure>,
     began_ns: i64,
-    result: Receiver<Result<Found, StoreError>>,
+    result: Receiver<Found>,
 }
 
 impl Erasing {
+    /// What an earlier process did not finish.
+    pub(super) fn of(unsearched: Vec<Erasure>) -> Self {
+        Self { waiting: unsearched, ..Self::default() }
+    }
+
     /// Takes note of an erasure in the log.
     pub(super) fn note(&mut self, position: Position) {
         self.segment = Some(position.segment);
@@ -123,15 +129,18 @@ impl Follower {
         let received = search.result.try_recv();
         let Searching { erasures, began_ns, .. } = &search;
         match received {
-            Ok(Ok(found)) => {
+            Ok(found) => {
                 let us = self.clock.now_ns().saturating_sub(*began_ns).max(0) as u64 / 1_000;
                 self.status.erasure_search_us_max = self.status.erasure_search_us_max.max(us);
-                self.status.erasures += erasures.len() as u64;
+                let failed = found.failed.as_ref().map(ToString::to_string);
                 let sessions = self.store.finish_search(found);
                 self.join.bind(sessions);
+                match failed {
+                    None => self.status.erasures += erasures.len() as u64,
+                    Some(error) => self.search_failed(search.erasures, &error),
+                }
                 self.publish();
             }
-            Ok(Err(error)) => self.search_failed(search.erasures, &error.to_string()),
             Err(TryRecvError::Empty) => self.erasing.searching = Some(search),
             Err(TryRecvError::Disconnected) => {
                 self.search_failed(search.erasures, "the search ended without a result");

@@ -6,7 +6,7 @@
 //!
 //! A seal that fails (a full disk, most likely) changes nothing: rows stay in memory and in the
 //! log, and it is tried again with growing patience. Queries go on. What arrives stays in the log,
-//! whose budget then limits.
+//! whose budget then limits. On a full disk the oldest rows make room for new ones.
 
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
@@ -132,7 +132,12 @@ impl Follower {
                 self.unpublished = true;
                 link.acknowledge(position);
             }
-            Ok(Err(error)) => self.seal_failed(&error.to_string()),
+            Ok(Err(error)) => {
+                self.seal_failed(&error.to_string());
+                if error.is_full() {
+                    self.make_room();
+                }
+            }
             Err(TryRecvError::Empty) => self.seals.running = Some((position, result)),
             Err(TryRecvError::Disconnected) => self.seal_failed("a seal ended without a result"),
         }
@@ -146,6 +151,22 @@ impl Follower {
         self.status.seal_failures += 1;
         self.status.seal_error = Some(String::from(error));
         self.unpublished = true;
+    }
+
+    /// Lets the oldest rows go on a full disk, so that the next seal fits; `losses` tells of it.
+    fn make_room(&mut self) {
+        match self.store.make_room(self.store.config().seal_bytes as u64) {
+            Ok(0) => {}
+            Ok(files) => {
+                tracing::error!(files, "the disk is full: the oldest rows are let go");
+                self.status.files_let_go += files as u64;
+                if let Some(position) = self.status.position {
+                    let detail = format!("the disk is full: the oldest {files} files were let go");
+                    self.lose("disk_full", position, &detail);
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot make room on a full disk"),
+        }
     }
 
     /// Waits for a running seal: its thread must not outlive the lock on the directory.

@@ -81,6 +81,12 @@ impl LogClock {
         state.read(wall_ns)
     }
 
+    /// What the wall clock says, steps and all: for allowances, which must not stand still while log
+    /// time waits for a clock that was set back.
+    pub fn wall_ns(&self) -> i64 {
+        self.wall.now_ns()
+    }
+
     /// What the wall clock did since this process began.
     pub fn steps(&self) -> Steps {
         self.state.lock().steps

@@ -7,7 +7,7 @@
 //! Invariant: the join is encoded piece by piece into its compressed form, so that a checkpoint
 //! needs no second copy of what is open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,7 @@ const FORM: u32 = 1;
 
 const ROWS: &str = "rows";
 const ERASED: &str = "erased";
+const UNSEARCHED: &str = "unsearched";
 const SHELF: &str = "shelf";
 const ROLLUP: &str = "rollup";
 const JOIN: &str = "join";
@@ -54,6 +55,7 @@ pub(super) struct State {
     pub(super) shelf: Mark,
     pub(super) rollup: Rollup,
     pub(super) join: Join,
+    pub(super) unsearched: Vec<Erasure>,
     /// The sections that could not be read.
     pub(super) lost: Vec<&'static str>,
 }
@@ -65,11 +67,13 @@ impl Checkpoint {
         shelf: &Mark,
         rollup: &Rollup,
         join: &Join,
+        unsearched: &BTreeSet<Erasure>,
     ) -> Result<Self, StoreError> {
         let mut packed = pack_with(|out| join.write(out))?;
         packed.shrink_to_fit();
         let sections = vec![
             section(ERASED, FORM, pack(join.erased())?),
+            section(UNSEARCHED, FORM, pack(unsearched)?),
             section(SHELF, FORM, pack(shelf)?),
             section(ROLLUP, FORM, pack(rollup)?),
             section(JOIN, Join::FORM, packed),
@@ -117,6 +121,7 @@ impl Manifest {
         let shelf = sections.read_or_lose(SHELF, &mut lost);
         let rollup: Rollup = sections.read_or_lose(ROLLUP, &mut lost);
         let erased: BTreeMap<Erasure, Time> = sections.read_or_lose(ERASED, &mut lost);
+        let unsearched = sections.read_or_lose(UNSEARCHED, &mut lost);
         let join = sections
             .find(JOIN)
             .and_then(|(form, bytes)| Join::read(form, &zstd::stream::decode_all(bytes).ok()?));
@@ -124,7 +129,7 @@ impl Manifest {
             lost.push(JOIN);
             Join::restart(self.places(), Time(self.complete_until_ns), rollup.dropped(), erased)
         });
-        Ok(Some(State { rows, shelf, rollup, join, lost }))
+        Ok(Some(State { rows, shelf, rollup, join, unsearched, lost }))
     }
 
     fn places(&self) -> RowIds {

@@ -7,7 +7,8 @@
 //!
 //! Invariant: between the beginning and the end of a search no seal is begun or finished, so that
 //! the files that were searched are those of the store, and no checkpoint says that an erasure is
-//! done which is not.
+//! done which is not. What has not been searched stands in the checkpoint, since the log may have
+//! let go of the erasure by then; a file that cannot be read holds up no other.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ impl Store {
     /// found to be a user's. The parts are searched by [`Self::search`].
     pub fn erase(&mut self, erasures: &[Erasure]) -> BTreeSet<(Label, SessionId)> {
         let mut sessions = BTreeSet::new();
+        self.unsearched.extend(erasures.iter().cloned());
         for wanted in Wanted::of(erasures) {
             let found = self.spans.erase(&wanted).into_iter().chain(self.events.erase(&wanted));
             let found = found.chain(self.requests.erase(&wanted));
@@ -47,11 +49,13 @@ impl Store {
             .chain(of(Table::Events, self.events.parts()))
             .chain(of(Table::Requests, self.requests.parts()))
             .chain(of(Table::Sessions, self.sessions.parts()));
-        Search { wanted: Wanted::of(erasures), parts: parts.collect(), shelf: self.shelf.search() }
+        let (wanted, erasures) = (Wanted::of(erasures), erasures.to_vec());
+        Search { erasures, wanted, parts: parts.collect(), shelf: self.shelf.search() }
     }
 
     /// Retracts what a search found; the parts that held it are written anew by the next seal.
-    /// Returns the sessions that were found to be a user's.
+    /// Returns the sessions that were found to be a user's. Where the search failed in part, its
+    /// erasures are to be searched for again.
     pub fn finish_search(&mut self, found: Found) -> BTreeSet<(Label, SessionId)> {
         for (table, part, lines) in found.lines {
             match table {
@@ -63,6 +67,11 @@ impl Store {
             }
         }
         self.shelf.replace(found.shelf);
+        if found.failed.is_none() {
+            for erasure in &found.erasures {
+                self.unsearched.remove(erasure);
+            }
+        }
         found.sessions
     }
 }
@@ -77,6 +86,7 @@ pub(super) struct Wanted {
 
 /// The files that may hold rows that are to be erased.
 pub struct Search {
+    erasures: Vec<Erasure>,
     wanted: Vec<Wanted>,
     parts: Vec<(Table, Arc<Part>)>,
     shelf: shelf::Search,
@@ -88,17 +98,27 @@ pub struct Found {
     pub(super) lines: Vec<(Table, Arc<Part>, Vec<u32>)>,
     pub(super) sessions: BTreeSet<(Label, SessionId)>,
     pub(super) shelf: shelf::Rewritten,
+    /// What was searched for.
+    pub erasures: Vec<Erasure>,
+    /// Why a file could not be searched; the last of several.
+    pub failed: Option<StoreError>,
 }
 
 impl Search {
     /// Searches the files, and writes anew what the shelf has to forget. Nothing that exists is
-    /// changed.
-    pub fn run(&self) -> Result<Found, StoreError> {
-        let mut found = Found::default();
+    /// changed. What cannot be read is passed over, so that one bad file holds up no other.
+    pub fn run(&self) -> Found {
+        let mut found = Found { erasures: self.erasures.clone(), ..Found::default() };
         for wanted in &self.wanted {
             for (table, part) in &self.parts {
-                let (lines, sessions): (Vec<u32>, Vec<Option<String>>) =
-                    wanted.lines(part)?.into_iter().unzip();
+                let lines = match wanted.lines(part) {
+                    Ok(lines) => lines,
+                    Err(error) => {
+                        found.failed = Some(error);
+                        continue;
+                    }
+                };
+                let (lines, sessions): (Vec<u32>, Vec<Option<String>>) = lines.into_iter().unzip();
                 if !lines.is_empty() {
                     found.lines.push((*table, Arc::clone(part), lines));
                 }
@@ -106,8 +126,11 @@ impl Search {
             }
         }
         let ids = self.wanted.iter().flat_map(|wanted| wanted.sessions.union(&wanted.users));
-        found.shelf = self.shelf.run(&ids.map(String::as_str).collect::<Vec<_>>())?;
-        Ok(found)
+        match self.shelf.run(&ids.map(String::as_str).collect::<Vec<_>>()) {
+            Ok(shelf) => found.shelf = shelf,
+            Err(error) => found.failed = Some(error),
+        }
+        found
     }
 }
 

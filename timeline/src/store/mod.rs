@@ -23,6 +23,7 @@ mod head;
 mod manifest;
 mod part;
 mod retention;
+mod room;
 mod rowset;
 mod seal;
 mod shelf;
@@ -34,6 +35,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +54,7 @@ use crate::disk::{Lock, RealStorage, Storage};
 use crate::join::{Change, Join, Shelf};
 use crate::log::Position;
 use crate::rollup::Rollup;
-use crate::schema::{EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
+use crate::schema::{Erasure, EventRow, LossRow, MetricRow, RequestRow, SessionRow, SpanRow};
 use checkpoint::{Checkpoint, Gone, State};
 use directory::Directory;
 use head::Rows;
@@ -81,6 +83,9 @@ pub struct Config {
     /// Sealed rows of all tables may take this much, in bytes; the oldest go first. A full disk must
     /// not be the fate of a default install.
     pub retain_bytes: u64,
+    /// Where the disk is full, the oldest rows go to make room for new ones, but so much of them
+    /// stays, in bytes: when even that does not fit, it is something else that fills the disk.
+    pub retain_bytes_min: u64,
     /// A trace or session can be taken back for this long after it was let go, in seconds, so that
     /// what comes late is joined: a day, and an hour for what was a while open.
     pub recall_s: u32,
@@ -98,6 +103,7 @@ impl Default for Config {
             merge_parts_min: 8,
             retain_days: 30,
             retain_bytes: 20 << 30,
+            retain_bytes_min: 1 << 30,
             recall_s: 25 * 60 * 60,
             recall_bytes: 4 << 30,
         }
@@ -137,6 +143,7 @@ pub(crate) fn io(context: impl Into<String>) -> impl FnOnce(std::io::Error) -> S
 }
 
 /// What a restart goes on from.
+#[derive(Default)]
 pub struct Resume {
     /// The join as of `position`.
     pub join: Join,
@@ -146,6 +153,8 @@ pub struct Resume {
     pub position: Option<Position>,
     /// What of the state could not be read, by its name, and begins anew.
     pub lost: Vec<&'static str>,
+    /// Erasures whose files were not all searched by then.
+    pub unsearched: Vec<Erasure>,
 }
 
 /// The rows of every table, and the directory they are sealed to.
@@ -164,6 +173,8 @@ pub struct Store {
     sessions: Rows<SessionRow>,
     losses: Rows<LossRow>,
     shelf: FileShelf,
+    /// Erasures whose files are not all searched yet: the log may have let go of them.
+    unsearched: BTreeSet<Erasure>,
     version: u64,
 }
 
@@ -186,7 +197,7 @@ impl Store {
         let checkpoint = manifest.read_checkpoint(directory)?;
         manifest.remove_orphans(directory)?;
         let (known, state) = (checkpoint.is_some(), checkpoint.unwrap_or_default());
-        let State { rows, shelf, rollup, mut join, lost } = state;
+        let State { rows, shelf, rollup, mut join, unsearched, lost } = state;
         let limits = Limits::new(config.recall_s, config.recall_bytes);
         let shelf = FileShelf::open(directory, limits, shelf)?;
         join.shelve_on(Box::new(shelf.clone()));
@@ -204,11 +215,13 @@ impl Store {
             losses: Rows::open(Table::Losses, directory, &manifest, &rows)?,
             manifest,
             shelf,
+            unsearched: unsearched.iter().cloned().collect(),
             version: 0,
         };
+        room::keep_ballast(directory);
         store.version = store.manifest.version;
         let position = store.manifest.position;
-        let resume = known.then_some(Resume { join, rollup, position, lost });
+        let resume = known.then_some(Resume { join, rollup, position, lost, unsearched });
         Ok((store, resume))
     }
 
@@ -302,7 +315,7 @@ impl Store {
             version: self.sealing_version,
             position,
             complete_until_ns: join.now().0,
-            checkpoint: Checkpoint::new(rows, &mark, rollup, join)?,
+            checkpoint: Checkpoint::new(rows, &mark, rollup, join, &self.unsearched)?,
             shelf: files,
             tables,
         })
@@ -340,6 +353,7 @@ impl Store {
             }
         }
         self.manifest = manifest;
+        room::keep_ballast(&self.directory);
     }
 
     fn parts(&self) -> Vec<Arc<Part>> {

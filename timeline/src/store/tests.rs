@@ -2,6 +2,7 @@
 //! stand.
 
 mod erasing;
+mod room;
 
 use std::collections::BTreeMap;
 use std::path::Path;

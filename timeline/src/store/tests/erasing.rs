@@ -51,13 +51,16 @@ struct World {
     store: Store,
     next: u64,
     seals: u64,
+    /// What the store was opened with.
+    unsearched: Vec<Erasure>,
 }
 
 impl World {
     fn new(directory: &Path, merge_parts_min: usize) -> Self {
         let config = Config { merge_parts_min, ..Config::default() };
-        let store = Store::open(directory, config).expect("it opens").0;
-        Self { store, next: 0, seals: 0 }
+        let (store, resume) = Store::open(directory, config).expect("it opens");
+        let unsearched = resume.map(|resume| resume.unsearched).unwrap_or_default();
+        Self { store, next: 0, seals: 0, unsearched }
     }
 
     fn insert(&mut self) {
@@ -85,7 +88,8 @@ impl World {
         let mut known: BTreeSet<Erasure> = erasures.iter().cloned().collect();
         while !erasures.is_empty() {
             let mut sessions = self.store.erase(&erasures);
-            let found = self.store.search(&erasures).run().expect("it searches");
+            let found = self.store.search(&erasures).run();
+            assert!(found.failed.is_none(), "it searches");
             sessions.extend(self.store.finish_search(found));
             let of_session = |(app, id)| Erasure { app, subject: Subject::Session(id) };
             erasures = sessions.into_iter().map(of_session).collect();
@@ -167,4 +171,44 @@ fn what_is_erased_is_in_no_file_after_the_next_seal() {
         check(&Subject::User(String::from("ann")), moment, &["s3", "s4"]);
         check(&Subject::User(String::from("eve")), moment, &["s1", "s2", "s3", "s4"]);
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_searched_is_not_forgotten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut world = World::new(directory.path(), 9);
+    for _ in 0..2 {
+        world.insert();
+        world.seal(|_| ());
+    }
+    let names = std::fs::read_dir(directory.path()).expect("it is there");
+    let names = names.map(|entry| entry.expect("readable").path());
+    let file = names
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .min()
+        .expect("two files");
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).expect("it can be moved");
+    let subject = Subject::Session(SessionId::new("s1").expect("an id"));
+    let erasures = vec![Erasure { app: Label::new("shop"), subject }];
+    world.store.erase(&erasures);
+    let found = world.store.search(&erasures).run();
+    assert!(found.failed.is_some() && found.lines.len() == 1, "the other file is searched");
+    world.store.finish_search(found);
+    std::fs::rename(&away, &file).expect("it can be moved back");
+    // The log may let go of the erasure now.
+    world.seal(|_| ());
+    drop(world);
+
+    let mut world = World::new(directory.path(), 9);
+    assert_eq!(world.unsearched, erasures);
+    assert!(world.sessions().1.contains("s1"), "so there is something to find");
+    let found = world.store.search(&erasures).run();
+    assert!(found.failed.is_none());
+    world.store.finish_search(found);
+    world.seals = 9;
+    world.seal(|_| ());
+    assert!(!world.sessions().0.contains("s1"));
+    drop(world);
+    assert_eq!(World::new(directory.path(), 9).unsearched, []);
 }
