@@ -6,6 +6,8 @@
 mod harness;
 #[path = "real/outage.rs"]
 mod outage;
+#[path = "real/page.rs"]
+mod page;
 #[path = "real/program.rs"]
 mod program;
 #[path = "real/prometheus.rs"]

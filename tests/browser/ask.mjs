@@ -11,7 +11,7 @@ const MATCHED_SHARE_MIN = 0.95;
 
 const quote = (text) => `'${String(text).replaceAll("'", "''")}'`;
 
-export async function askStory(query, summary) {
+export async function askStory(query, summary, patienceMs) {
   const sql = async (text) => {
     const response = await fetch(`${query}/api/v1/sql`, {
       method: "POST",
@@ -29,7 +29,7 @@ export async function askStory(query, summary) {
       see(found);
       check(found);
       return found;
-    });
+    }, patienceMs);
   const one = async (what, text, check) =>
     (await rows(what, text, (found) => {
       assert.equal(found.length, 1, `${what}: ${JSON.stringify(found)}`);

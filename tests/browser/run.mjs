@@ -1,11 +1,11 @@
 // The whole story against a running Ethogram: services, a user in Chromium, questions in SQL.
 //
 //   node run.mjs --collector-beacon HOST:PORT --otlp-http HOST:PORT --query HOST:PORT
-//                [--summary FILE] [--no-beacon]
+//                [--summary FILE] [--no-beacon] [--patience-s SECONDS]
 //
 // Exit code 0: the timeline told what happened. --summary keeps what the driver saw, so that
 // ask.mjs can put the same questions again later. --no-beacon leaves the beacon out of the page, to
-// show that the test fails without it.
+// show that the test fails without it. --patience-s is how long a question is asked in vain.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     query: { type: "string" },
     summary: { type: "string" },
     "no-beacon": { type: "boolean", default: false },
+    "patience-s": { type: "string" },
   },
 });
 const address = (name) => {
@@ -70,7 +71,7 @@ try {
   console.log(told);
   if (values.summary) await writeFile(values.summary, told);
   await endAll();
-  const { coverage } = await askStory(query, summary);
+  const { coverage } = await askStory(query, summary, values["patience-s"] && values["patience-s"] * 1000);
   console.log("browser requests by coverage:", coverage.map((row) => `${row.coverage} ${row.n}`).join(", "));
   console.log("the timeline tells what happened");
 } catch (error) {

@@ -1,7 +1,8 @@
 //! A shop, its visitor in Chromium, and the question whether the timeline tells what happened.
 //!
 //! The story and its questions are `tests/browser/run.mjs`; here it meets the real binary, once as
-//! it is and once without the beacon, which must fail: a test that cannot fail proves nothing.
+//! it is and once each without the beacon, places, the join and the seal, which must fail: a test that
+//! cannot fail proves nothing.
 
 use std::process::Command;
 use std::time::Duration;
@@ -37,14 +38,46 @@ fn the_timeline_tells_what_happened() {
 
 #[test]
 fn without_the_beacon_it_does_not() {
-    let ended = play(&start(), &["--no-beacon"]);
-    assert!(
-        !ended.status.success(),
-        "nobody noticed that there was no beacon: {}",
-        ended.everything()
-    );
-    // For this reason and no other, such as a browser that did not start.
-    assert!(ended.stderr.contains("no request carried a session"), "{}", ended.everything());
+    fails(&start(), &["--no-beacon"], "no request carried a session");
+}
+
+#[test]
+fn without_places_it_does_not() {
+    let ethogram = Ethogram::start(&["--collector-geo-embedded=false"]);
+    fails(&ethogram, &IMPATIENT, "in vain for the country of every request");
+}
+
+/// A join that lets everything go at once and takes nothing back joins what comes together, and
+/// nothing else: a purchase's attempts, of one body, but not the shop's side of them.
+#[test]
+fn without_the_join_it_does_not() {
+    let ethogram = Ethogram::start(&[
+        "--query-follow-join-spans-max=0",
+        "--query-follow-join-recall-spans-per-minute=0",
+        &format!("--collector-geo-databases={}", tree(PLACES).display()),
+    ]);
+    fails(&ethogram, &IMPATIENT, "in vain for");
+}
+
+#[test]
+fn without_the_seal_there_is_nothing_on_disk() {
+    let ethogram = Ethogram::start(&[
+        "--query-follow-store-seal-s=1000000",
+        &format!("--collector-geo-databases={}", tree(PLACES).display()),
+    ]);
+    let ended = play(&ethogram, &[]);
+    assert!(ended.status.success(), "the story failed: {}", ended.everything());
+    assert!(committed(&ethogram) > 0 && sealed_offset(&ethogram).is_none());
+}
+
+/// What is missing will not come: a question that is going to be answered is so within a second.
+const IMPATIENT: [&str; 2] = ["--patience-s", "15"];
+
+/// The story fails, for this reason and no other, such as a browser that did not start.
+fn fails(ethogram: &Ethogram, arguments: &[&str], reason: &str) {
+    let ended = play(ethogram, arguments);
+    assert!(!ended.status.success(), "nobody noticed: {}", ended.everything());
+    assert!(ended.stderr.contains(reason), "{}", ended.everything());
 }
 
 fn start() -> Ethogram {

@@ -42,7 +42,7 @@ use ethogram_timeline::clock::{Clock, LogClock};
 use ethogram_timeline::decode::scan::Limits;
 use ethogram_timeline::log::{AppendError, LogWriter, Position};
 use ethogram_timeline::record::{Envelope, Source};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::config::{Config, ConfigError};
 use crate::counters::{Counters, Door};

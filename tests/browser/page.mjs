@@ -1,0 +1,49 @@
+// The page as somebody sees it who has just started the demo: node page.mjs ADDRESS PICTURES
+//
+// PICTURES is a directory that gets a picture of the overview and one of a session, for people.
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { chromium } from "playwright-core";
+import { until } from "./until.mjs";
+
+const [address, pictures] = process.argv.slice(2);
+await mkdir(pictures, { recursive: true });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", headless: true });
+try {
+  const page = await (await browser.newContext({ viewport: { width: 1280, height: 1000 } })).newPage();
+  const complaints = [];
+  page.on("console", (message) => message.type() == "error" && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  await page.goto(address);
+  /** The text of each row of a table's body. */
+  const rows = (table) => page.locator(`table.${table} tbody tr`).allInnerTexts();
+  const shown = (table, least) =>
+    until(`${least} rows of ${table}`, async (see) => {
+      const found = await rows(table);
+      see(found);
+      return found.length >= least && found;
+    });
+
+  const regions = await shown("regions", 3);
+  assert.ok(regions.every((row) => /\d\s*(µs|ms|s)\b/.test(row)), `each region has a duration: ${regions[0]}`);
+  const hops = await shown("amplification", 3);
+  assert.ok(hops.some((row) => /\d\.\d\d/.test(row)), `a hop has a factor: ${hops[0]}`);
+  await shown("sessions", 1);
+  assert.ok(await page.locator("#empty").isHidden());
+  assert.match(await page.locator("#complete").innerText(), /^complete until /);
+  await page.screenshot({ path: `${pictures}/overview.png`, fullPage: true });
+
+  await page.locator("table.sessions tbody a").first().click();
+  await shown("rows", 3);
+  assert.ok(await page.locator("#chart canvas").isVisible());
+  // Something is painted: a canvas that nobody draws on is transparent everywhere.
+  const painted = () => page.locator("#chart canvas").evaluate((canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte));
+  await until("the lanes", painted);
+  const text = await page.locator("#session").innerText();
+  for (const lane of ["user", "browser"]) assert.ok(text.includes(lane), `a row of the ${lane} layer`);
+  await page.screenshot({ path: `${pictures}/session.png`, fullPage: true });
+  assert.ok(await page.locator("#trouble").isHidden());
+  assert.deepEqual(complaints, []);
+} finally {
+  await browser.close();
+}
