@@ -181,12 +181,7 @@ mod tests {
         assert_eq!(arguments(None, 0), first);
         let mut bound = Ready::default();
         bound.insert("query", SocketAddr::from(([127, 0, 0, 1], 40_001)));
-        let second = [
-            "query",
-            "--supervised",
-            "--ready-file=-",
-            "--query-listen=127.0.0.1:40001",
-        ];
+        let second = ["query", "--supervised", "--ready-file=-", "--query-listen=127.0.0.1:40001"];
         assert_eq!(arguments(Some(&bound), 1), second);
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use http::Version;
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -282,7 +282,8 @@ mod tests {
     fn verdict(requests: usize, running: usize, at_s: u64, left_s: Option<u64>) -> Verdict {
         let begun = Instant::now();
         let life = Life::new(begun, TIMES);
-        let mut runs: Vec<Running> = (0..requests).map(|_| life.request(Version::HTTP_11)).collect();
+        let mut runs: Vec<Running> =
+            (0..requests).map(|_| life.request(Version::HTTP_11)).collect();
         runs.split_off(running).into_iter().for_each(Running::answered);
         *life.quiet_since.lock() = begun;
         let at = |seconds| begun + Duration::from_secs(seconds);

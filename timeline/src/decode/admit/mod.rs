@@ -36,6 +36,19 @@ use crate::schema::{SpanId, TraceId};
 /// The reason of a log record that is not an event.
 const NO_EVENT_NAME: &str = "no_event_name";
 
+/// The reason of a record with a field that has not the type it should have, such as a time that is a
+/// word. Only JSON can hold one.
+const MALFORMED_FIELD: &str = "malformed_field";
+
+/// The trace id that the reader of JSON gives to such a span or log record: no id has nine bytes.
+pub(super) const MALFORMED: &[u8; 9] = b"malformed";
+
+/// The flags that it gives to such a data point: the standard defines one bit of them.
+pub(super) const MALFORMED_FLAGS: u32 = u32::MAX;
+
+/// The name that it gives to such a metric: what stands for text that is none, and nothing else.
+pub(super) const MALFORMED_METRIC: &str = "\u{fffd}";
+
 /// What was not admitted of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
@@ -112,7 +125,9 @@ pub fn metrics(request: &mut ExportMetricsServiceRequest) -> Rejected {
 
 /// Why a span cannot be a row.
 pub(super) fn span_fault(span: &Span) -> Option<&'static str> {
-    if TraceId::from_bytes(&span.trace_id).is_none() {
+    if span.trace_id == MALFORMED {
+        Some(MALFORMED_FIELD)
+    } else if TraceId::from_bytes(&span.trace_id).is_none() {
         Some("invalid_trace_id")
     } else if SpanId::from_bytes(&span.span_id).is_none() {
         Some("invalid_span_id")
@@ -123,6 +138,9 @@ pub(super) fn span_fault(span: &Span) -> Option<&'static str> {
 
 /// Why a log record cannot be a row. Invalid ids are no reason: the record then belongs to no span.
 pub(super) fn record_fault(record: &LogRecord) -> Option<&'static str> {
+    if record.trace_id == MALFORMED {
+        return Some(MALFORMED_FIELD);
+    }
     let named =
         !record.event_name.is_empty() || Known::of(&record.attributes).text(Name::Event).is_some();
     (!named).then_some(NO_EVENT_NAME)

@@ -4,14 +4,15 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Exemplar, HistogramDataPoint, Metric};
 
 use super::bound::{Bounds, NAME_BYTES_MAX};
-use super::{Tally, clear_invalid};
+use super::{MALFORMED_FIELD, MALFORMED_FLAGS, MALFORMED_METRIC, Tally, clear_invalid};
 
 /// Buckets of one histogram; SDKs make 16 explicit or 160 exponential ones.
 pub const BUCKETS_MAX: usize = 4096;
 
 /// Judges and bounds the data points of a metric; false where none is left.
 pub(super) fn judge(metric: &mut Metric, tally: &mut Tally) -> bool {
-    let nameless = metric.name.is_empty().then_some("no_metric_name");
+    let odd = (metric.name == MALFORMED_METRIC).then_some(MALFORMED_FIELD);
+    let nameless = odd.or(metric.name.is_empty().then_some("no_metric_name"));
     let mut bounds = Bounds::new(&mut tally.shortened);
     bounds.text(&mut metric.name, NAME_BYTES_MAX);
     bounds.text(&mut metric.unit, NAME_BYTES_MAX);
@@ -21,7 +22,8 @@ pub(super) fn judge(metric: &mut Metric, tally: &mut Tally) -> bool {
     macro_rules! judge {
         ($points:expr, |$point:ident| $fault:expr, $($exemplars:ident)?) => {{
             $points.retain_mut(|$point| {
-                tally.judge(nameless.or($fault)) && {
+                let odd = ($point.flags == MALFORMED_FLAGS).then_some(MALFORMED_FIELD);
+                tally.judge(nameless.or(odd).or($fault)) && {
                     let mut bounds = Bounds::new(&mut tally.shortened);
                     bounds.attributes(&mut $point.attributes);
                     $( bound_exemplars(&mut $point.$exemplars, &mut bounds); )?

@@ -18,16 +18,24 @@ use serde::de::MapAccess;
 
 use super::BeaconBody;
 use super::number::{Base64, Boolean, Double, Enumeration, Id, Integer};
-use super::read::{Many, Maybe, Message, One, Reader, Text};
+use super::read::{Many, Maybe, Message, Odd, One, Reader, Text};
+use crate::decode::admit::MALFORMED;
 
 /// Implements [`Message`] from a table of keys, fields and forms, and a last arm for the keys that
-/// are alternatives of one field.
+/// are alternatives of one field; in brackets what an odd field does.
 macro_rules! message {
     (
-        $type:ty { $( $key:literal => $($field:ident).+: $form:ty, )* }
+        $type:ty $([$odd:ident $(, $spoil:expr)?])? { $( $key:literal => $($field:ident).+: $form:ty, )* }
         $( oneof($this:ident, $reader:ident) { $( $one:literal => $body:expr, )* } )?
     ) => {
         impl Message for $type {
+            $( const ODD: Odd = Odd::$odd; )?
+
+            $( $( fn spoil(&mut self) {
+                let spoil: fn(&mut Self) = $spoil;
+                spoil(self);
+            } )? )?
+
             fn field<'de, A: MapAccess<'de>>(
                 &mut self,
                 key: &str,
@@ -57,6 +65,10 @@ macro_rules! choose {
 }
 
 pub(super) use {choose, message};
+
+/// What a value becomes that is not of the type it says: as with text that is not Unicode, the loss is
+/// seen, and is no more than it has to be.
+const ODD_VALUE: &str = "\u{fffd}";
 
 message!(ExportTraceServiceRequest {
     "resourceSpans" => resource_spans: Many<One<ResourceSpans>>,
@@ -95,7 +107,7 @@ message!(KeyValue {
 });
 message!(ArrayValue { "values" => values: Many<One<AnyValue>>, });
 message!(KeyValueList { "values" => values: Many<One<KeyValue>>, });
-message!(AnyValue {} oneof(this, reader) {
+message!(AnyValue [Spoil, |value| value.value = Some(Value::StringValue(String::from(ODD_VALUE)))] {} oneof(this, reader) {
     "stringValue" => choose!(this.value, Value::StringValue, reader.value::<Text>("stringValue")),
     "boolValue" => choose!(this.value, Value::BoolValue, reader.value::<Boolean>("boolValue")),
     "intValue" => choose!(this.value, Value::IntValue, reader.value::<Integer<i64>>("intValue")),
@@ -117,7 +129,7 @@ message!(ScopeSpans {
     "spans" => spans: Many<One<Span>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(Span {
+message!(Span [Spoil, |span| span.trace_id = MALFORMED.to_vec()] {
     "traceId" => trace_id: Id,
     "spanId" => span_id: Id,
     "traceState" => trace_state: Text,
@@ -135,13 +147,13 @@ message!(Span {
     "droppedLinksCount" => dropped_links_count: Integer<u32>,
     "status" => status: Maybe<One<Status>>,
 });
-message!(span::Event {
+message!(span::Event [Pass] {
     "timeUnixNano" => time_unix_nano: Integer<u64>,
     "name" => name: Text,
     "attributes" => attributes: Many<One<KeyValue>>,
     "droppedAttributesCount" => dropped_attributes_count: Integer<u32>,
 });
-message!(span::Link {
+message!(span::Link [Pass] {
     "traceId" => trace_id: Id,
     "spanId" => span_id: Id,
     "traceState" => trace_state: Text,
@@ -149,7 +161,7 @@ message!(span::Link {
     "droppedAttributesCount" => dropped_attributes_count: Integer<u32>,
     "flags" => flags: Integer<u32>,
 });
-message!(Status {
+message!(Status [Pass] {
     "message" => message: Text,
     "code" => code: Enumeration,
 });
@@ -164,7 +176,7 @@ message!(ScopeLogs {
     "logRecords" => log_records: Many<One<LogRecord>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(LogRecord {
+message!(LogRecord [Spoil, |record| record.trace_id = MALFORMED.to_vec()] {
     "timeUnixNano" => time_unix_nano: Integer<u64>,
     "observedTimeUnixNano" => observed_time_unix_nano: Integer<u64>,
     "severityNumber" => severity_number: Enumeration,

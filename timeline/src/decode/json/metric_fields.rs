@@ -13,7 +13,8 @@ use serde::de::MapAccess;
 
 use super::fields::{choose, message};
 use super::number::{Boolean, Double, Enumeration, Id, Integer};
-use super::read::{Many, Maybe, Message, One, Reader, Text};
+use super::read::{Many, Maybe, Message, Odd, One, Reader, Text};
+use crate::decode::admit::{MALFORMED_FLAGS, MALFORMED_METRIC};
 
 message!(ResourceMetrics {
     "resource" => resource: Maybe<One<Resource>>,
@@ -25,7 +26,7 @@ message!(ScopeMetrics {
     "metrics" => metrics: Many<One<Metric>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(Metric {
+message!(Metric [Spoil, |metric| metric.name = String::from(MALFORMED_METRIC)] {
     "name" => name: Text,
     "description" => description: Text,
     "unit" => unit: Text,
@@ -42,22 +43,22 @@ message!(Metric {
     ),
     "summary" => choose!(this.data, metric::Data::Summary, reader.value::<One<Summary>>("summary")),
 });
-message!(Gauge { "dataPoints" => data_points: Many<One<NumberDataPoint>>, });
-message!(Sum {
+message!(Gauge [Pass] { "dataPoints" => data_points: Many<One<NumberDataPoint>>, });
+message!(Sum [Pass] {
     "dataPoints" => data_points: Many<One<NumberDataPoint>>,
     "aggregationTemporality" => aggregation_temporality: Enumeration,
     "isMonotonic" => is_monotonic: Boolean,
 });
-message!(Histogram {
+message!(Histogram [Pass] {
     "dataPoints" => data_points: Many<One<HistogramDataPoint>>,
     "aggregationTemporality" => aggregation_temporality: Enumeration,
 });
-message!(ExponentialHistogram {
+message!(ExponentialHistogram [Pass] {
     "dataPoints" => data_points: Many<One<ExponentialHistogramDataPoint>>,
     "aggregationTemporality" => aggregation_temporality: Enumeration,
 });
-message!(Summary { "dataPoints" => data_points: Many<One<SummaryDataPoint>>, });
-message!(NumberDataPoint {
+message!(Summary [Pass] { "dataPoints" => data_points: Many<One<SummaryDataPoint>>, });
+message!(NumberDataPoint [Spoil, |point| point.flags = MALFORMED_FLAGS] {
     "attributes" => attributes: Many<One<KeyValue>>,
     "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
     "timeUnixNano" => time_unix_nano: Integer<u64>,
@@ -69,7 +70,7 @@ message!(NumberDataPoint {
     "asInt" =>
         choose!(this.value, number_data_point::Value::AsInt, reader.value::<Integer<i64>>("asInt")),
 });
-message!(HistogramDataPoint {
+message!(HistogramDataPoint [Spoil, |point| point.flags = MALFORMED_FLAGS] {
     "attributes" => attributes: Many<One<KeyValue>>,
     "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
     "timeUnixNano" => time_unix_nano: Integer<u64>,
@@ -82,7 +83,7 @@ message!(HistogramDataPoint {
     "min" => min: Maybe<Double>,
     "max" => max: Maybe<Double>,
 });
-message!(ExponentialHistogramDataPoint {
+message!(ExponentialHistogramDataPoint [Spoil, |point| point.flags = MALFORMED_FLAGS] {
     "attributes" => attributes: Many<One<KeyValue>>,
     "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
     "timeUnixNano" => time_unix_nano: Integer<u64>,
@@ -98,11 +99,11 @@ message!(ExponentialHistogramDataPoint {
     "max" => max: Maybe<Double>,
     "zeroThreshold" => zero_threshold: Double,
 });
-message!(exponential_histogram_data_point::Buckets {
+message!(exponential_histogram_data_point::Buckets [Pass] {
     "offset" => offset: Integer<i32>,
     "bucketCounts" => bucket_counts: Many<Integer<u64>>,
 });
-message!(SummaryDataPoint {
+message!(SummaryDataPoint [Spoil, |point| point.flags = MALFORMED_FLAGS] {
     "attributes" => attributes: Many<One<KeyValue>>,
     "startTimeUnixNano" => start_time_unix_nano: Integer<u64>,
     "timeUnixNano" => time_unix_nano: Integer<u64>,
@@ -111,11 +112,11 @@ message!(SummaryDataPoint {
     "quantileValues" => quantile_values: Many<One<summary_data_point::ValueAtQuantile>>,
     "flags" => flags: Integer<u32>,
 });
-message!(summary_data_point::ValueAtQuantile {
+message!(summary_data_point::ValueAtQuantile [Pass] {
     "quantile" => quantile: Double,
     "value" => value: Double,
 });
-message!(Exemplar {
+message!(Exemplar [Pass] {
     "filteredAttributes" => filtered_attributes: Many<One<KeyValue>>,
     "timeUnixNano" => time_unix_nano: Integer<u64>,
     "spanId" => span_id: Id,

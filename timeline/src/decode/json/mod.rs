@@ -5,8 +5,10 @@
 //! either case, other bytes as any base64, unknown keys are skipped. Text that is not Unicode (a
 //! lone surrogate in a page's title) becomes U+FFFD rather than the loss of a request.
 //!
-//! A value of a wrong *type* (a name where the standard wants the number of an enum, an object
-//! where it wants a text) is the sender's error and fails the request with its path.
+//! A scalar of a wrong *type* (a name where the standard wants the number of an enum, a time that is
+//! a word) is the sender's error and costs its record, which is marked for [`super::admit`] to count;
+//! of an attribute it costs the value, which becomes U+FFFD. Only where an object or an array should
+//! be, and in place of a text, does another structure fail the request, with its path.
 //!
 //! It is not validation: an id of a wrong length passes and is refused by [`super::admit`], record
 //! by record.

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::read::{Form, Text, Trail};
 
@@ -19,9 +19,19 @@ pub(super) struct Integer<T>(PhantomData<T>);
 
 impl<T: Default + TryFrom<i128>> Form for Integer<T> {
     type Value = T;
-    fn read<'de, D: Deserializer<'de>>(json: D, _: &Trail) -> Result<T, D::Error> {
-        let wide = json.deserialize_any(IntegerVisitor { text: true })?;
-        T::try_from(wide).map_err(|_| D::Error::custom(format!("{wide} is out of range")))
+    fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<T, D::Error> {
+        let read = |text: &str| {
+            let integer = text.parse::<i64>().map(i128::from);
+            let integer = integer.or_else(|_| text.parse::<u64>().map(i128::from)).ok();
+            integer.or_else(|| text.parse::<f64>().ok().and_then(whole))
+        };
+        let wide = match json.deserialize_any(Scalar)? {
+            Token::Integer(wide) => Some(wide),
+            Token::Double(value) => whole(value),
+            Token::Text(text) => read(&text),
+            Token::Boolean(_) | Token::Other => None,
+        };
+        Ok(trail.expect(wide.and_then(|wide| T::try_from(wide).ok())))
     }
 }
 
@@ -30,41 +40,56 @@ pub(super) struct Enumeration;
 
 impl Form for Enumeration {
     type Value = i32;
-    fn read<'de, D: Deserializer<'de>>(json: D, _: &Trail) -> Result<i32, D::Error> {
-        let wide = json.deserialize_any(IntegerVisitor { text: false })?;
-        i32::try_from(wide).map_err(|_| D::Error::custom(format!("{wide} is out of range")))
+    fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<i32, D::Error> {
+        let wide = match json.deserialize_any(Scalar)? {
+            Token::Integer(wide) => Some(wide),
+            Token::Double(value) => whole(value),
+            _ => None,
+        };
+        Ok(trail.expect(wide.and_then(|wide| i32::try_from(wide).ok())))
     }
 }
 
-struct IntegerVisitor {
-    /// Whether a text may stand for the number.
-    text: bool,
+/// One value of any type: what is not of the wanted one is read all the same, so that the reading
+/// goes on behind it.
+enum Token {
+    Integer(i128),
+    Double(f64),
+    Text(String),
+    Boolean(bool),
+    /// An array or an object.
+    Other,
 }
 
-impl Visitor<'_> for IntegerVisitor {
-    type Value = i128;
+struct Scalar;
+
+impl<'de> Visitor<'de> for Scalar {
+    type Value = Token;
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an integer")
+        out.write_str("a value")
     }
-    fn visit_i64<E: Error>(self, value: i64) -> Result<i128, E> {
-        Ok(i128::from(value))
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Token, E> {
+        Ok(Token::Integer(i128::from(value)))
     }
-    fn visit_u64<E: Error>(self, value: u64) -> Result<i128, E> {
-        Ok(i128::from(value))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Token, E> {
+        Ok(Token::Integer(i128::from(value)))
     }
-    fn visit_f64<E: Error>(self, value: f64) -> Result<i128, E> {
-        whole(value).ok_or_else(|| E::custom(format!("{value} is not an integer")))
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Token, E> {
+        Ok(Token::Double(value))
     }
-    fn visit_str<E: Error>(self, text: &str) -> Result<i128, E> {
-        if !self.text {
-            return Err(E::custom("enum names are not allowed by OTLP/JSON"));
-        }
-        text.parse::<i64>()
-            .map(i128::from)
-            .or_else(|_| text.parse::<u64>().map(i128::from))
-            .ok()
-            .or_else(|| text.parse::<f64>().ok().and_then(whole))
-            .ok_or_else(|| E::custom(format!("{text:.40?} is not an integer")))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Token, E> {
+        Ok(Token::Text(String::from(text)))
+    }
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Token, E> {
+        Ok(Token::Boolean(value))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Token, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Token::Other)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Token, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Token::Other)
     }
 }
 
@@ -78,30 +103,14 @@ pub(super) struct Double;
 
 impl Form for Double {
     type Value = f64;
-    fn read<'de, D: Deserializer<'de>>(json: D, _: &Trail) -> Result<f64, D::Error> {
-        json.deserialize_any(DoubleVisitor)
-    }
-}
-
-struct DoubleVisitor;
-
-impl Visitor<'_> for DoubleVisitor {
-    type Value = f64;
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a number")
-    }
-    fn visit_i64<E: Error>(self, value: i64) -> Result<f64, E> {
-        Ok(value as f64)
-    }
-    fn visit_u64<E: Error>(self, value: u64) -> Result<f64, E> {
-        Ok(value as f64)
-    }
-    fn visit_f64<E: Error>(self, value: f64) -> Result<f64, E> {
-        Ok(value)
-    }
-    fn visit_str<E: Error>(self, text: &str) -> Result<f64, E> {
-        // Rust reads `NaN`, `Infinity` and `-Infinity` as the standard writes them.
-        text.parse().map_err(|_| E::custom(format!("{text:.40?} is not a number")))
+    fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<f64, D::Error> {
+        Ok(trail.expect(match json.deserialize_any(Scalar)? {
+            Token::Integer(value) => Some(value as f64),
+            Token::Double(value) => Some(value),
+            // Rust reads `NaN`, `Infinity` and `-Infinity` as the standard writes them.
+            Token::Text(text) => text.parse().ok(),
+            Token::Boolean(_) | Token::Other => None,
+        }))
     }
 }
 
@@ -110,8 +119,11 @@ pub(super) struct Boolean;
 
 impl Form for Boolean {
     type Value = bool;
-    fn read<'de, D: Deserializer<'de>>(json: D, _: &Trail) -> Result<bool, D::Error> {
-        serde::Deserialize::deserialize(json)
+    fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<bool, D::Error> {
+        Ok(trail.expect(match json.deserialize_any(Scalar)? {
+            Token::Boolean(value) => Some(value),
+            _ => None,
+        }))
     }
 }
 
@@ -119,6 +131,7 @@ impl Form for Boolean {
 pub(super) struct Id;
 
 impl Form for Id {
+    const IS_TEXT: bool = true;
     type Value = Vec<u8>;
     fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<Vec<u8>, D::Error> {
         Text::read(json, trail).map(|text| id(&text))
@@ -139,6 +152,7 @@ fn id(text: &str) -> Vec<u8> {
 pub(super) struct Base64;
 
 impl Form for Base64 {
+    const IS_TEXT: bool = true;
     type Value = Vec<u8>;
     fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<Vec<u8>, D::Error> {
         const ANY: GeneralPurpose = GeneralPurpose::new(
@@ -148,6 +162,6 @@ impl Form for Base64 {
                 .with_decode_allow_trailing_bits(true),
         );
         let text = Text::read(json, trail)?.replace('-', "+").replace('_', "/");
-        ANY.decode(text).map_err(|error| D::Error::custom(format!("not base64: {error}")))
+        Ok(trail.expect(ANY.decode(text).ok()))
     }
 }

@@ -31,10 +31,16 @@ pub(super) fn document<M: Message>(body: &[u8]) -> Result<M, JsonError> {
         segments: RefCell::new(Vec::new()),
         depth: Cell::new(0),
         budget_bytes: Cell::new(body.len().saturating_mul(GROWTH_MAX) + GROWTH_FREE_BYTES),
+        is_odd: Cell::new(false),
+        first_odd: RefCell::new(None),
     };
     let mut json = serde_json::Deserializer::from_slice(body);
     One::<M>::read(&mut json, &trail).and_then(|message| json.end().map(|()| message)).map_err(
         |error| {
+            // What was passed over as odd may have been what is in the way here.
+            if let Some(odd) = trail.first_odd.take().filter(|_| error.is_syntax()) {
+                return odd;
+            }
             let broken = error.is_syntax() || error.is_eof();
             let what = if broken { "not valid JSON: " } else { "" };
             JsonError { path: trail.path(), message: format!("{what}{error}") }
@@ -42,18 +48,38 @@ pub(super) fn document<M: Message>(body: &[u8]) -> Result<M, JsonError> {
     )
 }
 
+/// What becomes of a message with a field that has not the type it should have, such as a time
+/// that is a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Odd {
+    /// The field is absent.
+    Forgive,
+    /// It is a part of a record, which is told.
+    Pass,
+    /// It is a record, or stands for one, and [`Message::spoil`] marks it.
+    Spoil,
+}
+
 /// A message of the standard: a struct that is an object in JSON.
 pub(super) trait Message: Default {
+    /// What an odd field in it does.
+    const ODD: Odd = Odd::Forgive;
+
     /// Reads the value of `key` into its field, or skips it.
     fn field<'de, A: MapAccess<'de>>(
         &mut self,
         key: &str,
         reader: &mut Reader<'_, A>,
     ) -> Result<(), A::Error>;
+
+    /// Marks it as one that has an odd field.
+    fn spoil(&mut self) {}
 }
 
 /// A form that a value has on the wire, and the type it has in the structs.
 pub(super) trait Form {
+    /// Whether it is a text, of which another value is passed over.
+    const IS_TEXT: bool = false;
     /// The type in the structs; its default stands for absent and `null`.
     type Value: Default;
     /// Reads one value that is not `null`.
@@ -66,9 +92,25 @@ pub(super) struct Trail {
     segments: RefCell<Vec<String>>,
     depth: Cell<u32>,
     budget_bytes: Cell<usize>,
+    /// Whether a field was odd since the message that is read began.
+    is_odd: Cell<bool>,
+    first_odd: RefCell<Option<JsonError>>,
 }
 
 impl Trail {
+    /// A field has not the type that it should have.
+    fn odd(&self) {
+        self.is_odd.set(true);
+    }
+
+    /// The value of a field, or its default where it is odd.
+    pub(super) fn expect<T: Default>(&self, value: Option<T>) -> T {
+        value.unwrap_or_else(|| {
+            self.odd();
+            T::default()
+        })
+    }
+
     fn path(&self) -> String {
         let mut path = String::new();
         for segment in self.segments.borrow().iter().rev() {
@@ -95,14 +137,25 @@ pub(super) struct Reader<'a, A> {
 }
 
 impl<'de, A: MapAccess<'de>> Reader<'_, A> {
-    /// The value, or `None` for `null`.
+    /// The value, or `None` for `null` and for what is odd.
     pub(super) fn value<F: Form>(
         &mut self,
         key: &'static str,
     ) -> Result<Option<F::Value>, A::Error> {
-        self.map.next_value_seed(Seed::<F>::new(self.trail)).inspect_err(|_| {
-            self.trail.segments.borrow_mut().push(String::from(key));
-        })
+        let read = self.map.next_value_seed(Seed::<F>::new(self.trail));
+        match read {
+            // Either it was one token of another type, which has been read; or more, or none at all,
+            // and then what follows is not what may follow a value, which ends the reading.
+            Err(error) if F::IS_TEXT => {
+                self.trail.odd();
+                let (path, message) = (String::from(key), error.to_string());
+                self.trail.first_odd.borrow_mut().get_or_insert(JsonError { path, message });
+                Ok(None)
+            }
+            read => read.inspect_err(|_| {
+                self.trail.segments.borrow_mut().push(String::from(key));
+            }),
+        }
     }
 
     /// Puts the value into `target`; `null` is the default.
@@ -175,7 +228,15 @@ pub(super) struct One<M>(PhantomData<M>);
 impl<M: Message> Form for One<M> {
     type Value = M;
     fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<M, D::Error> {
-        json.deserialize_map(MessageVisitor(trail, PhantomData))
+        let before = trail.is_odd.replace(false);
+        let mut message = json.deserialize_map(MessageVisitor::<M>(trail, PhantomData))?;
+        let is_odd = trail.is_odd.replace(before);
+        match M::ODD {
+            Odd::Spoil if is_odd => message.spoil(),
+            Odd::Pass => trail.is_odd.set(before || is_odd),
+            Odd::Spoil | Odd::Forgive => {}
+        }
+        Ok(message)
     }
 }
 
@@ -239,6 +300,7 @@ impl<'de, F: Form> Visitor<'de> for ManyVisitor<'_, F> {
 pub(super) struct Text;
 
 impl Form for Text {
+    const IS_TEXT: bool = true;
     type Value = String;
     fn read<'de, D: Deserializer<'de>>(json: D, _: &Trail) -> Result<String, D::Error> {
         TextVisitor.deserialize(json).map(Cow::into_owned)
