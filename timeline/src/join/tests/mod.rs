@@ -7,6 +7,8 @@ mod late;
 mod linked;
 mod oracle;
 mod order;
+mod proxied;
+mod resends;
 mod stopped;
 mod twins;
 mod unseen;
