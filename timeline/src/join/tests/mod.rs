@@ -12,4 +12,5 @@ mod resends;
 mod stopped;
 mod twins;
 mod unseen;
+mod waste;
 mod world;

@@ -140,7 +140,11 @@ fn a_users_request_has_the_browsers_attempts_and_what_is_below_a_proxys_its_call
     let database: Vec<&SpanRow> = [20, 30].map(|id| row(&standing, id)).into_iter().collect();
     assert!(database.iter().all(|row| row.attempt == 1 && row.original == Some(span_id(20))));
     assert_eq!(database.iter().map(|row| row.retry_depth).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(database.iter().map(|row| row.wasted).collect::<Vec<_>>(), [true, false]);
     let request = &standing.requests[&trace_id(1).to_string()];
     assert_eq!(standing.requests.len(), 1);
     assert_eq!((request.attempts, request.total_us), (1, Some(300_000)));
+    // One of two sends was of use.
+    let useful = standing.spans.values().filter(|row| row.callee == "b" && row.is_send);
+    assert_eq!(useful.filter(|row| !row.wasted).count(), 1);
 }

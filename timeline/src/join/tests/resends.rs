@@ -1,6 +1,6 @@
 //! Redirects and challenges: what answers them is neither a call nor an attempt.
 
-use super::world::{Arrival, Spec, Standing, factors, join, span};
+use super::world::{Arrival, Spec, Standing, factors, join, span, span_id};
 use crate::schema::Label;
 
 /// A call of service `a` below its server span: its target, its status, and HTTP's own count.
@@ -96,4 +96,19 @@ fn resends_do_not_count_in_the_numbers_of_later_attempts() {
     assert_eq!(factors(&standing, "b"), (3, 1, 1));
     let numbers = ["1 first none", "2 retry resend_count", "0 resend none", "3 retry resend_count"];
     assert_eq!(attempts(&standing), numbers);
+}
+
+#[test]
+fn a_redirected_send_is_judged_by_its_resend() {
+    let b = "http://b/1";
+    let wasted = |standing: &Standing| {
+        [10, 11, 12].map(|id| {
+            let row = standing.spans.values().find(|row| row.span_id == span_id(id));
+            row.is_some_and(|row| row.wasted)
+        })
+    };
+    let standing = calls(&[(b, 401, None), (b, 200, Some(1))]);
+    assert_eq!(wasted(&standing), [false, false, false]);
+    let standing = calls(&[(b, 401, None), (b, 503, Some(1)), (b, 200, Some(2))]);
+    assert_eq!(wasted(&standing), [true, true, false]);
 }
