@@ -107,7 +107,7 @@ ON s.app = r.app AND s.session_id = r.session_id;
 -- under sampling. Pages that were not sampled are in it by their summaries, as sends of the browser's
 -- layer whose service and route are unknown. retry_ratio stands beside the budgets of 10 % and 20 %
 -- that clients are given. wasted_share is the part of the callers' waiting whose answer nobody used;
--- goodput_per_s the sends whose answer somebody did use.
+-- goodput_per_s the sends whose answer somebody did use: one that is still awaited is neither.
 CREATE VIEW amplification AS
 SELECT
     minute,
@@ -165,7 +165,14 @@ FROM (
                 WHERE attempt <> 1 AND (original IS DISTINCT FROM span_id)
                     AND retry_evidence NOT IN ('none', 'inferred')
             ), 0) AS annotated,
-            coalesce(sum(sample_weight) FILTER (WHERE NOT wasted), 0) AS useful,
+            -- What a browser still waits for has no span: its callee's stands for it, numbered by the
+            -- beacon at most. What a proxy sent again for a browser says so by another evidence.
+            coalesce(sum(sample_weight) FILTER (
+                WHERE NOT wasted AND NOT (
+                    kind IN ('server', 'consumer') AND caller_layer = 'browser'
+                        AND retry_evidence IN ('none', 'beacon')
+                )
+            ), 0) AS useful,
             coalesce(sum(duration_us * sample_weight) FILTER (WHERE wasted), 0) AS wasted_us,
             sum(duration_us * sample_weight) AS spent_us
         FROM spans

@@ -9,7 +9,8 @@
 //! otlp span    service=shop trace=1 id=9 parent=1 kind=client at=10 ms=20 http.request.method=GET
 //! ```
 //!
-//! `state` is the span's trace state. `at` and `ms` are milliseconds, `at` since 2026-01-01T00:00:00Z; `id` is the span's, `trace` is
+//! `state` is the span's trace state. `times=numbers` writes what OTLP's JSON has as strings of digits as
+//! numbers, as some senders do. `at` and `ms` are milliseconds, `at` since 2026-01-01T00:00:00Z; `id` is the span's, `trace` is
 //! the same number unless it is given; `resource.` begins an attribute of the resource, and any other
 //! key is an attribute. Then come `query TYPES` with
 //! a statement, `----` and the answer, a line a row, NULL as `NULL`; and `query error WORDS` with a
@@ -132,6 +133,7 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
         _ => 3,
     };
     let state = take("state").unwrap_or_default();
+    let as_numbers = take("times") == Some("numbers");
     let (parent, event) = (take("parent").map(|id| self::id(number(id), 16)), take("event"));
     let mut resource = Map::new();
     for (key, wire) in [("service", "service.name"), ("session", "session.id")] {
@@ -170,7 +172,11 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
         .expect("an object")
         .extend(times.as_object().expect("an object").clone());
     let resource = json!({ "attributes": attributes(&resource.into()) });
-    let body = json!({ resources: [{ "resource": resource, scopes: [{ records: [record] }] }] });
+    let mut body =
+        json!({ resources: [{ "resource": resource, scopes: [{ records: [record] }] }] });
+    if as_numbers {
+        write_numbers(&mut body);
+    }
     let (address, path, content_type) = match door {
         "beacon" => (&ethogram.at.beacon, "/v1/beacon?key=local", "text/plain"),
         _ => (&ethogram.at.otlp_http, path, "application/json"),
@@ -178,4 +184,22 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
     let request = Request::post(path).header("Content-Type", content_type).body(body.to_string());
     let answer = request.send(address);
     assert!(matches!(answer.status, 200 | 204), "{} {}", answer.status, answer.text());
+}
+
+/// Writes times and integers as numbers instead of strings of digits.
+fn write_numbers(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(write_numbers),
+        Value::Object(members) => {
+            for (key, value) in members {
+                let is_number = key == "intValue" || key.ends_with("UnixNano");
+                let number = value.as_str().and_then(|text| text.parse::<u64>().ok());
+                match number.filter(|_| is_number) {
+                    Some(number) => *value = Value::from(number),
+                    None => write_numbers(value),
+                }
+            }
+        }
+        _ => {}
+    }
 }

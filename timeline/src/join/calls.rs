@@ -7,18 +7,20 @@
 //!
 //! Evidence in order: what the beacon, HTTP, gRPC or a proxy counted; a shared idempotency key;
 //! else inference: the same caller asks the same thing again after a failure, or, for a concrete
-//! target, while it still waits. Attempts in traces of their own are joined in [`super::across`].
+//! target, while it still waits. Attempts in traces of their own are joined in [`super::across`],
+//! those that only callees tell of in [`super::proxied`]; what redirects cause is in [`super::resends`].
 
 use std::collections::BTreeMap;
 
-use super::across;
 use super::links::INFERRED_GAP_NS_MAX;
+use super::resends::Invitations;
 use super::sends::{CallKey, Evidence, Send};
 use super::tree::{NodeId, Tree};
+use super::{across, proxied, resends};
 
 /// Calls of one trace among which an attempt's own is looked for: a page has fewer requests pending
 /// at once, and a trace of a hundred thousand must stay cheap.
-const CHAINS_LOOKED_AT_MAX: usize = 64;
+pub(super) const CHAINS_LOOKED_AT_MAX: usize = 64;
 
 /// How a send relates to the earlier ones of its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl AttemptKind {
 }
 
 /// What is known of one send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     /// Its logical call.
     pub(super) call: usize,
@@ -54,13 +56,27 @@ pub(super) struct Attempt {
     pub(super) evidence: Evidence,
     /// Retries on the way from the root to this send.
     pub(super) retry_depth: i32,
+    /// The send whose answer it brings: of a resend the redirected one, of what was sent again below
+    /// a caller's span the caller's.
+    pub(super) part_of: Option<usize>,
 }
+
+/// A send of which nothing more is known.
+const FIRST: Attempt = Attempt {
+    call: 0,
+    number: 1,
+    kind: AttemptKind::First,
+    evidence: Evidence::None,
+    retry_depth: 0,
+    part_of: None,
+};
 
 /// The sends of some traces, sorted into calls.
 pub(super) struct Calls {
     /// One for each send, in the order of the sends.
     pub(super) attempts: Vec<Attempt>,
-    /// The sends of each logical call, earliest first, resends left out.
+    /// The sends of each logical call, earliest first, without resends and without what proxies have
+    /// sent again for a caller: nobody but the caller waited for it.
     pub(super) of_call: Vec<Vec<usize>>,
     /// The send whose callee's execution a node stands for.
     pub(super) send_of_callee: BTreeMap<NodeId, usize>,
@@ -71,13 +87,15 @@ impl Calls {
     pub(super) fn new(tree: &Tree<'_>, sends: &[Send]) -> Self {
         let send_of_callee =
             sends.iter().enumerate().filter_map(|(id, send)| Some((send.callee?, id))).collect();
-        let mut calls = Self { attempts: blank(sends.len()), of_call: Vec::new(), send_of_callee };
+        let attempts = vec![FIRST; sends.len()];
+        let mut calls = Self { attempts, of_call: Vec::new(), send_of_callee };
         let mut call_ids: BTreeMap<(Option<usize>, CallKey, usize), usize> = BTreeMap::new();
         for (context, mut group) in groups_in_order(tree, sends) {
             let caller = context.and_then(|node| calls.send_of_callee.get(&node).copied());
             let parent_call = caller.map(|send| calls.attempts[send].call);
             let parent_depth = caller.map_or(0, |send| calls.attempts[send].retry_depth);
             group.sort_by_key(|id| (sends[*id].start_ns, tree.nodes[sends[*id].node()].span_id()));
+            let sent_again = proxied::take(tree, sends, &mut group);
             let of_key = match context {
                 Some(_) => chains(sends, &group, &mut calls.attempts),
                 None => across::chains_of_traces(tree, sends, &group, &mut calls.attempts),
@@ -87,6 +105,8 @@ impl Calls {
                     let next = call_ids.len();
                     let call = *call_ids.entry((parent_call, key.clone(), ordinal)).or_insert(next);
                     calls.of_call.resize(call_ids.len(), Vec::new());
+                    let chain = proxied::place(&sent_again, chain, &mut calls.attempts);
+                    resends::note(sends, &chain, &mut calls.attempts);
                     for send in chain {
                         calls.of_call[call].push(send);
                         let attempt = &mut calls.attempts[send];
@@ -98,22 +118,14 @@ impl Calls {
         }
         for members in &mut calls.of_call {
             members.retain(|send| calls.attempts[*send].kind != AttemptKind::Resend);
+            if members.iter().any(|send| calls.attempts[*send].part_of.is_none()) {
+                members.retain(|send| calls.attempts[*send].part_of.is_none());
+            }
             members
                 .sort_by_key(|id| (sends[*id].start_ns, tree.nodes[sends[*id].node()].span_id()));
         }
         calls
     }
-}
-
-fn blank(count: usize) -> Vec<Attempt> {
-    let attempt = Attempt {
-        call: 0,
-        number: 1,
-        kind: AttemptKind::First,
-        evidence: Evidence::None,
-        retry_depth: 0,
-    };
-    vec![attempt; count]
 }
 
 /// The sends of each context, callers' contexts before callees'.
@@ -128,93 +140,120 @@ fn groups_in_order(tree: &Tree<'_>, sends: &[Send]) -> Vec<(Option<NodeId>, Vec<
         .collect()
 }
 
+/// A call while its sends are gathered.
+#[derive(Default)]
+struct Chain {
+    sends: Vec<usize>,
+    /// The highest number of its attempts.
+    highest: i32,
+    /// Its resends, which `http.request.resend_count` counts and an attempt's number does not.
+    resends: i32,
+}
+
 /// The calls of one context, by key, each a chain of sends in time; fills in `attempts`.
 pub(super) fn chains(
     sends: &[Send],
     group: &[usize],
     attempts: &mut [Attempt],
 ) -> BTreeMap<CallKey, Vec<Vec<usize>>> {
-    let mut of_key: BTreeMap<CallKey, Vec<Vec<usize>>> = BTreeMap::new();
-    let mut latest: Option<usize> = None;
+    let mut of_key: BTreeMap<CallKey, Vec<Chain>> = BTreeMap::new();
+    let mut invitations = Invitations::default();
     for &id in group {
         let send = &sends[id];
         let chains = of_key.entry(group_key(send)).or_default();
-        let redirect = latest.is_some_and(|latest| is_resend(&sends[latest], send));
-        latest = Some(id);
-        if redirect {
-            attempts[id].kind = AttemptKind::Resend;
-            attempts[id].number = 0;
-            match chains.last_mut() {
-                Some(chain) => chain.push(id),
-                None => chains.push(vec![id]),
+        let last = chains.last().and_then(|chain| chain.sends.last());
+        let answered = invitations.answered_by(sends, last.map(|last| &sends[*last]), send);
+        let (at, attempt) = match answered {
+            Some(chain) => {
+                let at = chain.unwrap_or(chains.len());
+                (at, Attempt { number: 0, kind: AttemptKind::Resend, ..FIRST })
             }
-            continue;
+            None => next_attempt(sends, chains, attempts, send),
+        };
+        if at == chains.len() {
+            chains.push(Chain::default());
         }
-        let at = chain_of(sends, chains, attempts, send);
-        let before = at.and_then(|at| chains[at].last().copied());
-        match before.and_then(|before| continues(&sends[before], send)) {
-            Some((kind, evidence)) => {
-                let number = before.map_or(1, |before| attempts[before].number.max(1)) + 1;
-                let said = send.previous.map_or(0, |(count, _)| count + 1);
-                attempts[id] = Attempt { number: number.max(said), kind, evidence, ..attempts[id] };
-                if let Some(at) = at {
-                    chains[at].push(id);
-                }
-            }
-            None => {
-                if let Some((count, evidence)) = send.previous.filter(|(count, _)| *count > 0) {
-                    // A later attempt implies its call although the first is missing.
-                    let number = count + 1;
-                    attempts[id] =
-                        Attempt { number, kind: AttemptKind::Retry, evidence, ..attempts[id] };
-                }
-                chains.push(vec![id]);
-            }
+        let chain = &mut chains[at];
+        chain.sends.push(id);
+        chain.highest = chain.highest.max(attempt.number);
+        chain.resends += i32::from(attempt.kind == AttemptKind::Resend);
+        attempts[id] = attempt;
+        if send.redirected && !is_counted_by_beacon(send) {
+            invitations.add(id, at);
         }
     }
-    of_key
+    let sends_of = |chains: Vec<Chain>| -> Vec<Vec<usize>> {
+        chains.into_iter().map(|chain| chain.sends).collect()
+    };
+    of_key.into_iter().map(|(key, chains)| (key, sends_of(chains))).collect()
+}
+
+/// The chain that a send belongs to, one more than there are where it begins one, and as what.
+fn next_attempt(
+    sends: &[Send],
+    chains: &[Chain],
+    attempts: &[Attempt],
+    send: &Send,
+) -> (usize, Attempt) {
+    let at = chain_of(sends, chains, attempts, send);
+    let before = at.and_then(|at| Some((at, *chains[at].sends.last()?)));
+    if let Some((at, before)) = before
+        && let Some((kind, evidence)) = continues(&sends[before], send)
+    {
+        let number = chains[at].highest.max(1).saturating_add(1);
+        let said = match send.previous {
+            Some((count, Evidence::ResendCount)) => {
+                count.saturating_sub(chains[at].resends).saturating_add(1)
+            }
+            Some((count, _)) => count.saturating_add(1),
+            None => 0,
+        };
+        return (at, Attempt { number: number.max(said), kind, evidence, ..FIRST });
+    }
+    let attempt = match send.previous {
+        // A later attempt implies its call although the first is missing.
+        Some((count, evidence)) if count > 0 => {
+            let number = count.saturating_add(1);
+            Attempt { number, kind: AttemptKind::Retry, evidence, ..FIRST }
+        }
+        _ => FIRST,
+    };
+    (chains.len(), attempt)
 }
 
 /// The chain that a send may continue: the latest; of our beacon's requests, which may share a trace
 /// that another SDK began, the latest whose last attempt is the one before and asks the same thing.
-fn chain_of(
-    sends: &[Send],
-    chains: &[Vec<usize>],
-    attempts: &[Attempt],
-    send: &Send,
-) -> Option<usize> {
+fn chain_of(sends: &[Send], chains: &[Chain], attempts: &[Attempt], send: &Send) -> Option<usize> {
     let latest = chains.len().checked_sub(1)?;
     let Some((count, Evidence::Beacon)) = send.previous.filter(|_| send.browser) else {
         return Some(latest);
     };
     let is_next = |at: &usize| {
-        chains[*at].last().is_some_and(|last| {
+        chains[*at].sends.last().is_some_and(|last| {
             attempts[*last].number == count && sends[*last].key.target == send.key.target
         })
     };
     Some((0..chains.len()).rev().take(CHAINS_LOOKED_AT_MAX).find(is_next).unwrap_or(latest))
 }
 
+fn is_counted_by_beacon(send: &Send) -> bool {
+    send.browser && matches!(send.previous, Some((_, Evidence::Beacon)))
+}
+
 /// All attempts of our beacon in one trace are one call, whatever they name: it has counted them.
 fn group_key(send: &Send) -> CallKey {
-    match send.previous {
-        Some((_, Evidence::Beacon)) if send.browser => CallKey {
-            callee: crate::schema::Label::unknown(),
-            method: crate::schema::Label::unknown(),
-            target: String::from("beacon"),
-        },
-        _ => send.key.clone(),
+    if !is_counted_by_beacon(send) {
+        return send.key.clone();
+    }
+    CallKey {
+        callee: crate::schema::Label::unknown(),
+        method: crate::schema::Label::unknown(),
+        target: String::from("beacon"),
     }
 }
 
-/// A redirect or a challenge was answered by sending again: neither a retry nor a call of its own.
-fn is_resend(before: &Send, send: &Send) -> bool {
-    let counted = matches!(send.previous, Some((count, Evidence::ResendCount)) if count > 0);
-    counted && before.redirected && before.end_ns.is_some_and(|end| end <= send.start_ns)
-}
-
 /// Whether `send` continues the call that `before` belongs to, as what, and who says so.
-fn continues(before: &Send, send: &Send) -> Option<(AttemptKind, Evidence)> {
+pub(super) fn continues(before: &Send, send: &Send) -> Option<(AttemptKind, Evidence)> {
     let ended = before.end_ns.is_some_and(|end| end <= send.start_ns);
     let while_waiting =
         if before.caller.is_some() { AttemptKind::Hedge } else { AttemptKind::Overlap };

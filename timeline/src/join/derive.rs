@@ -11,7 +11,7 @@ use super::request::{self, Requests};
 use super::sends::{self, Send};
 use super::sighting::{Sighting, sightings};
 use super::tree::{NodeId, Tree, only};
-use super::waste;
+use super::waste::{self, Leaving};
 use crate::schema::{
     Event, Label, PageId, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
@@ -74,7 +74,8 @@ pub(super) fn derive(
     let calls = Calls::new(&tree, &sends);
     let inherited = Inherited::new(&tree);
     let mut rows: Vec<SpanRow> = spans.iter().map(|span| span.row.clone()).collect();
-    let wasted = waste::wasted(&tree, &sends, &calls, &sighted);
+    let leaving = Leaving { sighted: &sighted, outside, moment };
+    let wasted = waste::wasted(&tree, &sends, &calls, leaving);
     fill_sends(&mut rows, &tree, &sends, &calls, &wasted);
     for (id, row) in rows.iter_mut().enumerate() {
         row.depth = tree.nodes[id].depth;

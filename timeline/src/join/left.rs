@@ -6,7 +6,7 @@
 //!
 //! Invariant: a service that hangs up on another is never a user who left.
 
-use super::derive::Outside;
+use super::derive::{Moment, Outside};
 use super::request::{Ended, Request};
 use super::sighting::Sighting;
 use crate::schema::Label;
@@ -20,11 +20,7 @@ impl Request<'_, '_> {
         outside: &dyn Outside,
     ) -> Option<&'static str> {
         if let Some(sighting) = decisive.sighting {
-            let row = &sighting.event.row;
-            let (session, page) = row.session_id.as_ref().zip(row.page_id.as_ref())?;
-            let before = self.all.moment.abandon_final_before;
-            let is_sighted = outcome == "pending" && row.event_name == "behavior.pending";
-            let silent = is_sighted && outside.is_silent(session, page, before);
+            let silent = outcome == "pending" && fell_silent(sighting, outside, self.all.moment);
             return silent.then_some("silence");
         }
         (decisive.send.caller.is_none() && self.was_hung_up_on(decisive)).then_some("disconnect")
@@ -66,6 +62,16 @@ impl Request<'_, '_> {
             _ => true,
         }
     }
+}
+
+/// Whether the page of a pending attempt has said nothing for so long that its user has left.
+pub(super) fn fell_silent(sighting: &Sighting, outside: &dyn Outside, moment: Moment) -> bool {
+    let row = &sighting.event.row;
+    let page = row.session_id.as_ref().zip(row.page_id.as_ref());
+    row.event_name == "behavior.pending"
+        && page.is_some_and(|(session, page)| {
+            outside.is_silent(session, page, moment.abandon_final_before)
+        })
 }
 
 /// What the beacon could not know when the page was left, the next page of the tab tells.

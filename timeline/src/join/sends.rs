@@ -2,8 +2,9 @@
 //!
 //! A SERVER span whose caller is not seen is one send; a CLIENT span without a server side is a
 //! send that did not arrive; INTERNAL never counts; of nested CLIENT spans of one service for the
-//! same target the innermost counts. Whether a send is an attempt of another is decided in
-//! [`super::calls`].
+//! same target the innermost counts. Of several callees below one caller's span the first is the
+//! caller's, and each other one is a send beside it. Whether a send is an attempt of another is
+//! decided in [`super::calls`] and [`super::proxied`].
 
 use std::collections::BTreeSet;
 
@@ -56,6 +57,8 @@ pub(super) struct Send {
     pub(super) callee: Option<NodeId>,
     /// The node that tells of the attempt: of two on one page our beacon's, else the send's own.
     pub(super) teller: NodeId,
+    /// The caller's send below whose span this callee stands beside another.
+    pub(super) beside: Option<usize>,
     /// The trace of its request as its teller has it.
     pub(super) home: TraceId,
     /// In whose execution the send happens; none at the root of the trace.
@@ -70,8 +73,12 @@ pub(super) struct Send {
     pub(super) start_ns: i64,
     pub(super) end_ns: Option<i64>,
     pub(super) failed: bool,
+    /// The sender gave it up before there was an answer.
+    pub(super) aborted: bool,
     /// Answered by a redirect or a challenge: the next send is a resend, not an attempt.
     pub(super) redirected: bool,
+    /// Answered by a challenge, which only the same request answers.
+    pub(super) challenged: bool,
     /// How many sends came before, and who says so.
     pub(super) previous: Option<(i32, Evidence)>,
     pub(super) idempotency_key: Option<String>,
@@ -96,20 +103,16 @@ pub(super) fn sends(tree: &Tree<'_>) -> Vec<Send> {
     for &id in &tree.order {
         let node = &tree.nodes[id];
         if node.calls() && !wraps[id] && !node.echo {
-            let mut callees =
-                node.children.iter().copied().filter(|child| tree.nodes[*child].serves());
-            let first = callees.next();
-            for callee in first.into_iter().chain(callees) {
+            let serving = node.children.iter().copied().filter(|child| tree.nodes[*child].serves());
+            let callees: Vec<NodeId> = serving.collect();
+            let caller = sends.len();
+            sends.push(caller_send(tree, id, callees.first().copied()));
+            for (at, callee) in callees.into_iter().enumerate() {
                 answered[callee] = true;
+                if at > 0 {
+                    sends.push(Send { beside: Some(caller), ..callee_send(tree, callee) });
+                }
             }
-            sends.push(caller_send(tree, id, first));
-            // A proxy without spans of its own may have sent one call several times.
-            sends.extend(
-                node.children
-                    .iter()
-                    .filter(|child| tree.nodes[**child].serves() && Some(**child) != first)
-                    .map(|callee| callee_send(tree, *callee)),
-            );
         } else if node.serves() && !answered[id] {
             sends.push(callee_send(tree, id));
         }
@@ -195,6 +198,7 @@ fn sighted_send(sighting: &Sighting) -> Send {
         caller: None,
         callee: None,
         teller: 0,
+        beside: None,
         home: sighting.trace_id,
         context: None,
         concrete: key.target.contains('/'),
@@ -204,7 +208,9 @@ fn sighted_send(sighting: &Sighting) -> Send {
         start_ns: sighting.start_ns(),
         end_ns: None,
         failed: false,
+        aborted: false,
         redirected: false,
+        challenged: false,
         previous: sighted_before(sighting),
         idempotency_key: None,
         said_kind: None,
@@ -227,7 +233,8 @@ pub(super) fn sighted_key(event: &Event) -> CallKey {
     }
 }
 
-fn callee_send(tree: &Tree<'_>, id: NodeId) -> Send {
+/// The send that a callee tells of.
+pub(super) fn callee_send(tree: &Tree<'_>, id: NodeId) -> Send {
     let node = &tree.nodes[id];
     let span = node.span().expect("only spans serve");
     let parent_context = node.parent.and_then(|parent| {
@@ -248,6 +255,7 @@ fn span_send(span: &Span, end_ns: Option<i64>) -> Send {
         caller: None,
         callee: None,
         teller: 0,
+        beside: None,
         home: row.trace_id,
         context: None,
         key: call_key(span),
@@ -257,7 +265,9 @@ fn span_send(span: &Span, end_ns: Option<i64>) -> Send {
         start_ns: row.time_client.0,
         end_ns,
         failed: failed(span),
+        aborted: aborted(span),
         redirected: redirected(span),
+        challenged: matches!(row.status_code, Some(401 | 407)),
         previous: previous_sends(&span.hints),
         idempotency_key: span.hints.idempotency_key.clone(),
         said_kind: span.hints.beacon_attempt_kind.clone(),
@@ -291,9 +301,13 @@ pub(super) fn failed(span: &Span) -> bool {
 const REPLACED_US_MAX: i64 = 1_000_000;
 
 fn replaced(span: &Span) -> bool {
+    aborted(span) && span.row.duration_us < REPLACED_US_MAX
+}
+
+/// Whether the sender gave up before there was an answer. One that had a status had an answer.
+fn aborted(span: &Span) -> bool {
     let error_type = span.row.error_type.as_ref().map(Label::as_str);
-    let aborted = matches!(error_type, Some("abort" | "AbortError"));
-    aborted && span.row.duration_us < REPLACED_US_MAX
+    span.row.status_code.is_none() && matches!(error_type, Some("abort" | "AbortError"))
 }
 
 /// Whether the answer was a redirect or a challenge.

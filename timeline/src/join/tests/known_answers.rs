@@ -146,21 +146,6 @@ fn half_of_a_hundred_shed_at_the_gateway() {
 }
 
 #[test]
-fn redirects_and_challenges_are_resends() {
-    for status in [302, 401] {
-        let first = Spec { id: 10, parent: 5, service: "a", target: "http://b/1", status, ..SPAN };
-        let second = Spec { id: 20, start_ms: 20, target: "http://b/2", status: 200, ..first };
-        let mut resent = span(second);
-        resent.hints.resend_count = Some(1);
-        let server = span(Spec { id: 5, kind: "server", service: "a", ms: 100, ..SPAN });
-        let standing = join(&arrivals(vec![server, span(first), resent]), 1);
-        let sends =
-            standing.spans.values().filter(|row| row.is_send && row.kind == "client").count();
-        assert_eq!(sends, 1, "{status}");
-    }
-}
-
-#[test]
 fn attempts_under_one_server_span_are_counted_by_convention_or_inferred() {
     for annotated in [true, false] {
         let mut spans = vec![span(Spec { id: 5, kind: "server", service: "a", ms: 500, ..SPAN })];

@@ -70,10 +70,33 @@ fn key(span: &Span) -> (String, String) {
     (String::from(callee), target.unwrap_or_else(|| span.row.name.to_string()))
 }
 
+/// What was sent again for a caller below its one span, earliest first: callees beside the first one
+/// that were asked for the same thing, each because the one before had failed.
+fn again<'a>(all: &'a [Span], caller: &Span) -> Vec<&'a Span> {
+    let mut callees: Vec<&Span> =
+        all.iter().filter(|one| serves(one) && above(all, one) == Some(caller)).collect();
+    callees.sort_by_key(|one| (one.row.time_client, one.row.span_id));
+    let mut made: Vec<&Span> = callees.iter().take(1).copied().collect();
+    for one in callees.into_iter().skip(1) {
+        if made.last().is_some_and(|last| key(last) == key(one) && continues(last, one)) {
+            made.push(one);
+        }
+    }
+    let caller_sends = caller.row.kind == "client" && is_send(all, caller);
+    made.into_iter().skip(1).filter(|_| caller_sends).collect()
+}
+
+/// The send that a caller knows of: itself, or the one that this was sent again for.
+fn known<'a>(all: &'a [Span], send: &'a Span) -> &'a Span {
+    let caller = above(all, send).filter(|caller| again(all, caller).contains(&send));
+    caller.unwrap_or(send)
+}
+
 /// The sends that the same execution makes for the same thing, earliest first.
 fn siblings<'a>(all: &'a [Span], send: &Span) -> Vec<&'a Span> {
     let alike = |other: &&Span| {
         is_send(all, other)
+            && known(all, other) == *other
             && same(other, send)
             && context(all, other) == context(all, send)
             && key(other) == key(send)
@@ -94,28 +117,41 @@ fn continues(before: &Span, send: &Span) -> bool {
 
 /// The attempt's number, and the ordinal of its call among the calls of its execution and key.
 fn place(all: &[Span], send: &Span) -> (i32, usize) {
+    let known = known(all, send);
     let (mut number, mut ordinal, mut before) = (0, 0, None);
-    for one in siblings(all, send) {
+    for one in siblings(all, known) {
         let goes_on = before.is_some_and(|before| continues(before, one));
         ordinal += usize::from(before.is_some() && !goes_on);
         number = if goes_on { number + 1 } else { 1 };
         before = Some(one);
-        if one == send {
+        let again = again(all, one);
+        if one == known {
+            let at = again.iter().position(|one| *one == send);
+            number += at.map_or(0, |at| at as i32 + 1);
             break;
         }
+        number += again.len() as i32;
     }
     (number, ordinal)
 }
 
 /// Two sends are one logical call when everything on the way to them is alike.
 fn call(all: &[Span], send: &Span) -> String {
-    let caller = context(all, send).map(|up| call(all, send_of(all, up)));
-    format!("{} {caller:?} {:?} {}", send.row.trace_id, key(send), place(all, send).1)
+    let known = known(all, send);
+    let caller = context(all, known).map(|up| call(all, send_of(all, up)));
+    format!("{} {caller:?} {:?} {}", send.row.trace_id, key(known), place(all, known).1)
+}
+
+/// The sends of a logical call that callers know of.
+fn of_call<'a>(all: &'a [Span], call: &str) -> Vec<&'a Span> {
+    let alike = |other: &&Span| {
+        is_send(all, other) && known(all, other) == *other && self::call(all, other) == call
+    };
+    all.iter().filter(alike).collect()
 }
 
 fn original<'a>(all: &'a [Span], send: &Span) -> &'a Span {
-    let own = call(all, send);
-    let alike = all.iter().filter(|other| is_send(all, other) && call(all, other) == own);
+    let alike = of_call(all, &call(all, send)).into_iter();
     alike.min_by_key(|one| (one.row.time_client, one.row.span_id)).expect("itself")
 }
 
@@ -125,9 +161,7 @@ fn request(all: &[Span], first: &Span) -> Option<(usize, &'static str)> {
     let any_browser = all.iter().any(|span| same(span, first) && span.row.layer == "browser");
     let alone = first.row.parent_span_id.is_none() || !any_browser;
     let root = serves(first) && above(all, first).is_none() && alone;
-    let own = call(all, first);
-    let attempts: Vec<&Span> =
-        all.iter().filter(|one| is_send(all, one) && call(all, one) == own).collect();
+    let attempts = of_call(all, &call(all, first));
     let begins = browser(first) || root;
     let ok =
         |one: &&Span| one.row.status_code.map_or(one.row.layer != "browser", |code| code < 400);

@@ -22,7 +22,14 @@ fn arrivals(spans: impl IntoIterator<Item = Span>) -> Vec<Arrival> {
 }
 
 /// An event about the attempt `id` of `trace` to the usual place, as long as it has waited.
-fn sighting(name: &str, sequence: i64, trace: u8, id: u64, waited_ms: i64, at_ms: i64) -> Event {
+pub(super) fn sighting(
+    name: &str,
+    sequence: i64,
+    trace: u8,
+    id: u64,
+    waited_ms: i64,
+    at_ms: i64,
+) -> Event {
     let mut event = event(name, "p1", sequence, trace, id, at_ms);
     event.hints.waited_us = Some(waited_ms * 1_000);
     event.hints.method = Some(Label::new("GET"));
@@ -211,41 +218,6 @@ fn work_below_a_service_that_hung_up_is_no_users_doing() {
     let root = span(Spec { id: 9, kind: "server", service: "gateway", ..SPAN });
     let standing = join(&arrivals([server, root]), 1);
     assert!(standing.requests.values().all(|row| row.outcome != "abandoned"));
-}
-
-#[test]
-fn answers_that_nobody_used_are_waste() {
-    let page = |number: i32, start_ms, ms, status| {
-        let id = number as u64 * 10;
-        let spec = Spec { id, start_ms, ms, status, ..SPAN };
-        let server = Spec { id: id + 1, parent: id, kind: "server", service: "shop", ..spec };
-        let query = Spec { id: id + 2, parent: id + 1, kind: "client", ms: 2, ..server };
-        [beacon_attempt(span(spec), number), span(server), span(Spec { status: 200, ..query })]
-    };
-    let wasted = |world: Vec<Arrival>| {
-        let standing = join(&world, 1);
-        let sends = standing.spans.into_values().filter(|row| row.is_send);
-        let mut words: Vec<String> = sends
-            .map(|row| format!("{}{}", row.span_id.0[7], if row.wasted { "-" } else { "+" }))
-            .collect();
-        words.sort();
-        words.join(" ")
-    };
-    // A failure and all its work; then what succeeded, and its work.
-    let world = arrivals([page(1, 0, 10, 503), page(2, 100, 10, 200)].concat());
-    assert_eq!(wasted(world), "10- 12- 20+ 22+");
-    // A hedge that lost, although it was answered.
-    let mut hedge = page(2, 5, 50, 200);
-    hedge[0].hints.beacon_attempt_kind = Some(Label::new("hedge"));
-    let world = arrivals([page(1, 0, 20, 200), hedge].concat());
-    assert_eq!(wasted(world), "10+ 12+ 20- 22-");
-    // Whoever waited was gone: the server's success is waste, and what it asked for.
-    let [_, server, query] = page(1, 0, 5_000, 200);
-    let mut world = arrivals([server, query]);
-    let mut abandon = sighting("behavior.abandon", 2, 1, 10, 700, 700);
-    abandon.hints.previous_attempts = Some(0);
-    world.push(Arrival::Event(Box::new(abandon)));
-    assert_eq!(wasted(world), "11- 12-");
 }
 
 #[test]
