@@ -57,6 +57,8 @@ mod poison;
 mod sampling;
 #[path = "it/seal.rs"]
 mod seal;
+#[path = "it/served.rs"]
+mod served;
 #[path = "it/sql.rs"]
 mod sql;
 #[path = "it/supply.rs"]

@@ -1,6 +1,6 @@
 //! Requests that are sent when they are due, over connections that are kept, and what came back.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,50 @@ pub(crate) struct Seen {
     pub(crate) late_us: Vec<u64>,
 }
 
-/// Sends so many requests a second for so long; `None`: as many as are answered.
+/// How a request went.
+pub(crate) enum Outcome {
+    Accepted,
+    /// With the delay that was asked for.
+    Refused(u64),
+    Wrong,
+    Broken,
+}
+
+impl Seen {
+    /// Takes in how a request went that was sent then.
+    pub(crate) fn note(&mut self, outcome: Outcome, sent: Instant, began: Instant) {
+        let took_us = sent.elapsed().as_micros() as u64;
+        match outcome {
+            Outcome::Accepted => {
+                self.accepted_us.push(took_us);
+                self.accepted_at_s.push((Instant::now() - began).as_secs());
+            }
+            Outcome::Refused(delay_s) => {
+                self.refused_us.push(took_us);
+                self.delays_s.push(delay_s);
+            }
+            Outcome::Wrong => self.wrong += 1,
+            Outcome::Broken => self.broken += 1,
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.accepted_us.extend(other.accepted_us);
+        self.accepted_at_s.extend(other.accepted_at_s);
+        self.refused_us.extend(other.refused_us);
+        self.delays_s.extend(other.delays_s);
+        self.late_us.extend(other.late_us);
+        self.wrong += other.wrong;
+        self.broken += other.broken;
+    }
+}
+
+/// When the request of a number is due; without a rate at once.
+pub(crate) fn due(began: Instant, number: u64, rate: Option<f64>) -> Instant {
+    began + rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(number as f64 / rate))
+}
+
+/// Sends so many requests of HTTP/1.1 a second for so long; `None`: as many as are answered.
 pub(crate) fn load(
     address: &str,
     requests: &Arc<Vec<Vec<u8>>>,
@@ -38,14 +81,7 @@ pub(crate) fn load(
             let requests = Arc::clone(requests);
             let work = move || {
                 let own = send(&address, &requests, &next, rate, began, time);
-                let mut all = seen.lock().unwrap();
-                all.accepted_us.extend(own.accepted_us);
-                all.accepted_at_s.extend(own.accepted_at_s);
-                all.refused_us.extend(own.refused_us);
-                all.delays_s.extend(own.delays_s);
-                all.late_us.extend(own.late_us);
-                all.wrong += own.wrong;
-                all.broken += own.broken;
+                seen.lock().unwrap().add(own);
             };
             std::thread::Builder::new().stack_size(128 << 10).spawn(work).unwrap()
         })
@@ -69,60 +105,82 @@ fn send(
     let mut buffer = vec![0; 16 << 10];
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let due = began
-            + rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(number as f64 / rate));
+        let due = due(began, number, rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let sent = Instant::now();
         if due.max(sent) >= began + time {
             return seen;
         }
         seen.late_us.push((sent - due).as_micros() as u64);
-        let answer = exchange(
-            &mut stream,
-            address,
-            &requests[number as usize % requests.len()],
-            &mut buffer,
-        );
-        let took_us = sent.elapsed().as_micros() as u64;
-        match answer {
-            Ok((200, _)) => {
-                seen.accepted_us.push(took_us);
-                seen.accepted_at_s.push((Instant::now() - began).as_secs());
+        let request = &requests[number as usize % requests.len()];
+        let outcome = match exchange(&mut stream, address, request, &mut buffer) {
+            Ok(Answer { status: 200 | 204, .. }) => Outcome::Accepted,
+            Ok(Answer { status: 429 | 503, delay_s: Some(delay_s), .. }) => {
+                Outcome::Refused(delay_s)
             }
-            Ok((429 | 503, Some(delay_s))) => {
-                seen.refused_us.push(took_us);
-                seen.delays_s.push(delay_s);
-            }
-            Ok(_) => seen.wrong += 1,
+            Ok(_) => Outcome::Wrong,
             Err(_) => {
                 stream = None;
-                seen.broken += 1;
+                Outcome::Broken
             }
-        }
+        };
+        seen.note(outcome, sent, began);
     }
 }
 
-/// One request and its answer: the status, and the delay that it asks for.
+/// The status, the delay that it asks for, and whether the connection ends with it.
+struct Answer {
+    status: u16,
+    delay_s: Option<u64>,
+    is_last: bool,
+}
+
+/// One request and its answer.
 fn exchange(
     kept: &mut Option<TcpStream>,
     address: &str,
     request: &[u8],
     buffer: &mut [u8],
-) -> std::io::Result<(u16, Option<u64>)> {
-    if kept.is_none() {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        *kept = Some(stream);
+) -> std::io::Result<Answer> {
+    let mut is_reused = kept.is_some();
+    loop {
+        if kept.is_none() {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            *kept = Some(stream);
+        }
+        let stream = kept.as_mut().expect("just connected");
+        match ask(stream, request, buffer)? {
+            Some(answer) => {
+                if answer.is_last {
+                    *kept = None;
+                }
+                return Ok(answer);
+            }
+            // A server may end a kept connection between two requests, as it says it does with idle
+            // and old ones: every client then sends again, over a new one.
+            None if is_reused => (*kept, is_reused) = (None, false),
+            None => return Err(ErrorKind::UnexpectedEof.into()),
+        }
     }
-    let stream = kept.as_mut().expect("just connected");
-    stream.write_all(request)?;
+}
+
+/// Writes a request and reads its answer; none where the connection ended before the first byte of it.
+fn ask(
+    stream: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut [u8],
+) -> std::io::Result<Option<Answer>> {
+    // Who ended the connection may have answered before.
+    drop(stream.write_all(request));
     let mut filled = 0;
     loop {
-        let count = stream.read(&mut buffer[filled..])?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        let count = stream.read(&mut buffer[filled..]).unwrap_or(0);
+        match (count, filled) {
+            (0, 0) => return Ok(None),
+            (0, _) => return Err(ErrorKind::UnexpectedEof.into()),
+            _ => filled += count,
         }
-        filled += count;
         let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else {
             continue;
         };
@@ -131,10 +189,9 @@ fn exchange(
             |name: &str| head.split_once(name)?.1.lines().next()?.trim().parse::<u64>().ok();
         if filled >= end + 4 + number("content-length:").unwrap_or(0) as usize {
             let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-            if head.contains("connection: close") {
-                *kept = None;
-            }
-            return Ok((status.unwrap_or(0), number("retry-after:")));
+            let is_last = head.contains("connection: close");
+            let delay_s = number("retry-after:");
+            return Ok(Some(Answer { status: status.unwrap_or(0), delay_s, is_last }));
         }
     }
 }

@@ -17,6 +17,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tonic::transport::Channel;
 
 use super::connection::Connection;
@@ -74,14 +75,23 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts so many senders at each door.
+    /// Starts so many senders at each door, each as fast as it is answered.
     pub fn start(at: &Addresses, doors: &[(Door, u64)]) -> Self {
+        Self::start_with(at, doors, None)
+    }
+
+    /// As [`Self::start`], but all together send no more than so many bodies a second.
+    pub fn start_paced(at: &Addresses, doors: &[(Door, u64)], per_second: f64) -> Self {
+        Self::start_with(at, doors, Some(per_second))
+    }
+
+    fn start_with(at: &Addresses, doors: &[(Door, u64)], per_second: Option<f64>) -> Self {
         let senders: Vec<Door> =
             doors.iter().flat_map(|(door, count)| (0..*count).map(|_| *door)).collect();
         let (met, stop) = (Arc::<Met>::default(), Arc::<AtomicBool>::default());
         let at = Arc::new(RwLock::new(at.clone()));
         let shared = (Arc::clone(&met), Arc::clone(&stop), Arc::clone(&at));
-        let thread = std::thread::spawn(move || run(&senders, shared));
+        let thread = std::thread::spawn(move || run(&senders, per_second, shared));
         Self { met, at, stop, thread }
     }
 
@@ -144,12 +154,12 @@ pub fn check_once(query: &str, promised: &[Promised]) {
 
 type Shared = (Arc<Met>, Arc<AtomicBool>, Arc<RwLock<Addresses>>);
 
-fn run(senders: &[Door], shared: Shared) -> Vec<Promised> {
+fn run(senders: &[Door], per_second: Option<f64>, shared: Shared) -> Vec<Promised> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async move {
         let tasks = senders.iter().enumerate().map(|(sender, door)| {
-            let (met, stop, at) = shared.clone();
-            tokio::spawn(send(*door, sender as u64, met, stop, at))
+            let turns = per_second.map(|rate| turns(sender, senders.len(), rate));
+            tokio::spawn(send(*door, sender as u64, turns, shared.clone()))
         });
         let tasks: Vec<_> = tasks.collect();
         let mut promised = Vec::new();
@@ -160,17 +170,25 @@ fn run(senders: &[Door], shared: Shared) -> Vec<Promised> {
     })
 }
 
-async fn send(
-    door: Door,
-    sender: u64,
-    met: Arc<Met>,
-    stop: Arc<AtomicBool>,
-    at: Arc<RwLock<Addresses>>,
-) -> Promised {
+/// When one of some senders may send, so that all together keep to a rate. They take turns, and who
+/// has missed one does not catch up: after a restart nobody storms.
+fn turns(sender: usize, senders: usize, per_second: f64) -> Interval {
+    let every = Duration::from_secs_f64(senders as f64 / per_second);
+    let first = Instant::now() + every.mul_f64(sender as f64 / senders as f64);
+    let mut turns = interval_at(first, every);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
+}
+
+async fn send(door: Door, sender: u64, mut turns: Option<Interval>, shared: Shared) -> Promised {
+    let (met, stop, at) = shared;
     let here = || at.read().expect("nobody panics with it").clone();
     let (mut connection, mut channel) = (Connection::new(""), None);
     let mut bodies = 0;
     while !stop.load(Ordering::Relaxed) {
+        if let Some(turns) = &mut turns {
+            turns.tick().await;
+        }
         loop {
             let outcome = match door {
                 Door::Grpc => by_grpc(&mut channel, &here().otlp_grpc, sender, bodies + 1).await,

@@ -53,6 +53,12 @@ pub fn number_from(variable: &str, usual: u64) -> u64 {
     })
 }
 
+/// Whether times and rates are held to their goals (`ETHOGRAM_TEST_HOLD=1`): only in the long form, built
+/// for release, where the machine does nothing else. Anywhere else they say how busy the machine is.
+pub fn is_held() -> bool {
+    number_from("ETHOGRAM_TEST_HOLD", 0) == 1
+}
+
 /// The addresses that a running program wrote to its ready file.
 #[derive(Clone, Debug)]
 pub struct Addresses {

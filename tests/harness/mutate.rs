@@ -4,6 +4,8 @@
 //! Coverage is not measured. Instead a target says in a few words how it judged an input (which
 //! error, how many rows); an input that is judged as none before joins the pool that is mutated.
 //!
+//! An input that shows a defect is kept in `tests/data/corpus`, so that every later run begins with it.
+//!
 //! `ETHOGRAM_TEST_FUZZ_SECONDS` runs each target for so long instead of a fixed number of inputs,
 //! `ETHOGRAM_TEST_FUZZ_KEEP=1` adds what joined the pool, minimised, to `tests/data/corpus`,
 //! `ETHOGRAM_TEST_SEED` tells another story.
@@ -51,8 +53,7 @@ impl Target<'_> {
         assert!(!pool.is_empty(), "{}: nothing to begin with", self.name);
         let mut judge = |input: &[u8]| {
             catch_unwind(AssertUnwindSafe(|| judge(input))).unwrap_or_else(|panic| {
-                let at = std::env::temp_dir().join(format!("ethogram-{}.input", self.name));
-                drop(std::fs::write(&at, input));
+                let at = keep_failing(&directory, self.name, input);
                 eprintln!("{}: {} bytes, kept in {}", self.name, input.len(), at.display());
                 resume_unwind(panic)
             })
@@ -147,6 +148,19 @@ fn kept(directory: &std::path::Path) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect()
+}
+
+/// Adds an input that shows a defect to the corpus, whole; where that cannot be written, to the
+/// temporary directory.
+fn keep_failing(directory: &std::path::Path, name: &str, input: &[u8]) -> PathBuf {
+    let at = directory.join(format!("{:08x}", crc32(input)));
+    let kept = std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&at, input));
+    if kept.is_ok() {
+        return at;
+    }
+    let at = std::env::temp_dir().join(format!("ethogram-{name}.input"));
+    drop(std::fs::write(&at, input));
+    at
 }
 
 /// Adds an input to the corpus, without what its judgement does not need.

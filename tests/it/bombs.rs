@@ -1,17 +1,25 @@
 //! Bodies that are small on the wire and large in memory, by both transports: refused before they cost
-//! anything. What they cost is printed; of memory a bound is asserted.
+//! anything. Memory and processor time are bounded; the latter closely where it is built for release.
 
 use std::io::Write;
 
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use crate::harness::{Ethogram, Request};
+use crate::harness::{Ethogram, Request, is_held};
 use crate::http2::{self, EXPORT, framed};
 use crate::watch::Watch;
 
 /// What a bomb may add to the peak of memory.
 const GROWN_BYTES_MAX: u64 = 16 << 20;
+
+/// What a bomb may cost of a processor, in milliseconds. It is the process's own time, which a busy
+/// machine makes little longer.
+const USED_MS_MAX: u64 = 100;
+
+/// The same without optimisation: everything takes some ten times as long, but a bomb that were
+/// inflated whole would take most of a minute.
+const USED_MS_MAX_UNOPTIMISED: u64 = 2_000;
 
 /// One compressed mebibyte, repeated: both formats read a concatenation as what it holds, so a bomb is
 /// made without holding what it inflates to.
@@ -19,13 +27,13 @@ const PIECE_BYTES: usize = 1 << 20;
 
 type Compress = fn(&[u8]) -> Vec<u8>;
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).expect("memory takes all");
     encoder.finish().expect("memory takes all")
 }
 
-fn zstd(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 3).expect("compresses")
 }
 
@@ -118,4 +126,6 @@ fn tell(name: &str, transport: &str, bytes: usize, watch: &Watch) {
         grown >> 10
     );
     assert!(grown <= GROWN_BYTES_MAX, "{name} by {transport}: {grown} bytes more");
+    let used_max = if is_held() { USED_MS_MAX } else { USED_MS_MAX_UNOPTIMISED };
+    assert!(used <= used_max, "{name} by {transport}: {used} ms of CPU");
 }

@@ -1,32 +1,36 @@
-//! How many connections a test may open on this machine.
+//! Room for connections on this machine.
 //!
 //! The program under test inherits our limit of file descriptors, and each connection costs one at both
-//! ends. A limit cannot be raised from here; where it is low the test opens fewer, and says so.
+//! ends. So the limit is raised, before the program is started, as far as this process may; where that is
+//! not enough the test fails, since with fewer connections it would show less than it says.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Descriptors for everything else: listeners, the log, tables, the other tests of this process.
-const OTHERS: usize = 400;
+const OTHERS: u64 = 400;
 
 /// One test at a time has what the limit leaves.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// A test's turn, and the connections it may open.
+/// A test's turn.
 pub(crate) struct Room {
-    pub(crate) connections: usize,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Room for `wanted` connections, or for as many as the limit has room for.
-pub(crate) async fn for_connections(wanted: usize) -> Room {
+/// Room for so many connections to a program that is started after this.
+pub(crate) async fn for_connections(connections: u64) -> Room {
     let turn = TURN.lock().await;
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("our own limits");
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("this one");
-    let soft = line.split_whitespace().nth(3).and_then(|soft| soft.parse::<usize>().ok());
-    let room = soft.unwrap_or(usize::MAX).saturating_sub(OTHERS);
-    if room < wanted {
-        eprintln!("{wanted} connections are wanted; the limit of descriptors has room for {room}");
+    let needed = connections + OTHERS;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|soft| soft < needed) {
+        let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            panic!(
+                "{connections} connections need {needed} file descriptors, and `ulimit -Hn` says {:?}: {error}",
+                limit.maximum
+            );
+        }
     }
-    assert!(room >= 100, "`ulimit -n` leaves no room for connections");
-    Room { connections: wanted.min(room), _turn: turn }
+    Room { _turn: turn }
 }

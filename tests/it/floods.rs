@@ -1,6 +1,10 @@
 //! HTTP/2 as those write it who want harm: each connection ends by itself, costs little, and others
 //! are served meanwhile.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 
 use crate::frames::{
@@ -8,6 +12,7 @@ use crate::frames::{
     head,
 };
 use crate::harness::{Ethogram, Request};
+use crate::served::{self, posts};
 use crate::watch::Watch;
 
 /// Streams or frames of a flood.
@@ -27,7 +32,7 @@ async fn pour(
 ) -> u32 {
     for poured in 0..FLOOD {
         let bytes = next(connection);
-        let wait = std::time::Duration::from_secs(5);
+        let wait = Duration::from_secs(5);
         let written = tokio::time::timeout(wait, connection.stream.write_all(&bytes)).await;
         if !matches!(written, Ok(Ok(()))) {
             return poured;
@@ -155,4 +160,42 @@ async fn floods_end_and_cost_little() {
         );
         assert!(metrics.contains(&sample), "{sample}{metrics}");
     }
+}
+
+/// How often the attacker comes again: one core could otherwise do nothing but attack, and what others
+/// feel would be the want of a core.
+const ATTACK_EVERY: Duration = Duration::from_millis(20);
+
+/// Attacks and posts beside them, at least: a hundredth is told from some hundred.
+const ATTACKS_MIN: u32 = 10;
+const POSTS_MIN: u64 = 500;
+
+/// Others are served beside an attacker who comes again whenever it was thrown out.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_do_not_feel_a_rapid_reset() {
+    let ethogram =
+        Ethogram::start(&["--collector-limits-first-request-s=3", "--collector-limits-idle-s=3"]);
+    let address = ethogram.at.otlp_http.clone();
+    let quiet = posts(&address, 1, |number| number <= POSTS_MIN);
+    let (is_over, attacks) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
+    let (over, attacked, door) = (Arc::clone(&is_over), Arc::clone(&attacks), address.clone());
+    let attacking = tokio::spawn(async move {
+        let mut turn = tokio::time::interval(ATTACK_EVERY);
+        while !over.load(Ordering::Relaxed) {
+            turn.tick().await;
+            let mut connection = Connection::open(&door, &[]).await;
+            assert!(rapid_reset(&mut connection).await < FLOOD, "all of it was taken");
+            let said = connection.until_its_end().await;
+            assert!(matches!(said, None | Some(CALM)), "{said:?}");
+            attacked.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let first = 10_000;
+    let beside = posts(&address, first, |number| {
+        let more = number < first + POSTS_MIN || attacks.load(Ordering::Relaxed) < ATTACKS_MIN;
+        more && !attacking.is_finished()
+    });
+    is_over.store(true, Ordering::Relaxed);
+    attacking.await.expect("no panic");
+    served::hold("rapid reset", &quiet, &beside);
 }

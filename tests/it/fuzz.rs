@@ -1,10 +1,19 @@
-//! Every entry for strangers' bytes, fuzzed: OTLP in both forms, beacons, the log and its records,
-//! headers, SQL. No input may panic, cost memory beyond its limits, or be read back as another.
+//! Every entry for bytes, fuzzed: of strangers OTLP in both forms, compressed and in frames, beacons,
+//! headers and SQL; of our own disk the log, its records, what its followers say, and the store. No
+//! input may panic, cost memory beyond its limits, or be read back as another.
 
+#[path = "fuzz/checksum.rs"]
+mod checksum;
+#[path = "fuzz/doors.rs"]
+mod doors;
+#[path = "fuzz/link.rs"]
+mod link;
 #[path = "fuzz/log.rs"]
 mod log;
 #[path = "fuzz/program.rs"]
 mod program;
+#[path = "fuzz/store.rs"]
+mod store;
 
 use ethogram_timeline::decode::scan::{self, Limits, Scanner};
 use ethogram_timeline::decode::scrub::{self, Trust};

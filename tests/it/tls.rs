@@ -162,11 +162,11 @@ fn old_versions_are_refused() {
 /// A thousand who never finish shaking hands, of three kinds, while others are served.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_shake_hands_disturbs_nobody() {
+    let count: usize = 1_000;
+    let _room = descriptors::for_connections(count as u64).await;
     let stand = Stand::new(|_| vec![String::from("--collector-limits-first-request-s=3")]);
     let address = &stand.ethogram.at.otlp_http;
     let client = stand.authority.trusting(BOTH, None, &[]);
-    let room = descriptors::for_connections(1_000).await;
-    let count = room.connections;
     let mut hanging = Vec::new();
     for index in 0..count {
         let mut stream = TcpStream::connect(address).expect("it listens");

@@ -9,7 +9,7 @@ use ethogram_timeline::log::{LogConfig, LogReader, LogWriter, Position, ReadErro
 use super::{WIRE_WORDS, check_memory, words_of};
 use crate::harness::mutate::Target;
 
-const LOG: LogConfig = LogConfig {
+pub(super) const LOG: LogConfig = LogConfig {
     segment_bytes: 2048,
     budget_bytes: 1 << 20,
     commit_bytes_max: 4096,
@@ -18,7 +18,7 @@ const LOG: LogConfig = LogConfig {
     frame_bytes_max: 256,
 };
 
-fn append(writer: &LogWriter, record: Vec<u8>) -> Position {
+pub(super) fn append(writer: &LogWriter, record: Vec<u8>) -> Position {
     let (sender, receiver) = mpsc::channel();
     writer.append(record, move |result| {
         sender.send(result).ok();

@@ -217,10 +217,11 @@ impl Survey {
     fn judge_lost_tail(verdict: &mut Verdict, durable: u64, committed: Option<Committed>) {
         let from = verdict.end;
         if let Some(committed) = committed
-            && committed.next_sequence == durable
             && committed.position.place() > from.position.place()
         {
-            // Followers may stand there, so nothing new may be written before it.
+            // Followers may stand there, so nothing new may be written before it; and what was lost
+            // up to it is known by its place as well, even where a later frame's remains say that
+            // more was durable than the file does.
             verdict.end.position = committed.position;
         }
         verdict.end.sequence = durable;

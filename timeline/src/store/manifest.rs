@@ -94,6 +94,11 @@ impl Manifest {
                 manifest.format
             )));
         }
+        // Places are added to each other from here on.
+        if manifest.parts.iter().any(|part| part.first.checked_add(part.places).is_none()) {
+            let what = "a part has places beyond every number";
+            return Err(StoreError::Corrupt(format!("{}: {what}", path.display())));
+        }
         Ok(manifest)
     }
 

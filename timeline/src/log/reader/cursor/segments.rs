@@ -133,14 +133,17 @@ impl Cursor {
         if self.expected.is_none() && !gap {
             self.expected = header.map(|header| (header.first_sequence, Some(header.previous_crc)));
         }
+        // Probably the unused space at the segment's end: the next frame's number tells. Until it does
+        // the position stays before that space, since what is missing may have stood there.
+        let is_open_question =
+            !gap && self.expected.is_some() && self.seeking.is_some_and(|seeking| !seeking.certain);
         if gap {
             self.seeking = Some(Seeking { certain: true });
-        } else if self.expected.is_some() && self.seeking.is_some_and(|seeking| !seeking.certain) {
-            // Probably the unused space at the segment's end: the next frame's number tells.
+        } else if is_open_question {
             self.seeking = None;
         }
         self.enter(epoch, segment::HEADER_BYTES, committed);
-        if self.partial.is_none() && self.seeking.is_none() {
+        if self.partial.is_none() && self.seeking.is_none() && !is_open_question {
             self.position = Position::start_of(committed.log_id, epoch, number);
         }
         Ok(true)
