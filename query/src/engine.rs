@@ -9,7 +9,7 @@
 //!
 //! Invariant: a permit is held as long as any thread works for the statement, even after its
 //! client was told that the time is over. Planning cannot be interrupted; running can, between two
-//! steps. What does not stop is noticed ([`watchdog`]).
+//! steps. What does not stop is noticed (`watchdog`).
 
 mod watchdog;
 

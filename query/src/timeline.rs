@@ -73,16 +73,16 @@ pub(crate) async fn get(
     let mut rows = ask(&surface, &snapshot, limited, of_session()).await?;
     let truncated = rows.len() > rows_max;
     rows.truncate(rows_max);
-    let mut parameters = of_session();
+    let mut values = of_session();
     let mut parents = String::from(PARENTS);
     if truncated {
         parents = String::from(PARENTS_OF_KEPT);
         let last_ns = rows.last().and_then(|row| row.get("time_ns")).and_then(Value::as_i64);
-        parameters.push(ScalarValue::Int64(last_ns));
+        values.push(ScalarValue::Int64(last_ns));
     }
     // Any number of spans may have one time. Whose parent is not known stands by its own time.
     let parents = format!("{parents} LIMIT {}", limits.result_rows_max);
-    let parents = ask(&surface, &snapshot, parents, parameters).await?;
+    let parents = ask(&surface, &snapshot, parents, values).await?;
     let body = json!({
         "session": session,
         "rows": order::ordered(rows, &order::parents(&parents)),

@@ -101,7 +101,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         let (status, headers, body) = ask(&fixture, request).await;
         assert_eq!(
             (status, &headers["allow"]),
-            (405, &http::HeaderValue::from_static(allowed)),
+            (405, &HeaderValue::from_static(allowed)),
             "{shown}"
         );
         let said: serde_json::Value = serde_json::from_str(&body).expect("JSON");
