@@ -51,22 +51,23 @@ const FILES: &[File] = files! {
     "/table.js" = "table.js" as "text/javascript; charset=utf-8";
 };
 
-/// Answers with a file, or says that there is none, or that it can only be had.
+/// Answers with a file, or says that there is none, or that files can only be had.
 pub(crate) async fn get(method: Method, uri: Uri) -> Response {
-    let Some(file) = FILES.iter().find(|file| file.path == uri.path()) else {
-        if uri.path().starts_with("/api/") {
-            let nowhere = ApiError::plan("there is nothing at this path");
-            return nowhere.with_status(StatusCode::NOT_FOUND).into_response();
-        }
-        return (StatusCode::NOT_FOUND, "not found\n").into_response();
-    };
+    if uri.path().starts_with("/api/") {
+        let nowhere = ApiError::plan("there is nothing at this path");
+        return nowhere.with_status(StatusCode::NOT_FOUND).into_response();
+    }
     if method != Method::GET && method != Method::HEAD {
         let mut response = ApiError::wrong_method().into_response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
         return response;
     }
-    // The files change with the binary and are small: asking again is cheaper than a stale page.
-    ([(CONTENT_TYPE, file.media_type), (CACHE_CONTROL, "no-cache")], file.bytes).into_response()
+    match FILES.iter().find(|file| file.path == uri.path()) {
+        // The files change with the binary and are small: asking again is cheaper than a stale page.
+        Some(file) => ([(CONTENT_TYPE, file.media_type), (CACHE_CONTROL, "no-cache")], file.bytes)
+            .into_response(),
+        None => (StatusCode::NOT_FOUND, "not found\n").into_response(),
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +84,8 @@ mod tests {
             (Method::GET, "/main.js", 200),
             (Method::GET, "/main.js?x=1", 200),
             (Method::GET, "/nothing.js", 404),
-            (Method::POST, "/nothing.js", 404),
+            (Method::POST, "/nothing.js", 405),
+            (Method::POST, "/api/nothing", 404),
             (Method::GET, "/../Cargo.toml", 404),
             (Method::GET, "/page/index.html", 404),
         ] {
