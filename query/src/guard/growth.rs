@@ -62,6 +62,12 @@ impl Scope<'_> {
         found.max().unwrap_or(self.outer)
     }
 
+    /// The widest of the columns that stand at this place in their inputs.
+    fn widest_at(&self, at: usize) -> usize {
+        let widths = self.inputs.iter().filter_map(|(_, widths)| widths.get(at).copied());
+        widths.max().unwrap_or(FIXED_BYTES)
+    }
+
     fn widest(&self) -> usize {
         let widths = self.inputs.iter().flat_map(|(_, widths)| widths.iter().copied());
         widths.max().unwrap_or(FIXED_BYTES)
@@ -91,7 +97,8 @@ impl Growth<'_> {
             LogicalPlan::TableScan(_) => {
                 fields.iter().map(|field| of_type(field.data_type())).collect()
             }
-            LogicalPlan::Values(_) | LogicalPlan::Union(_) => vec![widest; fields.len()],
+            LogicalPlan::Union(_) => (0..fields.len()).map(|at| scope.widest_at(at)).collect(),
+            LogicalPlan::Values(_) => vec![widest; fields.len()],
             _ => given().collect(),
         };
         // Grouping sets, semi joins and the like answer other columns than they name.

@@ -89,3 +89,48 @@ pub(super) fn fixed_bytes(of: &DataType) -> usize {
         other => other.primitive_width().unwrap_or(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn no_text_grows_beyond_what_is_said() {
+        let text = "aaaaaaaaaa";
+        for (from, to) in [("a", "xyz"), ("a", ""), ("", "xyz"), ("aa", "x"), ("b", "xyz")] {
+            let bound = multiplied("replace", &[text.len(), from.len(), to.len()], 0);
+            let made = text.replace(from, to).len();
+            assert!(made <= bound, "{from:?} to {to:?}: {made} of {bound}");
+        }
+        let list = multiplied("string_to_array", &[10, 0], 10);
+        assert!(
+            text.split("").collect::<Vec<_>>().join("xyz").len()
+                <= multiplied("array_to_string", &[list, 3], list + 3)
+        );
+        assert!(["aa", "bb", "cc"].join(",").len() <= multiplied("concat_ws", &[1, 2, 2, 2], 7));
+        assert_eq!(multiplied("replace", &[usize::MAX, 1, usize::MAX], usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn a_type_takes_its_size_wherever_it_stands() {
+        let item = |of: DataType| Arc::new(Field::new("item", of, true));
+        let id = DataType::FixedSizeBinary(16);
+        let thousand = DataType::FixedSizeList(item(id.clone()), 1_000);
+        for (of, bytes) in [
+            (id.clone(), 16),
+            (DataType::Int64, 8),
+            (DataType::FixedSizeList(item(DataType::Utf8), 7), 7),
+            (thousand.clone(), 16_000),
+            (DataType::FixedSizeList(item(thousand.clone()), 10), 160_000),
+            (DataType::List(item(thousand.clone())), 16_000),
+            (DataType::Dictionary(Box::new(DataType::Int32), Box::new(thousand.clone())), 16_000),
+            (DataType::Struct(vec![item(thousand.clone()), item(id)].into()), 16_016),
+        ] {
+            assert_eq!(fixed_bytes(&of), bytes, "{of}");
+        }
+    }
+}
