@@ -53,6 +53,8 @@ mod overload;
 mod personal;
 #[path = "it/poison.rs"]
 mod poison;
+#[path = "it/readme.rs"]
+mod readme;
 #[path = "it/sampling.rs"]
 mod sampling;
 #[path = "it/seal.rs"]

@@ -17,8 +17,6 @@ pub struct Config {
     pub sql: SqlConfig,
     /// What a connection may use.
     pub http: HttpConfig,
-    /// How large `/metrics` may become.
-    pub metrics: MetricsConfig,
 }
 
 /// Limits of SQL. A statement beyond one of them is answered with 422 and `kind: "limit"`.
@@ -53,6 +51,13 @@ pub struct SqlConfig {
     /// Tables named in a statement, each use counted: the optimizer's work grows faster than
     /// their number.
     pub tables_max: usize,
+    /// Bytes of one value that a statement can make, told before it runs: `replace` and `||` can make
+    /// any amount out of a few bytes, outside `memory_bytes`. A batch of 8,192 rows makes 128 MiB of
+    /// the default, and texts that people build stay below a few hundred bytes.
+    pub value_bytes_max: usize,
+    /// Bytes of one row that a statement can make, for the same reason: all columns of a batch stand
+    /// in memory at once, in half a GiB by default.
+    pub row_bytes_max: usize,
     /// Stack of the thread that plans a statement. The planner is recursive; 16 MiB carries any
     /// statement within the limits above with a factor of four to spare.
     pub planner_stack_bytes: usize,
@@ -60,6 +65,10 @@ pub struct SqlConfig {
     pub partitions: usize,
     /// Rows of a session's timeline. A session beyond this is cut, and the answer says so.
     pub timeline_rows_max: usize,
+    /// Seconds that a statement may still work once its time is over or its client has gone. One that
+    /// does not stop cannot be stopped, and two would leave nobody a place: the role ends, and its
+    /// supervisor starts it again. A step over one batch takes milliseconds.
+    pub stop_seconds: u64,
 }
 
 impl Default for SqlConfig {
@@ -77,9 +86,12 @@ impl Default for SqlConfig {
             operators_max: 500,
             nesting_max: 32,
             tables_max: 64,
+            value_bytes_max: 16 << 10,
+            row_bytes_max: 64 << 10,
             planner_stack_bytes: 16 << 20,
             partitions: 0,
             timeline_rows_max: 10_000,
+            stop_seconds: 5,
         }
     }
 }
@@ -90,31 +102,30 @@ impl Default for SqlConfig {
 pub struct HttpConfig {
     /// Open connections; the next ones wait to be accepted. People and pollers, not the public.
     pub connections_max: usize,
-    /// Seconds a client may take to send a request's header: slower ones hold a connection.
+    /// Seconds a client may take to send a request's header, its first one from connecting on: slower
+    /// ones hold a connection.
     pub header_seconds: u64,
+    /// Seconds a connection may be without a request. Longer than an answer may take, which counts as
+    /// none; scrapers come every minute.
+    pub idle_seconds: u64,
     /// Seconds a client may take to send a statement, for the same reason.
     pub body_seconds: u64,
+    /// Seconds a client may take to receive an answer, which stands in `sql.memory_bytes` meanwhile. The
+    /// largest comes through in two minutes at half a MiB a second.
+    pub answer_seconds: u64,
     /// Seconds that open requests may still take once the role is told to end.
     pub drain_seconds: u64,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { connections_max: 512, header_seconds: 10, body_seconds: 15, drain_seconds: 5 }
-    }
-}
-
-/// Limits of `/metrics`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MetricsConfig {
-    /// Label sets per metric; what does not fit is summed under `overflow`. 2 000 is what
-    /// OpenTelemetry's SDKs do, and what a scrape every second can afford.
-    pub series_max: usize,
-}
-
-impl Default for MetricsConfig {
-    fn default() -> Self {
-        Self { series_max: 2_000 }
+        Self {
+            connections_max: 512,
+            header_seconds: 10,
+            idle_seconds: 150,
+            body_seconds: 15,
+            answer_seconds: 120,
+            drain_seconds: 5,
+        }
     }
 }

@@ -8,7 +8,10 @@
 //! It is not SQL's surface over HTTP, which is [`crate::sql`].
 //!
 //! Invariant: a permit is held as long as any thread works for the statement, even after its
-//! client was told that the time is over. Planning cannot be interrupted; running can.
+//! client was told that the time is over. Planning cannot be interrupted; running can, between two
+//! steps. What does not stop is noticed (`watchdog`).
+
+mod watchdog;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -36,6 +39,7 @@ use crate::config::SqlConfig;
 use crate::error::{ApiError, QueryError};
 use crate::guard;
 use crate::session::Template;
+use watchdog::Watchdog;
 
 /// The engine: one per process, shared by all doors.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ pub struct Engine {
     limits: SqlConfig,
     running: Arc<Semaphore>,
     queued: AtomicUsize,
+    watchdog: Watchdog,
     threads: Option<Runtime>,
 }
 
@@ -97,6 +102,7 @@ impl Engine {
             limits: limits.clone(),
             running: Arc::new(Semaphore::new(limits.running_max.max(1))),
             queued: AtomicUsize::new(0),
+            watchdog: Watchdog::new(Duration::from_secs(limits.stop_seconds)),
             threads: Some(threads),
         })
     }
@@ -114,6 +120,12 @@ impl Engine {
     /// Statements running now.
     pub fn running(&self) -> usize {
         self.limits.running_max.max(1) - self.running.available_permits()
+    }
+
+    /// Completes when a statement has not stopped after its time was over: it never will, and the
+    /// process must be replaced.
+    pub async fn wedged(&self) {
+        self.watchdog.wedged().await;
     }
 
     /// Answers a question over one snapshot.
@@ -137,7 +149,10 @@ impl Engine {
         snapshot: Arc<Snapshot>,
         question: Question,
     ) -> Result<Answer, ApiError> {
-        let permit = Arc::new(self.permit().await?);
+        let place = Arc::new(self.permit().await?);
+        let _waiting = self.watchdog.watch(&place, &question);
+        // Declared last, so let go first: what has ended need not be watched.
+        let permit = place;
         let complete_until_ns = snapshot.complete_until_ns;
         let planned = self.plan(snapshot, question, Arc::clone(&permit)).await?;
         let limits =
@@ -245,7 +260,7 @@ async fn plan(
             let statement = guard::admit(&sql, limits)?;
             let session = template.session(snapshot).await?;
             let plan = session.state().statement_to_plan(statement).await?;
-            guard::check_plan(&plan)?;
+            guard::check_plan(&plan, limits)?;
             (session, plan)
         }
         Question::Prepared(sql, parameters) => {

@@ -5,16 +5,21 @@
 //! message says nothing about files or machines, the log does). [`QueryError`] is what ends the
 //! role.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use datafusion::error::DataFusionError;
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use thiserror::Error;
 
 use crate::follow::FollowError;
+
+/// Half of the time that a statement may take by default.
+const RETRY_AFTER_SECONDS_MAX: u64 = 15;
 
 /// Why the query role ended.
 #[derive(Debug, Error)]
@@ -28,6 +33,9 @@ pub enum QueryError {
     /// The thread that follows the log has ended; what it was doing is in the log file.
     #[error("the follower has ended by itself")]
     FollowerEnded,
+    /// A statement did not stop; only a new process is rid of it.
+    #[error("a statement did not stop when its time was over")]
+    Wedged,
     /// The SQL engine cannot be set up from this configuration.
     #[error("cannot set up the SQL engine: {0}")]
     Engine(#[source] Box<DataFusionError>),
@@ -91,6 +99,12 @@ impl ApiError {
         }
     }
 
+    /// The path is right and the method is not: 405. Which are right is in `Allow`.
+    pub fn wrong_method() -> Self {
+        Self::plan("this path does not answer this method; Allow names those it answers")
+            .with_status(StatusCode::METHOD_NOT_ALLOWED)
+    }
+
     /// The same error under another status.
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
@@ -134,8 +148,20 @@ fn readable(root: &DataFusionError) -> String {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": {"kind": self.kind.name(), "message": self.message}});
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from(retry_after_seconds());
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
+}
+
+/// When to ask again, differently each time: clients that were refused together must not come back
+/// together. A place is free after half of the longest statement, on average.
+fn retry_after_seconds() -> u64 {
+    // Each state of the standard library's hash tables has keys of its own.
+    1 + RandomState::new().hash_one(()) % RETRY_AFTER_SECONDS_MAX
 }
 
 #[cfg(test)]
@@ -158,5 +184,19 @@ mod tests {
             assert_eq!((answer.kind, answer.status.as_u16()), (kind, status), "{answer}");
             assert!(!answer.message.contains("/srv"), "{answer}");
         }
+    }
+
+    #[test]
+    fn who_may_ask_again_is_told_when() {
+        let full = || ApiError::limit("full").with_status(StatusCode::SERVICE_UNAVAILABLE);
+        let after = |error: ApiError| {
+            let response = error.into_response();
+            let header = response.headers().get(RETRY_AFTER).cloned();
+            header.map(|value| value.to_str().expect("ASCII").parse::<u64>().expect("a number"))
+        };
+        let told: Vec<u64> = (0..100).map(|_| after(full()).expect("it is told")).collect();
+        assert!(told.iter().all(|seconds| (1..=RETRY_AFTER_SECONDS_MAX).contains(seconds)));
+        assert!(told.iter().any(|seconds| *seconds != told[0]), "{told:?}");
+        assert_eq!(after(ApiError::limit("large")), None);
     }
 }

@@ -10,8 +10,10 @@
 mod arrow_stream;
 mod csv;
 mod json;
+mod sending;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -26,6 +28,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::engine::Answer;
 use crate::error::ApiError;
+use sending::Sending;
 
 /// A format an answer can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,38 +56,78 @@ impl Format {
         }
     }
 
-    /// The first format that `Accept` names, in its order; JSON where it names none or anything.
-    /// `None` where it names only what there is not.
+    /// The format that `Accept` weighs highest, of equals the first that it names; JSON where it names
+    /// none or anything. `None` where it names only what there is not, or wants it not (`q=0`).
     pub(crate) fn negotiate(headers: &HeaderMap) -> Option<Self> {
-        let accepted: Vec<String> = headers
+        let ranges: Vec<(String, f32)> = headers
             .get_all(http::header::ACCEPT)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(|range| range.split(';').next())
-            .map(|range| range.trim().to_ascii_lowercase())
-            .filter(|range| !range.is_empty())
+            .map(weighed)
+            .filter(|(range, _weight)| !range.is_empty())
             .collect();
-        if accepted.is_empty() {
+        if ranges.is_empty() {
             return Some(Self::Json);
         }
-        accepted.iter().find_map(|range| match range.as_str() {
-            "*/*" | "application/*" => Some(Self::Json),
-            "text/*" => Some(Self::Csv),
+        // What is named itself is not meant by a range that holds it: `text/csv;q=0, */*`.
+        let unwanted = |format: Self| {
+            ranges
+                .iter()
+                .any(|(range, weight)| Self::named(range) == Some(format) && *weight == 0.0)
+        };
+        let mut best: Option<(Self, f32)> = None;
+        for (range, weight) in ranges.iter().filter(|(_range, weight)| *weight > 0.0) {
+            let of_range =
+                || Self::ALL.into_iter().find(|format| format.is_in(range) && !unwanted(*format));
+            let Some(format) = Self::named(range).or_else(of_range) else { continue };
+            if best.is_none_or(|(_format, heaviest)| *weight > heaviest) {
+                best = Some((format, *weight));
+            }
+        }
+        best.map(|(format, _weight)| format)
+    }
+
+    /// The format that a media type is.
+    fn named(media_type: &str) -> Option<Self> {
+        match media_type {
             "application/jsonl" => Some(Self::JsonLines),
             other => Self::ALL.into_iter().find(|format| format.media_type() == other),
-        })
+        }
     }
+
+    /// Whether a range such as `text/*` holds it.
+    fn is_in(self, range: &str) -> bool {
+        range == "*/*"
+            || range.strip_suffix('*').is_some_and(|kind| {
+                kind.ends_with('/') && kind.len() > 1 && self.media_type().starts_with(kind)
+            })
+    }
+}
+
+/// A media range in lower case, and its weight: 1 where it says none, 0 where it cannot be read.
+fn weighed(range: &str) -> (String, f32) {
+    let mut parts = range.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
+    });
+    (media_type, weight.unwrap_or(1.0))
 }
 
 /// What a response says how far it is complete, for the formats without room for it.
 const COMPLETE_UNTIL: HeaderName = HeaderName::from_static("ethogram-complete-until");
 
-/// An answer as a response.
-pub(crate) fn response(answer: Answer, format: Format) -> Result<Response, ApiError> {
+/// An answer as a response, which the client may take so long to receive.
+pub(crate) fn response(
+    answer: Answer,
+    format: Format,
+    patience: Duration,
+) -> Result<Response, ApiError> {
     let complete_until = rfc3339(answer.complete_until_ns);
     let chunks = chunks(answer, format)?;
-    let body = Body::from_stream(futures::stream::iter(chunks));
+    let body = Body::from_stream(Sending::new(chunks, patience));
     let mut response = (StatusCode::OK, body).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
@@ -94,11 +137,11 @@ pub(crate) fn response(answer: Answer, format: Format) -> Result<Response, ApiEr
     Ok(response)
 }
 
-/// An answer as its bytes, batch by batch.
-pub(crate) fn chunks(
-    mut answer: Answer,
-    format: Format,
-) -> Result<Box<dyn Iterator<Item = Result<Bytes, ArrowError>> + Send>, ApiError> {
+/// The bytes of an answer, batch by batch.
+pub(crate) type Chunks = Box<dyn Iterator<Item = Result<Bytes, ArrowError>> + Send>;
+
+/// An answer as its bytes.
+pub(crate) fn chunks(mut answer: Answer, format: Format) -> Result<Chunks, ApiError> {
     answer.schema = unique_names(&answer.schema);
     for batch in &mut answer.batches {
         let columns = batch.columns().to_vec();

@@ -3,7 +3,8 @@
 //! In this order, each alone insufficient: the length of the text; the shape of its words (number,
 //! nesting, operator chains), since the engine's own limit counts nesting only and a flat chain of
 //! fifty thousand `+` ends a process; one statement of an allowed kind; the tables, functions and
-//! clauses it names; and, once planned, that every leaf of the plan is a table of ours.
+//! clauses it names; and, once planned, that no value grows too large ([`growth`]) and that every leaf
+//! of the plan is a table of ours.
 //!
 //! It is not the budget: time, memory and rows are limited where statements run
 //! ([`crate::engine`]). Nor is it authentication.
@@ -11,7 +12,9 @@
 //! Invariant: only what is listed passes. A kind of statement, plan or table that a later engine
 //! adds is refused until somebody lists it.
 
+mod growth;
 mod shape;
+mod uses;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -35,11 +38,16 @@ use crate::error::ApiError;
 use crate::functions::{self, censored, digits::Digits, list};
 use crate::tables::TimelineTable;
 use shape::Shape;
+use uses::Uses;
 
 /// What the parser counts as recursion: a parenthesis costs it up to three levels, so this is
 /// beyond what [`SqlConfig::nesting_max`] lets through and only catches what is not parenthesised,
 /// such as `NOT NOT NOT …`.
 const PARSER_RECURSION_MAX: usize = 128;
+
+/// The tables of `information_schema` that may be read: what `SHOW TABLES`, `SHOW COLUMNS` and a
+/// client's completion ask. The engine finds them whatever the case of their names.
+const DESCRIBED: [&str; 6] = ["tables", "views", "columns", "schemata", "routines", "parameters"];
 
 /// The words of a statement, judged, as one parsed statement.
 pub(crate) fn admit(sql: &str, limits: &SqlConfig) -> Result<Statement, ApiError> {
@@ -112,7 +120,7 @@ fn check_names(statement: &Statement, limits: &SqlConfig) -> Result<(), ApiError
         Statement::Explain(explain) => return check_names(&explain.statement, limits),
         _ => return Ok(()),
     };
-    let mut names = Names { tables: 0, tables_max: limits.tables_max };
+    let mut names = Names { uses: Uses::new(limits.tables_max) };
     match inner.visit(&mut names) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -121,8 +129,7 @@ fn check_names(statement: &Statement, limits: &SqlConfig) -> Result<(), ApiError
 
 /// Walks a parsed statement for what the plan can no longer tell, or would tell less clearly.
 struct Names {
-    tables: usize,
-    tables_max: usize,
+    uses: Uses,
 }
 
 impl Visitor for Names {
@@ -132,17 +139,16 @@ impl Visitor for Names {
         if query.with.as_ref().is_some_and(|with| with.recursive) {
             return ControlFlow::Break(ApiError::plan("WITH RECURSIVE is refused: it may not end"));
         }
+        self.uses.pre_visit_query(query)?;
         check_body(&query.body)
     }
 
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<ApiError> {
+        self.uses.post_visit_query(query)
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<ApiError> {
-        self.tables += 1;
-        if self.tables > self.tables_max {
-            return ControlFlow::Break(ApiError::limit(format!(
-                "the statement names more than {} tables",
-                self.tables_max
-            )));
-        }
+        self.uses.pre_visit_table_factor(factor)?;
         match factor {
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                 refuse(name)
@@ -212,8 +218,10 @@ fn last_name(name: &ast::ObjectName) -> Option<&str> {
     name.0.last()?.as_ident().map(|ident| ident.value.as_str())
 }
 
-/// Judges a plan: it reads, and it reads our tables.
-pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<()> {
+/// Judges a plan: it reads, it reads our tables, and what it makes of them is bounded.
+pub(crate) fn check_plan(plan: &LogicalPlan, limits: &SqlConfig) -> Result<()> {
+    // First, since its walk alone is bounded.
+    growth::check(plan, limits)?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
@@ -234,9 +242,10 @@ pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<()> {
 
 fn check_scan(scan: &TableScan) -> Result<()> {
     let ours = source_as_provider(&scan.source)?.is::<TimelineTable>();
-    // The engine's settings tell about the machine, not about the timeline.
+    // The engine's settings are not among them: they tell about the machine, not about the timeline.
+    let table = scan.table_name.table();
     let described = scan.table_name.schema() == Some("information_schema")
-        && scan.table_name.table() != "df_settings";
+        && DESCRIBED.iter().any(|described| described.eq_ignore_ascii_case(table));
     if ours || described {
         return Ok(());
     }

@@ -38,7 +38,6 @@ pub(crate) struct Surface {
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started_ns: i64,
-    pub(crate) series: metrics::Kept,
     shared: Shared,
     /// Taken when the role ends.
     follower: Mutex<Option<Handle>>,
@@ -52,9 +51,8 @@ impl Surface {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let started_ns = clock.now_ns();
-        let series = metrics::Kept::new(config.metrics.series_max);
         let follower = Mutex::new(Some(follower));
-        Self { config, engine, clock, started_ns, series, shared, follower }
+        Self { config, engine, clock, started_ns, shared, follower }
     }
 
     /// What the follower published last. Do not hold it over an await.
@@ -91,10 +89,16 @@ pub(crate) fn router(surface: Arc<Surface>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/status", get(status::get))
-        .fallback_service(get(page::get))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(page::get)
         .with_state(surface)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::map_response(secured))
+}
+
+/// The router adds which methods there are.
+async fn wrong_method() -> ApiError {
+    ApiError::wrong_method()
 }
 
 async fn healthz() -> &'static str {

@@ -65,7 +65,8 @@ pub struct Listeners {
 /// Follows `data_dir/log`, owns `data_dir/store`, and answers until `shutdown`.
 ///
 /// Returns once open requests have ended and a seal under way is durable. An error means that
-/// following could not begin, or ended by itself: the role must be started again.
+/// following could not begin, or ended by itself, or that a statement does not stop: the role must be
+/// started again. It ends in order even then, so no record is taken to have killed it.
 pub async fn serve(
     config: Config,
     data_dir: PathBuf,
@@ -76,11 +77,12 @@ pub async fn serve(
     let surface = open(&config, data_dir, clock).await?;
     let router = self::http::router(Arc::clone(&surface));
     let watched = Arc::clone(&surface);
-    let mut lost = false;
+    let mut cause = Ok(());
     let end = async {
         tokio::select! {
             () = shutdown => {}
-            () = follower_ended(&watched) => lost = true,
+            () = follower_ended(&watched) => cause = Err(QueryError::FollowerEnded),
+            () = watched.engine.wedged() => cause = Err(QueryError::Wedged),
         }
     };
     listen::serve(listeners.query, router, &config.http, end).await;
@@ -90,7 +92,7 @@ pub async fn serve(
             .await
             .map_err(|error| QueryError::Store(error.into()))?;
     }
-    if lost { Err(QueryError::FollowerEnded) } else { Ok(()) }
+    cause
 }
 
 /// Opens the store, starts following and sets the engine up, off the asynchronous threads: a

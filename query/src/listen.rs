@@ -1,9 +1,12 @@
 //! Connections: accepting them, limiting them, and letting them end.
 //!
-//! A client that dawdles over its header is cut off; one connection too many waits to be accepted.
-//! At the end no new connection is taken, open requests may finish, and what does not is dropped.
+//! A client that dawdles over its header or asks nothing is cut off; one connection too many waits to be
+//! accepted. At the end no new connection is taken, open requests may finish, and what does not is
+//! dropped.
 //!
 //! It is not the router: it does not know what is asked.
+
+mod life;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,8 +18,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::config::HttpConfig;
+use life::{Counted, Life, Times};
 
 /// Headers of one request. Browsers send some twenty.
 const HEADERS_MAX: usize = 64;
@@ -34,6 +39,9 @@ const PING_SECONDS: u64 = 30;
 /// connections end, and trying again at once would burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Time for a client to say goodbye once it has been told to: a round trip round the world, twice.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Serves `router` until `shutdown`, then lets open requests end.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -44,6 +52,11 @@ pub(crate) async fn serve(
     let connections_max = config.connections_max.clamp(1, Semaphore::MAX_PERMITS >> 3);
     let open = Arc::new(Semaphore::new(connections_max));
     let builder = builder(config);
+    let times = Times {
+        first_request: Duration::from_secs(config.header_seconds),
+        // Whoever receives an answer asks nothing meanwhile.
+        idle: Duration::from_secs(config.idle_seconds.max(config.answer_seconds)),
+    };
     let (stop, stopping) = watch::channel(false);
     tokio::pin!(shutdown);
     loop {
@@ -53,7 +66,9 @@ pub(crate) async fn serve(
             accepted = accept(&listener, &open) => accepted,
         };
         let Some((stream, permit)) = accepted else { continue };
-        let connection = connection(builder.clone(), stream, router.clone(), stopping.clone());
+        let life = Life::new(Instant::now(), times);
+        let counted = Counted::new(router.clone(), Arc::clone(&life));
+        let connection = connection(builder.clone(), stream, counted, life, stopping.clone());
         tokio::spawn(async move {
             connection.await;
             drop(permit);
@@ -104,7 +119,8 @@ async fn accept(
 async fn connection(
     builder: auto::Builder<TokioExecutor>,
     stream: TcpStream,
-    router: Router,
+    router: Counted,
+    life: Arc<Life>,
     mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are small and somebody waits for them.
@@ -122,8 +138,18 @@ async fn connection(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = life.over() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(FAREWELL, connection).await {
+                Ok(ended) => ended,
+                Err(_elapsed) => return,
+            }
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,13 @@
 //! takes what is known now and says its window. Everything comes from one published moment, so two
 //! pollers that ask together are told the same.
 //!
-//! It is not where facts are counted: that is [`ethogram_timeline::rollup`]. [`exposition`] knows
-//! the text formats and no metric.
+//! It is not where facts are counted, nor where it is decided which label sets there are: that is
+//! [`ethogram_timeline::rollup`], whose choice survives restarts. [`exposition`] knows the text formats
+//! and no metric.
 
 mod exposition;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -18,15 +19,11 @@ use axum::response::{IntoResponse, Response};
 use ethogram_timeline::rollup::{Hop, HopCounts, Place, RequestCounts, RollupView};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use parking_lot::Mutex;
 
 use crate::http::Surface;
 use crate::published::{FollowerStatus, Published};
 use crate::status;
 use exposition::{Exposition, Kind, Syntax};
-
-/// What a label says where there was no room for its value.
-const OVERFLOW: &str = "overflow";
 
 /// Upper bounds of the duration histogram, in microseconds: from a cache hit to the minute after
 /// which nobody waits, a factor of about two apart. Fixed, since a bound that moves breaks rates.
@@ -47,75 +44,6 @@ const BOUNDS_US: [u64; 14] = [
     120_000_000,
 ];
 
-/// Label sets that have been shown, first come, first kept: which series exist must not depend on
-/// the order of their names, or a new one would push an old one out.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    series_max: usize,
-    hops: Mutex<BTreeSet<Hop>>,
-    places: Mutex<BTreeSet<Place>>,
-}
-
-impl Kept {
-    pub(crate) fn new(series_max: usize) -> Self {
-        Self { series_max, hops: Mutex::default(), places: Mutex::default() }
-    }
-
-    /// `counts` with the hops that there is no room for summed as one per layer.
-    fn hops(&self, counts: &BTreeMap<Hop, HopCounts>) -> BTreeMap<Hop, HopCounts> {
-        let mut kept = self.hops.lock();
-        let mut bounded: BTreeMap<Hop, HopCounts> = BTreeMap::new();
-        for (hop, counts) in counts {
-            // Two layers of overflow fit beside what is kept.
-            let hop = if keep(&mut kept, hop, self.series_max.saturating_sub(2)) {
-                hop.clone()
-            } else {
-                let overflow = || String::from(OVERFLOW);
-                Hop { service: overflow(), route: overflow(), layer: hop.layer.clone() }
-            };
-            let sum = bounded.entry(hop).or_default();
-            sum.sends += counts.sends;
-            sum.first_attempts += counts.first_attempts;
-            sum.logical_calls += counts.logical_calls;
-            sum.hedges += counts.hedges;
-            sum.implied += counts.implied;
-            sum.inferred += counts.inferred;
-        }
-        bounded
-    }
-
-    /// The same for places, of which each is a histogram of many series.
-    fn places(&self, counts: &BTreeMap<Place, RequestCounts>) -> BTreeMap<Place, RequestCounts> {
-        let series_of_one = BOUNDS_US.len() + 3;
-        let places_max = (self.series_max / series_of_one).saturating_sub(2);
-        let mut kept = self.places.lock();
-        let mut bounded: BTreeMap<Place, RequestCounts> = BTreeMap::new();
-        for (place, counts) in counts {
-            let place = if keep(&mut kept, place, places_max) {
-                place.clone()
-            } else {
-                Place { region: String::from(OVERFLOW), layer: place.layer.clone() }
-            };
-            let sum = bounded.entry(place).or_default();
-            sum.ok += counts.ok;
-            sum.failed += counts.failed;
-            sum.abandoned += counts.abandoned;
-            sum.cancelled += counts.cancelled;
-            sum.sum_us += counts.sum_us;
-            sum.h.merge(&counts.h);
-        }
-        bounded
-    }
-}
-
-/// True where `key` is one of the first `max` ever seen.
-fn keep<K: Ord + Clone>(kept: &mut BTreeSet<K>, key: &K, max: usize) -> bool {
-    if kept.contains(key) {
-        return true;
-    }
-    kept.len() < max && kept.insert(key.clone())
-}
-
 /// Answers in the syntax that was asked for.
 pub(crate) async fn get(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Response {
     // A counter that shows the last seal's value after a restart would look as if it had fallen.
@@ -125,7 +53,7 @@ pub(crate) async fn get(State(surface): State<Arc<Surface>>, headers: HeaderMap)
     let syntax = Syntax::negotiate(&headers);
     let published = surface.published();
     let mut text = Exposition::new(syntax);
-    rollup(&mut text, &published.rollup, &surface.series);
+    rollup(&mut text, &published.rollup);
     freshness(&mut text, &published, surface.clock.now_ns());
     follower(&mut text, &published.follower, &published.rollup);
     text.gauge("ethogram_statements_running", "SQL statements running now.");
@@ -138,8 +66,7 @@ pub(crate) async fn get(State(surface): State<Arc<Surface>>, headers: HeaderMap)
 /// A counter of hops: its name, its help, and what it reads.
 type HopCounter = (&'static str, &'static str, fn(&HopCounts) -> i64);
 
-fn rollup(text: &mut Exposition, view: &RollupView, kept: &Kept) {
-    let hops = kept.hops(&view.totals.hops);
+fn rollup(text: &mut Exposition, view: &RollupView) {
     let counters: [HopCounter; 4] = [
         ("ethogram_sends", "Settled sends.", |counts| counts.sends),
         (
@@ -156,7 +83,7 @@ fn rollup(text: &mut Exposition, view: &RollupView, kept: &Kept) {
     ];
     for (name, help, of) in counters {
         text.counter(name, help);
-        for (hop, counts) in &hops {
+        for (hop, counts) in &view.totals.hops {
             text.sample(&hop_labels(hop), of(counts).max(0) as f64);
         }
     }
@@ -165,7 +92,7 @@ fn rollup(text: &mut Exposition, view: &RollupView, kept: &Kept) {
         "ethogram_amplification_ratio",
         "Sends per logical call within the window, provisional facts included.",
     );
-    for (hop, counts) in kept.hops(&view.window.hops) {
+    for (hop, counts) in view.window_hops() {
         // Without a call there is nothing to divide by, and no send to speak of.
         if counts.logical_calls > 0 {
             let [service, route, layer] = hop_labels(&hop);
@@ -173,7 +100,7 @@ fn rollup(text: &mut Exposition, view: &RollupView, kept: &Kept) {
             text.sample(&[service, route, layer, ("window", &window)], ratio);
         }
     }
-    requests(text, &kept.places(&view.totals.requests));
+    requests(text, &view.totals.requests);
     text.counter("ethogram_refreshes", "Reloads of a page.");
     text.sample(&[], view.totals.refreshes.max(0) as f64);
 }

@@ -8,7 +8,8 @@
 //! Invariants: the catalogue holds the tables of [`Table::ALL`] and the views of `views.sql`; the
 //! only files that can be opened are the store's; memory and spilling are bounded for all
 //! sessions together. `information_schema` is on, since `SHOW TABLES` and every client's
-//! completion read it; its table of settings is refused by the guard.
+//! completion read it; the guard lists which of its tables may be read, and the table of the
+//! engine's settings is not among them under any case of its name.
 
 mod views;
 

@@ -48,7 +48,8 @@ pub(crate) async fn post(
     let request = read(&surface, body).await?;
     let snapshot = Arc::clone(&surface.published().snapshot);
     let answer = surface.engine.ask(snapshot, Question::Statement(request.sql)).await?;
-    format::response(answer, format)
+    let patience = Duration::from_secs(surface.config.http.answer_seconds);
+    format::response(answer, format, patience)
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -6,18 +6,16 @@
 //!
 //! It is not the store: nothing here writes, and nothing here decides which rows are alive.
 
+mod recent;
+
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -26,10 +24,11 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
-use ethogram_timeline::store::{HeadBatch, Snapshot, Table};
+use ethogram_timeline::store::{Snapshot, Table};
 
 use crate::parts::PartFiles;
 use crate::predicate;
+use recent::RecentRows;
 
 /// One table of one snapshot.
 #[derive(Debug)]
@@ -104,25 +103,9 @@ impl TimelineTable {
         partitions: usize,
         projection: Option<&Vec<usize>>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let mut batches = Vec::new();
-        for head in &self.snapshot.0.table(self.table).head {
-            let batch = alive(head, projection)?;
-            if batch.num_rows() > 0 {
-                batches.push(batch);
-            }
-        }
-        if batches.is_empty() {
-            return Ok(None);
-        }
-        let schema = batches[0].schema();
-        let mut spread: Vec<Vec<RecordBatch>> =
-            vec![Vec::new(); partitions.clamp(1, batches.len())];
-        let count = spread.len();
-        for (index, batch) in batches.into_iter().enumerate() {
-            spread[index % count].push(batch);
-        }
-        let source = MemorySourceConfig::try_new(&spread, schema, None)?;
-        Ok(Some(DataSourceExec::from_data_source(source)))
+        let head = &self.snapshot.0.table(self.table).head;
+        let recent = RecentRows::choose(head, partitions, projection)?;
+        Ok(recent.map(|recent| DataSourceExec::from_data_source(recent) as Arc<dyn ExecutionPlan>))
     }
 
     fn projected(&self, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {
@@ -169,21 +152,6 @@ impl TableProvider for TimelineTable {
             1 => Ok(inputs.remove(0)),
             _ => UnionExec::try_new(inputs),
         }
-    }
-}
-
-/// The living rows of a batch. Columns are chosen first, so that only they are copied.
-fn alive(head: &HeadBatch, projection: Option<&Vec<usize>>) -> Result<RecordBatch> {
-    let batch = match projection {
-        Some(columns) => head.batch.project(columns)?,
-        None => head.batch.clone(),
-    };
-    match &head.deleted {
-        Some(deleted) if !deleted.is_empty() => {
-            let mask = BooleanArray::new(deleted.kept_mask(batch.num_rows()), None);
-            Ok(filter_record_batch(&batch, &mask)?)
-        }
-        _ => Ok(batch),
     }
 }
 

@@ -9,6 +9,7 @@ mod order;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use datafusion::common::ScalarValue;
@@ -31,6 +32,14 @@ const SESSIONS: &str = "SELECT * FROM sessions WHERE session_id = $1 ORDER BY ap
 const PARENTS: &str = "SELECT trace_id, span_id, parent_span_id FROM spans \
     WHERE session_id = $1 AND app = $2 AND parent_span_id IS NOT NULL";
 
+/// The same of a session that is cut: of the rows that are kept only, up to the last one's time (`$3`),
+/// since a session has any number of spans.
+const PARENTS_OF_KEPT: &str = "SELECT s.trace_id, s.span_id, s.parent_span_id FROM spans AS s \
+    JOIN (SELECT DISTINCT trace_id, span_id FROM timeline \
+    WHERE session_id = $1 AND app = $2 AND CAST(time AS BIGINT) <= $3) AS kept \
+    ON kept.trace_id = s.trace_id AND kept.span_id = s.span_id \
+    WHERE s.session_id = $1 AND s.app = $2 AND s.parent_span_id IS NOT NULL";
+
 const ROWS: &str = "SELECT CAST(time AS BIGINT) AS time_ns, time, offset_ms, layer, depth, what, \
     status, duration_us, page_id, sequence, trace_id, span_id, request_id, service, attempt \
     FROM timeline WHERE session_id = $1 AND app = $2 ORDER BY time_ns";
@@ -46,9 +55,11 @@ pub(crate) struct Parameters {
 /// Answers with the session and its rows.
 pub(crate) async fn get(
     State(surface): State<Arc<Surface>>,
-    Path(id): Path<String>,
-    Query(parameters): Query<Parameters>,
+    id: Result<Path<String>, PathRejection>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|wrong| ApiError::plan(wrong.body_text()))?;
+    let Query(parameters) = parameters.map_err(|wrong| ApiError::plan(wrong.body_text()))?;
     if id.is_empty() || id.len() > ID_BYTES_MAX {
         return Err(ApiError::plan("a session id has 1 to 256 bytes"));
     }
@@ -56,12 +67,22 @@ pub(crate) async fn get(
     let session = session(&surface, &snapshot, &id, parameters.app.as_deref()).await?;
     let app = session.get("app").and_then(Value::as_str).unwrap_or_default();
     let of_session = || vec![text(&id), text(app)];
-    let rows_max = surface.engine.limits().timeline_rows_max;
-    let limited = format!("{ROWS} LIMIT {}", rows_max + 1);
+    let limits = surface.engine.limits();
+    let rows_max = limits.timeline_rows_max;
+    let limited = format!("{ROWS} LIMIT {}", rows_max.saturating_add(1));
     let mut rows = ask(&surface, &snapshot, limited, of_session()).await?;
-    let parents = ask(&surface, &snapshot, String::from(PARENTS), of_session()).await?;
     let truncated = rows.len() > rows_max;
     rows.truncate(rows_max);
+    let mut values = of_session();
+    let mut parents = String::from(PARENTS);
+    if truncated {
+        parents = String::from(PARENTS_OF_KEPT);
+        let last_ns = rows.last().and_then(|row| row.get("time_ns")).and_then(Value::as_i64);
+        values.push(ScalarValue::Int64(last_ns));
+    }
+    // Any number of spans may have one time. Whose parent is not known stands by its own time.
+    let parents = format!("{parents} LIMIT {}", limits.result_rows_max);
+    let parents = ask(&surface, &snapshot, parents, values).await?;
     let body = json!({
         "session": session,
         "rows": order::ordered(rows, &order::parents(&parents)),

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::harness::otlp::{attributes, id};
-use crate::harness::{Ethogram, Request, tree};
+use crate::harness::{Ethogram, Request, tree, wait_for};
 
 /// 2026-01-01T00:00:00Z: the records of a file have fixed times, and so have its answers.
 const BEGIN_MS: u64 = 1_767_225_600_000;
@@ -44,6 +44,52 @@ fn known_answers() {
         problems.extend(run(&text).into_iter().map(|problem| format!("{name}: {problem}")));
     }
     assert!(problems.is_empty(), "\n{}", problems.join("\n\n"));
+}
+
+/// A statement that does not end. That it is not gone at once counts as not stopping here.
+#[test]
+fn a_statement_that_does_not_stop_ends_the_role_and_nothing_else() {
+    let ethogram = Ethogram::start(&["--query-sql-wall-seconds=5", "--query-sql-stop-seconds=0"]);
+    send(&ethogram, "otlp", "span", "service=shop id=1 at=0 ms=10".split_whitespace());
+    ethogram.wait_for_value("SELECT count(*) FROM spans", 1);
+    let first = wait_for("the query role", || ethogram.role("query"));
+    let values = vec!["(1)"; 64].join(", ");
+    let tables: Vec<String> =
+        (0..8).map(|table| format!("(VALUES {values}) AS t{table}(a)")).collect();
+    let endless = format!("SELECT sum(t0.a) FROM {}", tables.join(" CROSS JOIN "));
+    wait_for("another process", || {
+        drop(ethogram.try_sql(&endless));
+        ethogram.role("query").filter(|role| *role != first)
+    });
+    ethogram.wait_for_value("SELECT count(*) FROM spans", 1);
+    ethogram.wait_for_value("SELECT count(*) FROM losses", 0);
+}
+
+#[test]
+fn a_session_of_any_length_is_shown_as_far_as_it_fits() {
+    let ethogram =
+        Ethogram::start(&["--query-sql-timeline-rows-max=5", "--query-sql-result-rows-max=10"]);
+    for id in 1..=20 {
+        let span = format!(
+            "session=s1 page=1 tab=1 sequence={id} trace=1 id={id} parent={} at={} ms=5 \
+             url.full=http://shop.example/n http.request.method=GET http.response.status_code=200 \
+             behavior.attempt=1 behavior.attempt_kind=first",
+            id + 100,
+            id * 10
+        );
+        send(&ethogram, "beacon", "span", span.split_whitespace());
+    }
+    ethogram.wait_for_value("SELECT count(*) FROM spans WHERE parent_span_id IS NOT NULL", 20);
+    let answer = wait_for("the session", || {
+        let answer = ethogram.get(&ethogram.at.query, "/api/v1/sessions/s1/timeline");
+        (answer.status != 404).then_some(answer)
+    });
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let timeline: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(timeline["truncated"], true);
+    let rows = timeline["rows"].as_array().expect("rows");
+    let ids: Vec<Value> = rows.iter().map(|row| row["span_id"].clone()).collect();
+    assert_eq!(ids, (1..=5).map(|number| Value::from(id(number, 16))).collect::<Vec<_>>());
 }
 
 /// What did not answer as the file says.

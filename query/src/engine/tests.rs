@@ -58,6 +58,31 @@ async fn time_is_limited_and_the_next_statement_is_fine() {
     assert!(error.message.contains("longer than 1 s"), "{error}");
     until(|| engine.running() == 0).await;
     answered(&engine, "SELECT 1").await;
+    assert!(!is_wedged(&engine).await, "it has stopped");
+}
+
+async fn is_wedged(engine: &Engine) -> bool {
+    tokio::time::timeout(Duration::from_millis(100), engine.wedged()).await.is_ok()
+}
+
+#[tokio::test]
+async fn what_does_not_stop_is_noticed() {
+    let (_directory, engine) = engine(|limits| limits.stop_seconds = 1);
+    let question = Question::Statement(String::from("SELECT 1"));
+    let place = Arc::new(engine.permit().await.expect("a place"));
+    let waiting = engine.watchdog.watch(&place, &question);
+    drop(place);
+    drop(waiting);
+    let place = Arc::new(engine.permit().await.expect("a place"));
+    drop(engine.watchdog.watch(&place, &question));
+    drop(place);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!is_wedged(&engine).await, "both have let go");
+    let place = Arc::new(engine.permit().await.expect("a place"));
+    drop(engine.watchdog.watch(&place, &question));
+    let noticed = tokio::time::timeout(Duration::from_secs(20), engine.wedged());
+    noticed.await.expect("it is noticed");
+    drop(place);
 }
 
 /// Asks until there is an answer: where every core is busy with other tests, even the smallest

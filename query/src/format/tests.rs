@@ -146,6 +146,14 @@ fn negotiates_by_accept() {
         (Some("TEXT/CSV"), Some(Format::Csv)),
         (Some("application/vnd.apache.arrow.stream"), Some(Format::Arrow)),
         (Some("image/png, text/csv;q=0.5"), Some(Format::Csv)),
+        (Some("text/csv;q=0.5, application/x-ndjson"), Some(Format::JsonLines)),
+        (Some("text/csv; q=0.2, application/jsonl; q=0.9, */*;q=0.1"), Some(Format::JsonLines)),
+        (Some("text/csv, application/json"), Some(Format::Csv)),
+        (Some("application/json;q=0, */*"), Some(Format::JsonLines)),
+        (Some("text/*;q=0.3, application/*;q=0.2"), Some(Format::Csv)),
+        (Some("text/csv;q=0"), None),
+        (Some("text/csv;q=much, application/json;q=0.1"), Some(Format::Json)),
+        (Some("image/*"), None),
         (Some("image/png"), None),
     ] {
         let mut headers = HeaderMap::new();

@@ -7,8 +7,9 @@
 //! Users who leave are not missing data: `hdr_censored` keeps them beside those who finished, and
 //! the same scalars then estimate what everybody would have waited, or say that nobody can know.
 //!
-//! It is not the guard: statements are judged in [`crate::guard`]. The names in [`REFUSED`] are
-//! taken out of the session here and named there with a hint.
+//! It is not the guard: statements are judged in [`crate::guard`], which also bounds what functions
+//! that multiply (`replace`, `concat`, …) can make. The names in [`REFUSED`] are taken out of the
+//! session here and named there with a hint.
 
 pub mod censored;
 pub mod digits;
@@ -25,6 +26,7 @@ mod hdr_patience;
 mod hdr_quantile;
 mod hdr_quantile_bound;
 pub mod histogram;
+mod levenshtein;
 pub mod list;
 pub mod survival;
 
@@ -85,6 +87,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         Arc::new(hdr_fraction_below::hdr_fraction_below()),
         Arc::new(hdr_max::hdr_max()),
         Arc::new(hdr_coarsen::hdr_coarsen()),
+        Arc::new(levenshtein::levenshtein()),
     ]
 }
 

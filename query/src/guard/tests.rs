@@ -63,6 +63,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("SELEC 1", "Expected"),
 ];
 
+/// Common tables that name the one before twice, so that the last has two to the power of `links`.
+fn doubled(links: usize) -> String {
+    let tables: Vec<String> = (1..=links)
+        .map(|at| format!("t{at} AS (SELECT a.x FROM t{0} AS a, T{0} AS b)", at - 1))
+        .collect();
+    format!("WITH t0 AS (SELECT 1 AS x FROM spans), {} SELECT x FROM t{links}", tables.join(", "))
+}
+
 #[test]
 fn refuses_hostile_statements() {
     let chain = |link: &str, count: usize| format!("SELECT 1{}", link.repeat(count));
@@ -97,6 +105,8 @@ fn refuses_hostile_statements() {
                 Kind::Limit,
                 "names more than 64 tables",
             ),
+            (doubled(7), Kind::Limit, "names more than 64 tables"),
+            (doubled(30), Kind::Limit, "names more than 64 tables"),
         ])
         .collect();
     assert!(cases.len() >= 25);
@@ -135,6 +145,7 @@ fn accepts_questions() {
             panic!("{sql}: {error}");
         }
     }
+    admit(&doubled(3), &limits()).expect("a few common tables");
     // Wide is not deep: a long list of values, and many conditions below the limit.
     let list = (0..1_000).map(|value| value.to_string()).collect::<Vec<_>>().join(", ");
     admit(&format!("SELECT * FROM spans WHERE status_code IN ({list})"), &limits())

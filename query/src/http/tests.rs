@@ -69,9 +69,11 @@ async fn every_path_answers_as_documented() {
         ("/metrics", 200, "text/plain; version=0.0.4", "# TYPE ethogram_sends_total counter"),
         ("/api/v1/sessions/none/timeline", 404, "application/json", "no session none is known"),
         ("/api/v1/sessions/none/timeline?app=x", 404, "application/json", "no session"),
-        ("/api/v1/sessions/none/timeline?ap=x", 400, "text/plain", ""),
+        ("/api/v1/sessions/none/timeline?ap=x", 400, "application/json", "\"kind\":\"plan\""),
+        ("/api/v1/sessions/%ff/timeline", 400, "application/json", "\"kind\":\"plan\""),
         ("/nothing", 404, "text/plain", "not found"),
-        ("/api/v1/sql", 405, "", ""),
+        ("/api/v1/nothing", 404, "application/json", "\"kind\":\"plan\""),
+        ("/api/v1/sql", 405, "application/json", "\"kind\":\"plan\""),
     ] {
         let (found, headers, body) = ask(&fixture, get(path)).await;
         assert_eq!(found, status, "{path}: {body}");
@@ -80,6 +82,30 @@ async fn every_path_answers_as_documented() {
         assert!(body.contains(part), "{path}: {body}");
         assert!(headers.contains_key("content-security-policy"), "{path}");
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let fixture = fixture(|_config| {});
+    for (method, path, allowed) in [
+        (Method::POST, "/", "GET,HEAD"),
+        (Method::PUT, "/main.js", "GET,HEAD"),
+        (Method::POST, "/metrics", "GET,HEAD"),
+        (Method::DELETE, "/api/v1/sql", "POST"),
+        (Method::POST, "/api/v1/sessions/none/timeline", "GET,HEAD"),
+    ] {
+        let shown = format!("{method} {path}");
+        let request =
+            Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
+        let (status, headers, body) = ask(&fixture, request).await;
+        assert_eq!(
+            (status, &headers["allow"]),
+            (405, &HeaderValue::from_static(allowed)),
+            "{shown}"
+        );
+        let said: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(said["error"]["kind"], "plan", "{shown}: {body}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sessions over a real store: what a statement sees, and what only its plan tells.
 
+mod growing;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -127,7 +129,7 @@ async fn answer(fixture: &Fixture, sql: &str) -> Result<String, String> {
     let statement = guard::admit(sql, &SqlConfig::default()).map_err(|error| error.to_string())?;
     let session = fixture.template.session(&fixture.snapshot).await.map_err(|e| e.to_string())?;
     let plan = session.state().statement_to_plan(statement).await.map_err(|e| e.to_string())?;
-    guard::check_plan(&plan).map_err(|error| error.to_string())?;
+    guard::check_plan(&plan, &SqlConfig::default()).map_err(|error| error.to_string())?;
     let optimized = session.state().optimize(&plan).map_err(|error| error.to_string())?;
     guard::check_histograms(&optimized).map_err(|error| error.to_string())?;
     let frame = session.execute_logical_plan(plan).await.map_err(|error| error.to_string())?;
@@ -253,6 +255,8 @@ async fn refuses_what_only_the_plan_tells() {
         ("SELECT * FROM \"ethogram-store://parts/spans.parquet\"", "not found"),
         ("SELECT * FROM other.public.spans", "not found"),
         ("SELECT * FROM information_schema.df_settings", "not a table of the timeline"),
+        ("SELECT * FROM information_schema.\"DF_SETTINGS\"", "not a table of the timeline"),
+        ("SELECT * FROM information_schema.\"Df_Settings\"", "not a table of the timeline"),
         (
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM information_schema.df_settings)",
             "not a table of the timeline",

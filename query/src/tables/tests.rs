@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow::array::{AsArray, Int32Array};
+use arrow::record_batch::RecordBatch;
 use ethogram_timeline::store::TableView;
 
 use super::*;

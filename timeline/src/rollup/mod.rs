@@ -20,12 +20,27 @@ pub use window::{Window, WindowView};
 use crate::join::{Change, Delta};
 use crate::schema::{EventRow, RequestRow, SessionRow, SpanRow, UNKNOWN};
 
-/// Distinct hops kept. A route that is an id would otherwise grow the map for ever; what comes
-/// beyond is counted under `overflow`. Twice what one metric may expose (2,000 series).
-const HOPS_MAX: usize = 4_000;
+/// Distinct hops kept. A route that is an id would otherwise grow the map for ever; what comes beyond is
+/// counted under `overflow`, once per layer. Together 2,000, which is what OpenTelemetry's SDKs expose
+/// of one metric and what a scrape every second can afford: all that is kept is exposed, since a choice
+/// made later would be another one after a restart, and counters would fall.
+pub const HOPS_MAX: usize = 1_998;
 
-/// Distinct places kept: every subdivision of ISO 3166-2 fits. A service may name any region.
-const PLACES_MAX: usize = 8_000;
+/// Distinct places kept, for the same reason: every country of ISO 3166 and `unknown` in both layers,
+/// and fifty regions of an operator's own. Each is a histogram of seventeen series. A service may name
+/// any region.
+pub const PLACES_MAX: usize = 600;
+
+/// What is counted of one number of a page's summary. A page sums up a minute; fifty a second is what
+/// the collector takes of one session, and five times a retry storm. A body is anybody's, and may claim
+/// four billion.
+const SUMMARY_COUNT_MAX: i64 = 3_000;
+
+/// The reason under which the rest of such a number is counted.
+const SUMMARY_EXCESS: &str = "summary_excess";
+
+/// What stands for a name that there was no room for.
+const OVERFLOW: &str = "overflow";
 
 /// Where a send went and who sent it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,6 +51,14 @@ pub struct Hop {
     pub route: String,
     /// Who sends: browser | service.
     pub layer: String,
+}
+
+impl Hop {
+    /// All hops of a layer that there was no room for.
+    fn overflow(layer: &str) -> Self {
+        let overflow = || String::from(OVERFLOW);
+        Self { service: overflow(), route: overflow(), layer: String::from(layer) }
+    }
 }
 
 /// What is counted of a hop. Amplification = sends ÷ logical calls = (sends ÷ first attempts) ×
@@ -91,7 +114,7 @@ pub struct Totals {
     pub requests: BTreeMap<Place, RequestCounts>,
     /// Reloads.
     pub refreshes: i64,
-    /// Rows dropped or set apart, by reason.
+    /// Rows dropped or set apart, by reason, and what summaries claim beyond what a page can do.
     pub dropped: BTreeMap<String, u64>,
 }
 
@@ -102,6 +125,26 @@ pub struct RollupView {
     pub totals: Arc<Totals>,
     /// Provisional.
     pub window: WindowView,
+}
+
+impl RollupView {
+    /// The window's hops. Those that are not settled yet have the room that the settled ones leave.
+    pub fn window_hops(&self) -> BTreeMap<Hop, HopCounts> {
+        let mut room = HOPS_MAX.saturating_sub(self.totals.hops.len());
+        let mut bounded: BTreeMap<Hop, HopCounts> = BTreeMap::new();
+        for (hop, counts) in self.window.hops.iter() {
+            let hop = if self.totals.hops.contains_key(hop) {
+                hop.clone()
+            } else if room > 0 {
+                room -= 1;
+                hop.clone()
+            } else {
+                Hop::overflow(&hop.layer)
+            };
+            add(bounded.entry(hop).or_default(), counts, 1);
+        }
+        bounded
+    }
 }
 
 /// Both kinds of counts, as they grow.
@@ -126,16 +169,21 @@ impl Rollup {
         }
     }
 
-    /// Takes the join's drop counters over.
+    /// Takes the join's drop counters over, beside its own.
     pub fn set_dropped(&mut self, dropped: &BTreeMap<String, u64>) {
-        if self.totals.dropped != *dropped {
-            Arc::make_mut(&mut self.totals).dropped.clone_from(dropped);
+        let own = self.totals.dropped.get_key_value(SUMMARY_EXCESS);
+        let mut all = dropped.clone();
+        all.extend(own.map(|(reason, count)| (reason.clone(), *count)));
+        if self.totals.dropped != all {
+            Arc::make_mut(&mut self.totals).dropped = all;
         }
     }
 
     /// The drop counters that it took over last.
     pub fn dropped(&self) -> BTreeMap<String, u64> {
-        self.totals.dropped.clone()
+        let mut dropped = self.totals.dropped.clone();
+        dropped.remove(SUMMARY_EXCESS);
+        dropped
     }
 
     /// What to publish at log time `now_ns`.
@@ -151,10 +199,8 @@ impl Rollup {
 
     fn settle_request(&mut self, row: &RequestRow) {
         let totals = Arc::make_mut(&mut self.totals);
-        let mut place = Place { region: row.region.to_string(), layer: row.layer.to_string() };
-        if totals.requests.len() >= PLACES_MAX && !totals.requests.contains_key(&place) {
-            place.region = String::from("overflow");
-        }
+        let place = Place { region: row.region.to_string(), layer: row.layer.to_string() };
+        let place = bounded_place(&totals.requests, place);
         let counts = totals.requests.entry(place).or_default();
         match row.outcome.as_str() {
             "ok" => counts.ok += 1,
@@ -177,12 +223,17 @@ impl Rollup {
         if row.event_name != "behavior.summary" || row.layer != "browser" {
             return;
         }
-        let count = |name: &str| -> i64 {
+        let mut excess = 0_u64;
+        let mut count = |name: &str| -> i64 {
             let said = row.attributes.get(name).and_then(|text| text.parse().ok());
-            i64::from(said.unwrap_or(0_u32))
+            let said = i64::from(said.unwrap_or(0_u32));
+            let counted = said.min(SUMMARY_COUNT_MAX);
+            excess += (said - counted).unsigned_abs();
+            counted
         };
         // A minute may hold the retries of requests that began in the one before.
         let (requests, attempts) = (count("behavior.requests"), count("behavior.attempts"));
+        let hedges = count("behavior.hedges");
         let totals = Arc::make_mut(&mut self.totals);
         let layer = row.layer.to_string();
         let hop = Hop { service: String::from(UNKNOWN), route: String::from(UNKNOWN), layer };
@@ -191,10 +242,14 @@ impl Rollup {
             sends: attempts,
             first_attempts: requests,
             logical_calls: requests,
-            hedges: count("behavior.hedges"),
+            hedges,
             ..HopCounts::default()
         };
         add(totals.hops.entry(hop).or_default(), &counts, 1);
+        if excess > 0 {
+            let dropped = totals.dropped.entry(String::from(SUMMARY_EXCESS)).or_default();
+            *dropped = dropped.saturating_add(excess);
+        }
     }
 
     /// A session's reloads only grow, so the difference is a settled fact.
@@ -223,7 +278,15 @@ fn bounded<V>(hops: &BTreeMap<Hop, V>, hop: Hop) -> Hop {
     if hops.len() < HOPS_MAX || hops.contains_key(&hop) {
         return hop;
     }
-    Hop { service: String::from("overflow"), route: String::from("overflow"), layer: hop.layer }
+    Hop::overflow(&hop.layer)
+}
+
+/// The same for places.
+fn bounded_place<V>(places: &BTreeMap<Place, V>, place: Place) -> Place {
+    if places.len() < PLACES_MAX || places.contains_key(&place) {
+        return place;
+    }
+    Place { region: String::from(OVERFLOW), layer: place.layer }
 }
 
 /// What one send adds.
@@ -250,47 +313,4 @@ fn add(counts: &mut HopCounts, more: &HopCounts, sign: i64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use prost::Message;
-
-    use super::*;
-    use crate::decode;
-    use crate::join::RowId;
-    use crate::record::{Envelope, Source};
-
-    #[test]
-    fn summaries_of_pages_count_once_each() {
-        let record = |requests: u32, attempts: u32| {
-            let pair = |key: &str, value: u32| {
-                format!(r#"{{"key":"behavior.{key}","value":{{"intValue":"{value}"}}}}"#)
-            };
-            let pairs = [pair("requests", requests), pair("attempts", attempts), pair("hedges", 1)];
-            format!(r#"{{"eventName":"behavior.summary","attributes":[{}]}}"#, pairs.join(","))
-        };
-        // Attempts of a minute may be of requests that another minute counts.
-        let records = [record(7, 9), record(3, 4), record(5, 2), record(0, 9)].join(",");
-        let body =
-            format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#);
-        let mut envelope = Envelope::new(Source::Beacon, 1_700_000_000_000_000_000);
-        envelope.logs = decode::json::logs(body.as_bytes()).expect("legal JSON").encode_to_vec();
-        let events = decode::rows(&envelope).expect("it decodes").events;
-        let mut rollup = Rollup::default();
-        for event in events {
-            let row = Arc::new(event.row);
-            rollup.apply(&[
-                Change::Event(Delta { old: None, new: Some((RowId(0), Arc::clone(&row))) }),
-                // Its session was found: the same row once more.
-                Change::Event(Delta {
-                    old: Some((RowId(0), Arc::clone(&row))),
-                    new: Some((RowId(1), row)),
-                }),
-            ]);
-        }
-        let totals = rollup.view(0).totals;
-        let hops: Vec<_> = totals.hops.iter().collect();
-        let [(hop, counts)] = hops[..] else { panic!("one hop: {hops:?}") };
-        assert_eq!((hop.layer.as_str(), hop.service.as_str()), ("browser", UNKNOWN));
-        let found = (counts.sends, counts.first_attempts, counts.logical_calls, counts.hedges);
-        assert_eq!(found, (24, 15, 15, 4));
-    }
-}
+mod tests;
