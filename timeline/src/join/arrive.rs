@@ -55,8 +55,11 @@ impl Join {
         }
         let app = event.row.app.clone();
         if let Some(id) = event.row.session_id.clone() {
-            let traces = self.session((id, app.clone()), event.row.time).see_event(&event);
-            for trace in traces {
+            let told = self.session((id, app.clone()), event.row.time).see_event(&event);
+            if told.forgot {
+                self.count("left_trace_forgotten", 1);
+            }
+            for trace in told.traces {
                 let key = (trace, app.clone());
                 if self.recall_trace(&key) {
                     self.dirty_traces.insert(key);
@@ -89,7 +92,14 @@ impl Join {
         if let (Some(session), Some(page), Some(sequence)) =
             (row.session_id.clone(), row.page_id.as_ref(), row.sequence)
         {
-            return self.session((session, row.app.clone()), row.time).is_new(page, sequence);
+            let key = (session, row.app.clone());
+            if let Some(is_new) = self.session(key, row.time).is_new(page, sequence) {
+                return is_new;
+            }
+            // It is known like an event without a page, for minutes.
+            self.count("sequence_not_kept", 1);
+            let print = fingerprint(&(&row.app, &row.session_id, page, sequence));
+            return self.recent.is_new(print, self.now);
         }
         self.recent.is_new(trace::event_print(row), self.now)
     }

@@ -35,6 +35,7 @@ mod left;
 mod links;
 mod recall;
 mod recent;
+mod page;
 mod request;
 mod sends;
 mod session;
