@@ -113,11 +113,10 @@ impl Join {
         };
         if let Some(id) = ended {
             let key = (id, event.row.app.clone());
-            if self.recall_session(&key)
-                && let Some(session) = self.sessions.get_mut(&key)
-            {
-                session.wake().ended = true;
-                self.dirty_sessions.insert(key);
+            if self.recall_session(&key) {
+                self.session(key, event.row.time).ended = true;
+            } else if !self.ended_ahead.remember(&key) {
+                self.count("session_end_forgotten", 1);
             }
         }
     }

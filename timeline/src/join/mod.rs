@@ -29,6 +29,7 @@ mod checkpoint;
 mod config;
 mod derive;
 mod erase;
+mod ended;
 mod identity;
 mod idle;
 mod left;
@@ -72,6 +73,7 @@ use change::place;
 use config::seconds_ns;
 use derive::Moment;
 use idle::Kept;
+use ended::EndedAhead;
 use links::Links;
 use recall::Recalls;
 use recent::{Recent, fingerprint};
@@ -96,6 +98,8 @@ pub struct Join {
     callees: Callees,
     sessions: BTreeMap<SessionKey, Kept>,
     /// Traces by the log time at which they are to be looked at again.
+    /// Sessions that have ended and are not known otherwise.
+    ended_ahead: EndedAhead,
     due: BTreeSet<(Time, TraceKey)>,
     /// Sessions by the log time at which they may have ended.
     session_due: BTreeSet<(Time, SessionKey)>,
@@ -249,7 +253,8 @@ impl Join {
     fn session(&mut self, key: SessionKey, time: Time) -> &mut Session {
         self.dirty_sessions.insert(key.clone());
         if !self.recall_session(&key) {
-            let session = Session::new(key.1.clone(), key.0.clone(), time);
+            let mut session = Session::new(key.1.clone(), key.0.clone(), time);
+            session.ended = self.ended_ahead.knows(&key);
             self.open_session(key.clone(), session);
         }
         let kept = self.sessions.get_mut(&key).expect("it was recalled or opened above");
