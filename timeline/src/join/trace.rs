@@ -46,6 +46,8 @@ pub(super) struct Trace {
     pub(super) recalled: bool,
     /// True where the shelf does not hold it as it is.
     changed: bool,
+    /// The print of all that lie with it in its entry of the shelf.
+    shelved_with: u64,
 }
 
 /// What was counted. A fact that arrives later is counted then; one that takes the place of a
@@ -135,9 +137,15 @@ impl Trace {
         (self.recalled, self.changed) = (true, false);
     }
 
-    /// Whether the shelf holds it as it is.
-    pub(super) fn is_as_shelved(&self) -> bool {
-        self.recalled && !self.changed
+    /// Whether the shelf holds it as it is, with those that `together` is the print of: found under
+    /// another's name, an entry would bring back what this one has changed since.
+    pub(super) fn is_as_shelved(&self, together: u64) -> bool {
+        self.recalled && !self.changed && self.shelved_with == together
+    }
+
+    /// Takes note of what it is laid away with.
+    pub(super) fn lie_with(&mut self, together: u64) {
+        self.shelved_with = together;
     }
 
     /// The sessions that its events name: what their pages know decides about its requests.
