@@ -81,6 +81,7 @@ impl Join {
                     return;
                 }
                 trace.add_event(event);
+                self.event_count += 1;
                 self.touch(key);
             }
             None => self.ready.events.push(event),

@@ -114,6 +114,7 @@ pub struct Join {
     counters: BTreeMap<String, u64>,
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
+    event_count: usize,
     /// Found out by the passing of log time, to be said by the next [`Join::emit`]. A checkpoint is
     /// taken right after one, so it is always empty there.
     #[serde(skip)]

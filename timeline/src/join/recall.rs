@@ -86,6 +86,7 @@ impl Join {
             self.links.see_event(event);
         }
         self.span_count += trace.span_count();
+        self.event_count += trace.event_count();
         self.traces.insert(key.clone(), trace);
         self.touch(key);
     }

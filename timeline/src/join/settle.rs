@@ -56,7 +56,12 @@ impl Join {
     }
 
     fn is_over_budget(&self) -> bool {
-        self.span_count > self.config.spans_max || self.sessions.len() > self.config.sessions_max
+        self.rows_open() > self.config.spans_max || self.sessions.len() > self.config.sessions_max
+    }
+
+    /// What open traces hold: a trace of events alone is as large as one of spans.
+    fn rows_open(&self) -> usize {
+        self.span_count + self.event_count
     }
 
     /// Says what has come since the last call of [`Join::emit`], learns from it, and says what that
@@ -83,7 +88,7 @@ impl Join {
             self.due.pop_first();
             self.settle_trace(key, false, changes);
         }
-        if self.span_count > self.config.spans_max {
+        if self.rows_open() > self.config.spans_max {
             self.evict_traces(changes);
         }
     }
@@ -93,7 +98,7 @@ impl Join {
         let mut silent: Vec<(Time, TraceKey)> = traces.collect();
         silent.sort_unstable();
         for (_, key) in silent {
-            if self.span_count <= spared(self.config.spans_max) {
+            if self.rows_open() <= spared(self.config.spans_max) {
                 break;
             }
             self.settle_trace(key, true, changes);
@@ -172,6 +177,7 @@ impl Join {
             self.dirty_traces.remove(member);
             let Some(trace) = self.traces.remove(member) else { continue };
             self.span_count -= trace.span_count();
+            self.event_count -= trace.event_count();
             for print in trace.prints() {
                 self.released.is_new(print, self.now);
             }

@@ -171,6 +171,11 @@ impl Trace {
         self.spans.len()
     }
 
+    /// How many events it holds.
+    pub(super) fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
     /// What has arrived of it.
     pub(super) fn spans(&self) -> impl Iterator<Item = &Span> {
         self.spans.values().map(|held| &held.arrived)
