@@ -44,6 +44,8 @@ pub(super) struct Derived {
     pub(super) requests: Vec<RequestRow>,
     /// The session of an event that names none itself: its span's, else its trace's only one.
     pub(super) only_sessions: BTreeMap<TraceId, SessionId>,
+    /// The traces that name more than one session.
+    pub(super) in_two_sessions: BTreeSet<TraceId>,
     /// By trace, who answered behind which host.
     pub(super) found: BTreeMap<TraceId, Found>,
     /// By trace, who asked which host in vain.
@@ -99,6 +101,7 @@ pub(super) fn derive(
     Derived {
         spans: rows,
         requests: made.into_iter().map(|(_, request)| request).collect(),
+        in_two_sessions: named(&tree).filter(|trace| !only_sessions.contains_key(trace)).collect(),
         only_sessions: only_sessions
             .into_iter()
             .map(|(trace, session)| (trace, session.clone()))
@@ -204,6 +207,11 @@ fn received(tree: &Tree<'_>, id: NodeId) -> Time {
         Origin::Span(span) => span.row.time_received,
         Origin::Sighting(sighting) => sighting.event.row.time_received,
     }
+}
+
+/// The traces of which some node names a session.
+fn named(tree: &Tree<'_>) -> impl Iterator<Item = TraceId> {
+    tree.nodes.iter().filter(|node| node.session_id().is_some()).map(|node| node.trace_id())
 }
 
 /// Who asked which host in vain, by trace.

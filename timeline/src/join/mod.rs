@@ -331,6 +331,7 @@ impl Join {
                 requests: requests.remove(&key.0).unwrap_or_default(),
                 only_session: only_sessions.remove(&key.0),
                 in_vain: derived.in_vain.remove(&key.0).unwrap_or_default(),
+                in_two_sessions: derived.in_two_sessions.contains(&key.0),
             };
             self.callees.find(key, derived.found.remove(&key.0).unwrap_or_default());
             let said = trace.say(own, &mut self.ids);

@@ -163,10 +163,15 @@ impl Join {
 
     /// Says what counters may count of traces that settle.
     fn count_facts(&mut self, members: &[TraceKey], changes: &mut Vec<Change>) {
+        let mut in_two_sessions = 0;
         for member in members {
             if let Some(trace) = self.traces.get_mut(member).filter(|trace| !trace.settled) {
                 changes.extend(trace.settle());
+                in_two_sessions += u64::from(trace.is_first_seen_in_two_sessions());
             }
+        }
+        if in_two_sessions > 0 {
+            self.count("trace_in_two_sessions", in_two_sessions);
         }
     }
 

@@ -48,6 +48,9 @@ pub(super) struct Trace {
     changed: bool,
     /// The print of all that lie with it in its entry of the shelf.
     shelved_with: u64,
+    /// Its nodes name more than one session.
+    in_two_sessions: bool,
+    counted_in_two_sessions: bool,
 }
 
 /// What was counted. A fact that arrives later is counted then; one that takes the place of a
@@ -94,6 +97,8 @@ pub(super) struct Own {
     pub(super) only_session: Option<SessionId>,
     /// Who asked which host in vain.
     pub(super) in_vain: BTreeSet<(Label, Label)>,
+    /// Whether it names more than one session.
+    pub(super) in_two_sessions: bool,
 }
 
 impl Trace {
@@ -148,6 +153,13 @@ impl Trace {
         self.shelved_with = together;
     }
 
+    /// Whether it names more than one session and was not counted as such before.
+    pub(super) fn is_first_seen_in_two_sessions(&mut self) -> bool {
+        let first = self.in_two_sessions && !self.counted_in_two_sessions;
+        self.counted_in_two_sessions |= first;
+        first
+    }
+
     /// The sessions that its events name: what their pages know decides about its requests.
     pub(super) fn sessions_of_events(&self) -> BTreeSet<SessionId> {
         self.events().filter_map(|event| event.row.session_id.clone()).collect()
@@ -193,7 +205,7 @@ impl Trace {
         for (held, row) in self.spans.values_mut().zip(own.spans) {
             changes.extend(replace(&mut held.said, row, &mut ids.spans).map(Change::Span));
         }
-        self.in_vain = own.in_vain;
+        (self.in_vain, self.in_two_sessions) = (own.in_vain, own.in_two_sessions);
         self.say_requests(own.requests, ids, &mut changes);
         self.changed |= !changes.is_empty();
         changes

@@ -7,6 +7,7 @@ mod late;
 mod linked;
 mod oracle;
 mod order;
+mod sessions;
 mod stopped;
 mod twins;
 mod unseen;
