@@ -1,6 +1,8 @@
-//! Rows like those of a shop, for examples that measure.
+//! Rows like those of a shop, for examples that measure and the test of what one of them measures.
 
 #![allow(dead_code)] // Each example takes what it needs.
+
+pub(crate) mod idle;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

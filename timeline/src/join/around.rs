@@ -30,7 +30,6 @@ pub(super) struct Around<'a> {
     pub(super) sessions: &'a BTreeMap<SessionKey, Kept>,
     pub(super) callees: &'a Callees,
     pub(super) app: &'a Label,
-    pub(super) now: Time,
 }
 
 impl derive::Outside for Around<'_> {
@@ -43,7 +42,7 @@ impl derive::Outside for Around<'_> {
         session.is_some_and(|session| session.look().is_silent(page, before))
     }
 
-    fn answer(&self, caller: &Label, send: &Send) -> Option<Answer> {
-        self.callees.answer(&derive::asked_of(self.app, caller, send)?, self.now)
+    fn answer(&self, caller: &Label, send: &Send, received: Time) -> Option<Answer> {
+        self.callees.answer(&derive::asked_of(self.app, caller, send)?, received)
     }
 }

@@ -55,8 +55,11 @@ impl Join {
         }
         let app = event.row.app.clone();
         if let Some(id) = event.row.session_id.clone() {
-            let traces = self.session((id, app.clone()), event.row.time).see_event(&event);
-            for trace in traces {
+            let told = self.session((id, app.clone()), event.row.time).see_event(&event);
+            if told.forgot {
+                self.count("left_trace_forgotten", 1);
+            }
+            for trace in told.traces {
                 let key = (trace, app.clone());
                 if self.recall_trace(&key) {
                     self.dirty_traces.insert(key);
@@ -78,6 +81,7 @@ impl Join {
                     return;
                 }
                 trace.add_event(event);
+                self.event_count += 1;
                 self.touch(key);
             }
             None => self.ready.events.push(event),
@@ -89,7 +93,14 @@ impl Join {
         if let (Some(session), Some(page), Some(sequence)) =
             (row.session_id.clone(), row.page_id.as_ref(), row.sequence)
         {
-            return self.session((session, row.app.clone()), row.time).is_new(page, sequence);
+            let key = (session, row.app.clone());
+            if let Some(is_new) = self.session(key, row.time).is_new(page, sequence) {
+                return is_new;
+            }
+            // It is known like an event without a page, for minutes.
+            self.count("sequence_not_kept", 1);
+            let print = fingerprint(&(&row.app, &row.session_id, page, sequence));
+            return self.recent.is_new(print, self.now);
         }
         self.recent.is_new(trace::event_print(row), self.now)
     }
@@ -103,11 +114,10 @@ impl Join {
         };
         if let Some(id) = ended {
             let key = (id, event.row.app.clone());
-            if self.recall_session(&key)
-                && let Some(session) = self.sessions.get_mut(&key)
-            {
-                session.wake().ended = true;
-                self.dirty_sessions.insert(key);
+            if self.recall_session(&key) {
+                self.session(key, event.row.time).ended = true;
+            } else if !self.ended_ahead.remember(&key) {
+                self.count("session_end_forgotten", 1);
             }
         }
     }

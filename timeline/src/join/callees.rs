@@ -2,26 +2,33 @@
 //!
 //! A request that no server saw names a host only, and would stand beside the requests of the same
 //! service as if it had gone elsewhere. Signals: sends with both sides seen. Condition: within
-//! [`KNOWN_NS`] everything that this caller asked of this host (and, for the route, of this route)
-//! reached one service. Result: the callee of a send that reached nobody; until it is known, the
-//! host stands for it.
+//! [`KNOWN_NS`] of the request everything that this caller asked of this host (and, for the route, of
+//! this route) reached one service. Result: the callee of a send that reached nobody; until it is known,
+//! the host stands for it.
 //!
-//! Invariant: what is known depends on the set of what was seen and on log time, not on the order.
+//! What a trace shows may change with its next row, and what was learned is not unlearned. So a trace's
+//! facts are *found* whenever it is said, and *learned* only when a second of log time passes.
+//!
+//! Invariant: what is known is a function of the log up to a second of it: of the receive times of rows,
+//! not of how much was read at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::TraceKey;
 use crate::schema::{Label, Time};
 
-/// How long a service is known to be behind a host: a host that was moved is another's after this.
+/// How long before and after it was seen a service is known to be behind a host: a host that was moved
+/// is another's after this.
 const KNOWN_NS: i64 = 3_600 * 1_000_000_000;
 
-/// Places remembered, about 1 MB: hosts times routes of a large application. Beyond it nothing more
-/// is learned.
+/// Places remembered, about 1 MB: hosts times routes of a large application. Beyond it those that were
+/// seen longest ago are forgotten, counted.
 const PLACES_MAX: usize = 4_096;
 
-/// Services remembered of one place: with a second one it is already unknown who answers.
+/// Services remembered of one place, the latest: with a second one within [`KNOWN_NS`] it is already
+/// unknown who answers.
 const ANSWERS_MAX: usize = 8;
 
 /// What a caller asks for, in its own words.
@@ -42,34 +49,82 @@ pub(super) struct Answer {
     pub(super) route: Label,
 }
 
+/// From when to when an answer was seen, by when the rows that show it were received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    first: Time,
+    last: Time,
+}
+
+impl Known {
+    /// Seen once.
+    pub(super) fn at(received: Time) -> Self {
+        Self { first: received, last: received }
+    }
+
+    /// Adds another time; true where both are so far apart that something between was not known.
+    pub(super) fn add(&mut self, other: Self) -> bool {
+        let apart = other.first.0 > self.last.0.saturating_add(KNOWN_NS)
+            || other.last.0 < self.first.0.saturating_sub(KNOWN_NS);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        apart
+    }
+
+    fn covers(&self, received: Time) -> bool {
+        received.0 >= self.first.0.saturating_sub(KNOWN_NS)
+            && received.0 <= self.last.0.saturating_add(KNOWN_NS)
+    }
+}
+
+/// What one trace shows: who answered what.
+pub(super) type Found = Vec<(Asked, Answer, Known)>;
+
 type Host = (Label, Label, Label);
-type Seen = BTreeMap<Answer, Time>;
+type Seen = BTreeMap<Answer, Known>;
 
 /// Everything learned so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Callees {
     of_route: BTreeMap<Asked, Seen>,
     of_host: BTreeMap<Host, Seen>,
+    /// What the traces show that were said since it was last learned. Bounded by what was said within
+    /// one second of log time.
+    found: BTreeMap<TraceKey, Found>,
     /// Hosts of which something was learned since the last look.
     fresh: BTreeSet<Host>,
 }
 
 impl Callees {
-    /// Takes note of a send that arrived.
-    pub(super) fn learn(&mut self, asked: Asked, answer: Answer, now: Time) {
-        let host = (asked.app.clone(), asked.caller.clone(), asked.host.clone());
-        let anywhere = Answer { service: answer.service.clone(), route: Label::unknown() };
-        let of_host = note(&mut self.of_host, host.clone(), anywhere, now);
-        if note(&mut self.of_route, asked, answer, now) || of_host {
-            self.fresh.insert(host);
+    /// Takes note of what a trace shows, in the place of what it showed before.
+    pub(super) fn find(&mut self, trace: &TraceKey, found: Found) {
+        if found.is_empty() {
+            self.found.remove(trace);
+        } else {
+            self.found.insert(trace.clone(), found);
         }
     }
 
-    /// Who answers, where all agree.
-    pub(super) fn answer(&self, asked: &Asked, now: Time) -> Option<Answer> {
+    /// Learns what was found; returns how many places had to be forgotten for it.
+    pub(super) fn learn(&mut self) -> u64 {
+        let mut forgotten = 0;
+        let found = std::mem::take(&mut self.found);
+        for (asked, answer, known) in found.into_values().flatten() {
+            let host = (asked.app.clone(), asked.caller.clone(), asked.host.clone());
+            let anywhere = Answer { service: answer.service.clone(), route: Label::unknown() };
+            let of_host = note(&mut self.of_host, host.clone(), anywhere, known, &mut forgotten);
+            if note(&mut self.of_route, asked, answer, known, &mut forgotten) || of_host {
+                self.fresh.insert(host);
+            }
+        }
+        forgotten
+    }
+
+    /// Who answered what was `received` then, where all agree.
+    pub(super) fn answer(&self, asked: &Asked, received: Time) -> Option<Answer> {
         let host = (asked.app.clone(), asked.caller.clone(), asked.host.clone());
-        let of_route = self.of_route.get(asked).and_then(|seen| only(seen, now));
-        of_route.or_else(|| self.of_host.get(&host).and_then(|seen| only(seen, now)))
+        let of_route = self.of_route.get(asked).and_then(|seen| only(seen, received));
+        of_route.or_else(|| self.of_host.get(&host).and_then(|seen| only(seen, received)))
     }
 
     /// The hosts of which something was learned since the last call: application, caller, host.
@@ -78,30 +133,52 @@ impl Callees {
     }
 }
 
-/// Notes an answer; true where it is new.
-fn note<K: Ord>(known: &mut BTreeMap<K, Seen>, key: K, answer: Answer, now: Time) -> bool {
-    if known.len() >= PLACES_MAX && !known.contains_key(&key) {
-        return false;
+/// Notes an answer; true where it is new. `forgotten` rises by the places that had to go for it.
+fn note<K: Ord + Clone>(
+    places: &mut BTreeMap<K, Seen>,
+    key: K,
+    answer: Answer,
+    known: Known,
+    forgotten: &mut u64,
+) -> bool {
+    if places.len() >= PLACES_MAX && !places.contains_key(&key) {
+        *forgotten += make_room(places);
     }
-    let seen = known.entry(key).or_default();
-    if let Some(time) = seen.get_mut(&answer) {
-        let forgotten = time.0 < now.0.saturating_sub(KNOWN_NS);
-        *time = now;
-        return forgotten;
+    let seen = places.entry(key).or_default();
+    if let Some(before) = seen.get_mut(&answer) {
+        return before.add(known);
     }
-    seen.retain(|_, time| time.0 >= now.0.saturating_sub(KNOWN_NS));
-    seen.len() < ANSWERS_MAX && seen.insert(answer, now).is_none()
+    if seen.len() >= ANSWERS_MAX {
+        let oldest = seen.iter().min_by_key(|(_, known)| known.last);
+        let oldest = oldest.map(|(answer, _)| answer.clone());
+        if let Some(oldest) = oldest {
+            seen.remove(&oldest);
+        }
+    }
+    seen.insert(answer, known);
+    true
 }
 
-/// The one service of those seen lately, and its route where that is one too.
-fn only(seen: &Seen, now: Time) -> Option<Answer> {
-    let mut recent = seen
-        .iter()
-        .filter(|(_, time)| time.0 >= now.0.saturating_sub(KNOWN_NS))
-        .map(|(answer, _)| answer);
-    let first = recent.next()?;
+/// Lets go of the tenth of the places that was seen longest ago, so that finding them is paid for by
+/// many that come; returns how many went.
+fn make_room<K: Ord + Clone>(places: &mut BTreeMap<K, Seen>) -> u64 {
+    let last = |seen: &Seen| seen.values().map(|known| known.last).max();
+    let mut ages: Vec<(Option<Time>, K)> =
+        places.iter().map(|(key, seen)| (last(seen), key.clone())).collect();
+    ages.sort_unstable();
+    ages.truncate(PLACES_MAX / 10);
+    for (_, key) in &ages {
+        places.remove(key);
+    }
+    ages.len() as u64
+}
+
+/// The one service of those seen around that time, and its route where that is one too.
+fn only(seen: &Seen, received: Time) -> Option<Answer> {
+    let mut near = seen.iter().filter(|(_, known)| known.covers(received));
+    let (first, _) = near.next()?;
     let mut found = first.clone();
-    for other in recent {
+    for (other, _) in near {
         if other.service != first.service {
             return None;
         }

@@ -27,13 +27,15 @@ pub struct Config {
     /// Spans of a trace that can be taken back. A larger one would have to be read whole for each
     /// late span; it is let go for good, counted.
     pub recall_trace_spans_max: usize,
-    /// Spans kept in open traces. Beyond it the longest-silent traces are settled early, counted.
+    /// Spans, and events without a place elsewhere, kept in open traces. Beyond it the longest-silent
+    /// traces are settled early, counted.
     pub spans_max: usize,
     /// A session ends after this long without a row, in seconds: the 30 minutes of the field.
     pub session_idle_s: u32,
     /// A session ends this long after its start, in seconds: the 4 hours of the field.
     pub session_age_s: u32,
-    /// Sessions kept open. Beyond it the longest-silent are closed early, counted.
+    /// Sessions kept open. Beyond it the longest-silent are closed early, counted. An idle one takes less
+    /// than a kibibyte, so a million fit in a gibibyte; but each is written with every checkpoint.
     pub sessions_max: usize,
     /// An erasure binds later arrivals for this long, in days: one more than rows are kept by
     /// default, so that nothing of the erased can come back from what a sender still held.

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::callees::{Answer, Asked};
+use super::callees::{Answer, Asked, Found, Known};
 use super::calls::{AttemptKind, Calls};
 use super::request::{self, Requests};
 use super::sends::{self, Send};
 use super::sighting::{Sighting, sightings};
-use super::tree::{NodeId, Tree, only};
+use super::tree::{NodeId, Origin, Tree, only};
 use super::waste::{self, Leaving};
 use crate::schema::{
     Event, Label, PageId, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
@@ -22,8 +22,9 @@ pub(super) trait Outside {
     fn successor(&self, session: &SessionId, page: &PageId) -> Option<Label>;
     /// Whether a page that was in front of its user has said nothing since `before`.
     fn is_silent(&self, session: &SessionId, page: &PageId, before: Time) -> bool;
-    /// Who answers `caller` behind a host, as other sends have found out.
-    fn answer(&self, caller: &Label, send: &Send) -> Option<Answer>;
+    /// Who answers `caller` behind a host, as other sends have found out around the time at which this
+    /// one was received.
+    fn answer(&self, caller: &Label, send: &Send, received: Time) -> Option<Answer>;
 }
 
 /// What only the passing of time decides.
@@ -43,8 +44,10 @@ pub(super) struct Derived {
     pub(super) requests: Vec<RequestRow>,
     /// The session of an event that names none itself: its span's, else its trace's only one.
     pub(super) only_sessions: BTreeMap<TraceId, SessionId>,
-    /// Who answered behind which host: caller, what it asked for, answer.
-    pub(super) learned: Vec<(Asked, Answer)>,
+    /// The traces that name more than one session.
+    pub(super) in_two_sessions: BTreeSet<TraceId>,
+    /// By trace, who answered behind which host.
+    pub(super) found: BTreeMap<TraceId, Found>,
     /// By trace, who asked which host in vain.
     pub(super) in_vain: BTreeMap<TraceId, BTreeSet<(Label, Label)>>,
     /// For each session, bounds of server clock minus client clock, in nanoseconds.
@@ -95,15 +98,16 @@ pub(super) fn derive(
     for (row, request_id) in rows.iter_mut().zip(requests_of_nodes(&tree, &made)) {
         row.request_id = request_id;
     }
+    let only_sessions = tree.only_sessions();
     Derived {
         spans: rows,
         requests: made.into_iter().map(|(_, request)| request).collect(),
-        only_sessions: tree
-            .only_sessions()
+        in_two_sessions: named(&tree).filter(|trace| !only_sessions.contains_key(trace)).collect(),
+        only_sessions: only_sessions
             .into_iter()
             .map(|(trace, session)| (trace, session.clone()))
             .collect(),
-        learned: answers(&tree, &sends),
+        found: found(&tree, &sends),
         in_vain: in_vain(&tree, &sends),
         clock_bounds: clock_bounds(&tree, &sends),
     }
@@ -196,7 +200,19 @@ fn learned(tree: &Tree<'_>, send: &Send, outside: &dyn Outside) -> Option<Answer
     if send.callee.is_some() {
         return None;
     }
-    outside.answer(&caller_service(tree, send), send)
+    outside.answer(&caller_service(tree, send), send, received(tree, send.node()))
+}
+
+fn received(tree: &Tree<'_>, id: NodeId) -> Time {
+    match tree.nodes[id].origin {
+        Origin::Span(span) => span.row.time_received,
+        Origin::Sighting(sighting) => sighting.event.row.time_received,
+    }
+}
+
+/// The traces of which some node names a session.
+fn named(tree: &Tree<'_>) -> impl Iterator<Item = TraceId> {
+    tree.nodes.iter().filter(|node| node.session_id().is_some()).map(|node| node.trace_id())
 }
 
 /// Who asked which host in vain, by trace.
@@ -212,15 +228,25 @@ fn in_vain(tree: &Tree<'_>, sends: &[Send]) -> BTreeMap<TraceId, BTreeSet<(Label
     of_trace
 }
 
-/// Who answered the sends that arrived.
-fn answers(tree: &Tree<'_>, sends: &[Send]) -> Vec<(Asked, Answer)> {
+/// Who answered the sends that arrived, by trace. It is known since both sides are here.
+fn found(tree: &Tree<'_>, sends: &[Send]) -> BTreeMap<TraceId, Found> {
     let answer = |send: &Send| {
         let served = tree.nodes[send.callee?].span()?;
         let asked = asked_of(&served.row.app, &caller_service(tree, send), send)?;
         let (service, route) = (served.row.service.clone(), served.row.route.clone());
-        Some((asked, Answer { service, route }))
+        let both = served.row.time_received.max(received(tree, send.node()));
+        Some(((asked, Answer { service, route }), Known::at(both)))
     };
-    sends.iter().filter_map(answer).collect()
+    let mut of_trace: BTreeMap<TraceId, BTreeMap<(Asked, Answer), Known>> = BTreeMap::new();
+    for send in sends {
+        let Some((fact, known)) = answer(send) else { continue };
+        let facts = of_trace.entry(tree.nodes[send.node()].trace_id()).or_default();
+        facts.entry(fact).or_insert(known).add(known);
+    }
+    let flat = |facts: BTreeMap<(Asked, Answer), Known>| -> Found {
+        facts.into_iter().map(|((asked, answer), known)| (asked, answer, known)).collect()
+    };
+    of_trace.into_iter().map(|(trace, facts)| (trace, flat(facts))).collect()
 }
 
 /// The request that each node belongs to: its nearest ancestor's, else the trace's only one.
@@ -303,10 +329,10 @@ impl<'trace> Inherited<'trace> {
 
 fn place(tree: &Tree<'_>, id: NodeId) -> (Label, Label, Label) {
     match tree.nodes[id].origin {
-        super::tree::Origin::Span(span) => {
+        Origin::Span(span) => {
             (span.row.country.clone(), span.row.subdivision.clone(), span.row.region.clone())
         }
-        super::tree::Origin::Sighting(Sighting { event, .. }) => {
+        Origin::Sighting(Sighting { event, .. }) => {
             (event.row.country.clone(), event.row.subdivision.clone(), event.row.region.clone())
         }
     }

@@ -200,9 +200,9 @@ impl Links {
         found.into_iter().collect()
     }
 
-    /// Whether a trace may hold attempts of a request that others hold attempts of.
+    /// Whether a trace may hold attempts of a request that others hold attempts of, or tell again of.
     pub(super) fn holds(&self, trace: &TraceKey) -> bool {
-        self.domain_of.contains_key(trace)
+        self.domain_of.contains_key(trace) || self.twins.awaits(trace)
     }
 
     /// Lets go of a trace, with its whole group.

@@ -17,7 +17,8 @@
 //!
 //! Invariants:
 //! * Every row ends in exactly one timeline or in one drop counter with a reason.
-//! * Equal logs give equal changes, row numbers included.
+//! * Equal logs give equal rows and totals, however much is read between two calls of [`Join::emit`];
+//!   read by the same steps, equal changes, row numbers included.
 
 mod across;
 mod around;
@@ -28,12 +29,14 @@ mod change;
 mod checkpoint;
 mod config;
 mod derive;
+mod ended;
 mod erase;
 mod identity;
 mod idle;
 mod left;
 mod links;
 mod proxied;
+mod page;
 mod recall;
 mod recent;
 mod request;
@@ -72,6 +75,7 @@ use callees::Callees;
 use change::place;
 use config::seconds_ns;
 use derive::Moment;
+use ended::EndedAhead;
 use idle::Kept;
 use links::Links;
 use recall::Recalls;
@@ -96,6 +100,8 @@ pub struct Join {
     /// Who answers behind which host.
     callees: Callees,
     sessions: BTreeMap<SessionKey, Kept>,
+    /// Sessions that have ended and are not known otherwise.
+    ended_ahead: EndedAhead,
     /// Traces by the log time at which they are to be looked at again.
     due: BTreeSet<(Time, TraceKey)>,
     /// Sessions by the log time at which they may have ended.
@@ -110,6 +116,7 @@ pub struct Join {
     counters: BTreeMap<String, u64>,
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
+    event_count: usize,
     /// Found out by the passing of log time, to be said by the next [`Join::emit`]. A checkpoint is
     /// taken right after one, so it is always empty there.
     #[serde(skip)]
@@ -217,40 +224,16 @@ impl Join {
     pub fn emit(&mut self) -> Vec<Change> {
         let mut changes = std::mem::take(&mut self.pending);
         changes.extend(self.say_ready());
-        self.relink();
-        while !self.dirty_traces.is_empty() {
-            let mut said: BTreeSet<TraceKey> = BTreeSet::new();
-            for key in std::mem::take(&mut self.dirty_traces) {
-                if !said.contains(&key) {
-                    let members = self.links.members(&key);
-                    self.say_traces(&members, &mut changes);
-                    said.extend(members);
-                }
-            }
-            self.tell_who_answers();
-        }
+        self.say_dirty_traces(&mut changes);
         self.say_sessions(&mut changes);
         changes
-    }
-
-    fn advance(&mut self, now: Time) {
-        if now <= self.now {
-            return;
-        }
-        self.now = now;
-        let mut changes = std::mem::take(&mut self.pending);
-        self.settle_due(&mut changes);
-        self.close_due_sessions(&mut changes);
-        self.forget_erasures();
-        self.recent.forget_before(Time(now.0 - seconds_ns(self.config.duplicate_window_s)));
-        self.released.forget_before(Time(now.0 - seconds_ns(self.config.duplicate_window_s)));
-        self.pending = changes;
     }
 
     fn session(&mut self, key: SessionKey, time: Time) -> &mut Session {
         self.dirty_sessions.insert(key.clone());
         if !self.recall_session(&key) {
-            let session = Session::new(key.1.clone(), key.0.clone(), time);
+            let mut session = Session::new(key.1.clone(), key.0.clone(), time);
+            session.ended = self.ended_ahead.knows(&key);
             self.open_session(key.clone(), session);
         }
         let kept = self.sessions.get_mut(&key).expect("it was recalled or opened above");
@@ -303,6 +286,19 @@ impl Join {
         changes
     }
 
+    /// Says every trace of which something has changed, with all that are linked to it.
+    fn say_dirty_traces(&mut self, changes: &mut Vec<Change>) {
+        self.dirty_traces.extend(self.links.relink());
+        let mut said: BTreeSet<TraceKey> = BTreeSet::new();
+        for key in std::mem::take(&mut self.dirty_traces) {
+            if !said.contains(&key) {
+                let members = self.links.members(&key);
+                self.say_traces(&members, changes);
+                said.extend(members);
+            }
+        }
+    }
+
     /// Says what changed in linked traces; returns what they tell of their sessions' clocks.
     fn say_traces(
         &mut self,
@@ -316,8 +312,7 @@ impl Join {
             // What its pages know decides about the requests.
             self.recall_session(&(session, app.clone()));
         }
-        let outside =
-            Around { sessions: &self.sessions, callees: &self.callees, app, now: self.now };
+        let outside = Around { sessions: &self.sessions, callees: &self.callees, app };
         let held = || members.iter().filter_map(|key| self.traces.get(key));
         let moment = Moment {
             abandon_final_before: Time(self.now.0 - seconds_ns(self.config.abandon_final_s)),
@@ -326,9 +321,6 @@ impl Join {
         let spans: Vec<&Span> = held().flat_map(Trace::spans).collect();
         let events: Vec<&Event> = held().flat_map(Trace::events).collect();
         let mut derived = derive::derive(&spans, &events, &outside, moment);
-        for (asked, answer) in std::mem::take(&mut derived.learned) {
-            self.callees.learn(asked, answer, self.now);
-        }
         let mut requests: BTreeMap<TraceId, Vec<RequestRow>> = BTreeMap::new();
         for request in derived.requests {
             requests.entry(request.trace_id).or_default().push(request);
@@ -341,7 +333,9 @@ impl Join {
                 requests: requests.remove(&key.0).unwrap_or_default(),
                 only_session: only_sessions.remove(&key.0),
                 in_vain: derived.in_vain.remove(&key.0).unwrap_or_default(),
+                in_two_sessions: derived.in_two_sessions.contains(&key.0),
             };
+            self.callees.find(key, derived.found.remove(&key.0).unwrap_or_default());
             let said = trace.say(own, &mut self.ids);
             if trace.settled && !said.is_empty() {
                 *self.counters.entry(String::from("changed_after_settling")).or_default() += 1;
@@ -355,11 +349,6 @@ impl Join {
             changes.extend(said);
         }
         derived.clock_bounds
-    }
-
-    /// Groups anew the traces whose links have changed.
-    fn relink(&mut self) {
-        self.dirty_traces.extend(self.links.relink());
     }
 
     /// A bound is taken from settled traces only: an earlier look may have paired a callee with a

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::recent::fingerprint;
 use super::session::Session;
+use super::sighting::is_sighting;
 use super::trace::Trace;
 use super::{Join, SessionKey, TraceKey};
 
@@ -81,7 +82,11 @@ impl Join {
         for span in trace.spans() {
             self.links.see(span);
         }
+        for event in trace.events().filter(|event| is_sighting(event)) {
+            self.links.see_event(event);
+        }
         self.span_count += trace.span_count();
+        self.event_count += trace.event_count();
         self.traces.insert(key.clone(), trace);
         self.touch(key);
     }
@@ -105,16 +110,20 @@ impl Join {
     }
 
     /// Lays a group of traces away. One that is too large to be taken back is only let go.
-    pub(super) fn shelve_traces(&mut self, group: Vec<(TraceKey, Trace)>) {
+    pub(super) fn shelve_traces(&mut self, mut group: Vec<(TraceKey, Trace)>) {
         let spans: usize = group.iter().map(|(_, trace)| trace.span_count()).sum();
-        if group.iter().all(|(_, trace)| trace.is_as_shelved()) {
+        let prints: Vec<u64> = group.iter().map(|(key, _)| trace_print(key)).collect();
+        let together = fingerprint(&prints);
+        if group.iter().all(|(_, trace)| trace.is_as_shelved(together)) {
             return;
         }
         if spans > self.config.recall_trace_spans_max {
             self.count("too_large_to_recall", 1);
             return;
         }
-        let prints: Vec<u64> = group.iter().map(|(key, _)| trace_print(key)).collect();
+        for (_, trace) in &mut group {
+            trace.lie_with(together);
+        }
         self.shelve(&prints, &group);
     }
 

@@ -6,12 +6,13 @@
 //! Invariant: every field is a minimum, a maximum, a set or a signed sum, so that the order of
 //! arrival does not matter.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::change::Placed;
 use super::config::{Config, seconds_ns};
+use super::page::Page;
 use crate::schema::{
     Event, Label, PageId, RequestRow, SessionId, SessionRow, SpanRow, Time, TraceId,
 };
@@ -55,22 +56,13 @@ pub(super) struct Session {
     pub(super) said: Option<Placed<SessionRow>>,
 }
 
-/// One document.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Page {
-    /// Sequence numbers seen, as closed ranges in order: a beacon counts without gaps, so this
-    /// stays one range but for what is late.
-    seen: Vec<(i64, i64)>,
-    /// Reached by a reload.
-    reloaded: bool,
-    /// Log time of its latest row.
-    received: Time,
-    /// By its latest word whether it was hidden: the word's place in the page, and what it said.
-    hidden: Option<(i64, bool)>,
-    /// How the page after it in the same tab was reached.
-    successor: Option<Label>,
-    /// Traces with an attempt that was abandoned when this page was left.
-    left_traces: BTreeSet<TraceId>,
+/// What an event tells beside its session.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The traces whose outcome it may change.
+    pub(super) traces: Vec<TraceId>,
+    /// Whether something had to be forgotten for it.
+    pub(super) forgot: bool,
 }
 
 impl Session {
@@ -109,21 +101,10 @@ impl Session {
         (self.time_received, if reopened { idle } else { idle.min(aged) })
     }
 
-    /// Takes an event's sequence number; false where the page has sent it before.
-    pub(super) fn is_new(&mut self, page: &PageId, sequence: i64) -> bool {
-        let Some(page) = self.page(page) else { return true };
-        let after = page.seen.partition_point(|(_, last)| *last < sequence);
-        if page.seen.get(after).is_some_and(|(first, _)| *first <= sequence) {
-            return false;
-        }
-        page.seen.insert(after, (sequence, sequence));
-        if page.seen.get(after + 1).is_some_and(|(first, _)| *first == sequence + 1) {
-            page.seen[after].1 = page.seen.remove(after + 1).1;
-        }
-        if after > 0 && page.seen[after - 1].1 == sequence - 1 {
-            page.seen[after - 1].1 = page.seen.remove(after).1;
-        }
-        true
+    /// Takes an event's sequence number: whether its page sends it for the first time, or `None` where
+    /// there is no room to remember it.
+    pub(super) fn is_new(&mut self, page: &PageId, sequence: i64) -> Option<bool> {
+        self.page(page)?.is_new(sequence)
     }
 
     fn page(&mut self, page: &PageId) -> Option<&mut Page> {
@@ -143,44 +124,38 @@ impl Session {
 
     fn see_page(&mut self, page: Option<&PageId>, received: Time) {
         if let Some(page) = page.and_then(|page| self.page(page)) {
-            page.received = page.received.max(received);
+            page.hear(received);
         }
     }
 
-    /// Takes in what an event tells of the session. Returns the traces whose outcome it may change.
-    pub(super) fn see_event(&mut self, event: &Event) -> Vec<TraceId> {
+    /// Takes in what an event tells of the session.
+    pub(super) fn see_event(&mut self, event: &Event) -> Told {
         let Event { row, hints } = event;
         self.see(row.time, row.time_received, hints.sent_at, row.verified);
         self.see_place(row.time, &row.environment, [&row.country, &row.subdivision, &row.region]);
         self.see_user(row.time, row.user_id.as_ref());
         self.see_page(row.page_id.as_ref(), row.time_received);
+        let mut told = Told::default();
         match row.event_name.as_str() {
             "behavior.visibility" => {
                 let word = row.sequence.zip(hints.hidden);
                 if let Some(page) = row.page_id.as_ref().and_then(|page| self.page(page)) {
-                    page.hidden = page.hidden.max(word);
+                    page.hide(word);
                 }
-                Vec::new()
             }
-            "browser.navigation" => self.see_navigation(event),
+            "browser.navigation" => told.traces = self.see_navigation(event),
             "behavior.abandon" => {
                 if let Some((page, trace)) = row.page_id.as_ref().zip(row.trace_id)
                     && let Some(page) = self.page(page)
                 {
-                    page.left_traces.insert(trace);
+                    told.forgot = !page.leave(trace);
                 }
-                Vec::new()
             }
-            "behavior.click_burst" => {
-                self.rage_clicks += 1;
-                Vec::new()
-            }
-            "exception" => {
-                self.exceptions += 1;
-                Vec::new()
-            }
-            _ => Vec::new(),
+            "behavior.click_burst" => self.rage_clicks += 1,
+            "exception" => self.exceptions += 1,
+            _ => {}
         }
+        told
     }
 
     fn see(&mut self, time: Time, received: Time, sent_at: Option<Time>, verified: bool) {
@@ -220,23 +195,17 @@ impl Session {
             page.reloaded |= kind == "reload";
         }
         let Some(before) = event.hints.previous_page_id.as_ref() else { return Vec::new() };
-        let Some(before) = self.page(before) else { return Vec::new() };
-        before.successor = Some(kind);
-        before.left_traces.iter().copied().collect()
+        self.page(before).map(|before| before.follow(event, kind)).unwrap_or_default()
     }
 
     /// How the page after `page` in its tab was reached.
     pub(super) fn successor(&self, page: &PageId) -> Option<Label> {
-        self.pages.get(page)?.successor.clone()
+        self.pages.get(page)?.successor()
     }
 
-    /// Whether a page that was in front of its user has said nothing since `before`. One that was
-    /// hidden may have been frozen, and says nothing of its user's patience.
+    /// Whether a page that was in front of its user has said nothing since `before`.
     pub(super) fn is_silent(&self, page: &PageId, before: Time) -> bool {
-        let page = self.pages.get(page);
-        page.is_some_and(|page| {
-            page.received <= before && !page.hidden.is_some_and(|(_, hidden)| hidden)
-        })
+        self.pages.get(page).is_some_and(|page| page.is_silent(before))
     }
 
     /// Adds (`sign` 1) or takes back (−1) one request.

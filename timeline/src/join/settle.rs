@@ -26,9 +26,61 @@ fn spared(budget: usize) -> usize {
     budget - budget / 10
 }
 
+/// The second of log time that a moment is in.
+fn second(time: Time) -> i64 {
+    time.0.div_euclid(seconds_ns(1))
+}
+
 impl Join {
-    pub(super) fn settle_due(&mut self, changes: &mut Vec<Change>) {
-        self.relink();
+    /// Lets log time pass. What has come is said, learned from, settled and let go once a second, and
+    /// when a budget is exceeded: less often, knowledge would come late; with each record, a trace that
+    /// comes in a thousand would be derived a thousand times.
+    pub(super) fn advance(&mut self, now: Time) {
+        if now <= self.now {
+            return;
+        }
+        let same_second = second(now) == second(self.now);
+        self.now = now;
+        if same_second && !self.is_over_budget() {
+            return;
+        }
+        let mut changes = std::mem::take(&mut self.pending);
+        self.learn(&mut changes);
+        self.settle_due(&mut changes);
+        self.close_due_sessions(&mut changes);
+        self.pending = changes;
+        self.forget_erasures();
+        let window = Time(now.0 - seconds_ns(self.config.duplicate_window_s));
+        self.recent.forget_before(window);
+        self.released.forget_before(window);
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.rows_open() > self.config.spans_max || self.sessions.len() > self.config.sessions_max
+    }
+
+    /// What open traces hold: a trace of events alone is as large as one of spans.
+    fn rows_open(&self) -> usize {
+        self.span_count + self.event_count
+    }
+
+    /// Says what has come since the last call of [`Join::emit`], learns from it, and says what that
+    /// changes. Whatever was said when in between, from here on nothing depends on it.
+    fn learn(&mut self, changes: &mut Vec<Change>) {
+        loop {
+            self.say_dirty_traces(changes);
+            let forgotten = self.callees.learn();
+            if forgotten > 0 {
+                self.count("callee_forgotten", forgotten);
+            }
+            self.tell_who_answers();
+            if self.dirty_traces.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn settle_due(&mut self, changes: &mut Vec<Change>) {
         while let Some((due, key)) = self.due.first().cloned() {
             if due > self.now {
                 break;
@@ -36,7 +88,7 @@ impl Join {
             self.due.pop_first();
             self.settle_trace(key, false, changes);
         }
-        if self.span_count > self.config.spans_max {
+        if self.rows_open() > self.config.spans_max {
             self.evict_traces(changes);
         }
     }
@@ -46,7 +98,7 @@ impl Join {
         let mut silent: Vec<(Time, TraceKey)> = traces.collect();
         silent.sort_unstable();
         for (_, key) in silent {
-            if self.span_count <= spared(self.config.spans_max) {
+            if self.rows_open() <= spared(self.config.spans_max) {
                 break;
             }
             self.settle_trace(key, true, changes);
@@ -54,7 +106,8 @@ impl Join {
     }
 
     /// Looks at one trace whose time has come, with all that are linked to it: settles them, lets
-    /// them go, or names their next time.
+    /// them go, or names their next time. It says them whenever it does so, since an abandonment may
+    /// have become final by the mere passing of time.
     fn settle_trace(&mut self, key: TraceKey, over_budget: bool, changes: &mut Vec<Change>) {
         let members = self.links.members(&key);
         let held = || members.iter().filter_map(|member| self.traces.get(member));
@@ -69,10 +122,14 @@ impl Join {
             return;
         }
         let settled = held().all(|trace| trace.settled);
+        let window_end = Time(last.0 + seconds_ns(self.config.window_s));
         let awaited = held().any(|trace| trace.recalled)
             || members.iter().any(|member| self.links.holds(member));
-        let unsaid = members.iter().any(|member| self.dirty_traces.contains(member));
-        let window_end = Time(last.0 + seconds_ns(self.config.window_s));
+        let is_kept = awaited && !over_budget && self.now < window_end;
+        if settled && is_kept {
+            self.due.insert((window_end, key));
+            return;
+        }
         let parents_final =
             over_budget || self.now >= window_end || !held().any(Trace::waits_for_parent);
         for member in &members {
@@ -80,11 +137,7 @@ impl Join {
                 trace.parents_final |= parents_final;
             }
         }
-        // An abandonment may have become final by the mere passing of time.
-        let bounds = match settled && !unsaid {
-            true => Vec::new(),
-            false => self.say_traces(&members, changes),
-        };
+        let bounds = self.say_traces(&members, changes);
         let held = || members.iter().filter_map(|member| self.traces.get(member));
         let abandon_final = Time(last.0 + seconds_ns(self.config.abandon_final_s));
         let is_final = held().all(Trace::is_final);
@@ -96,13 +149,9 @@ impl Join {
             self.due.insert((window_end, key));
             return;
         }
-        for member in &members {
-            if let Some(trace) = self.traces.get_mut(member).filter(|trace| !trace.settled) {
-                changes.extend(trace.settle());
-            }
-        }
+        self.count_facts(&members, changes);
         self.bound_clocks(&key.1, bounds);
-        if !over_budget && awaited && self.now < window_end {
+        if is_kept {
             self.due.insert((window_end, key));
             return;
         }
@@ -112,6 +161,20 @@ impl Join {
         self.let_go(&members);
     }
 
+    /// Says what counters may count of traces that settle.
+    fn count_facts(&mut self, members: &[TraceKey], changes: &mut Vec<Change>) {
+        let mut in_two_sessions = 0;
+        for member in members {
+            if let Some(trace) = self.traces.get_mut(member).filter(|trace| !trace.settled) {
+                changes.extend(trace.settle());
+                in_two_sessions += u64::from(trace.is_first_seen_in_two_sessions());
+            }
+        }
+        if in_two_sessions > 0 {
+            self.count("trace_in_two_sessions", in_two_sessions);
+        }
+    }
+
     fn let_go(&mut self, members: &[TraceKey]) {
         let mut group = Vec::new();
         for member in members {
@@ -119,6 +182,7 @@ impl Join {
             self.dirty_traces.remove(member);
             let Some(trace) = self.traces.remove(member) else { continue };
             self.span_count -= trace.span_count();
+            self.event_count -= trace.event_count();
             for print in trace.prints() {
                 self.released.is_new(print, self.now);
             }
@@ -128,7 +192,7 @@ impl Join {
         self.shelve_traces(group);
     }
 
-    pub(super) fn close_due_sessions(&mut self, changes: &mut Vec<Change>) {
+    fn close_due_sessions(&mut self, changes: &mut Vec<Change>) {
         while let Some((due, key)) = self.session_due.first().cloned() {
             if due > self.now {
                 break;

@@ -46,6 +46,11 @@ pub(super) struct Trace {
     pub(super) recalled: bool,
     /// True where the shelf does not hold it as it is.
     changed: bool,
+    /// The print of all that lie with it in its entry of the shelf.
+    shelved_with: u64,
+    /// Its nodes name more than one session.
+    in_two_sessions: bool,
+    counted_in_two_sessions: bool,
 }
 
 /// What was counted. A fact that arrives later is counted then; one that takes the place of a
@@ -92,6 +97,8 @@ pub(super) struct Own {
     pub(super) only_session: Option<SessionId>,
     /// Who asked which host in vain.
     pub(super) in_vain: BTreeSet<(Label, Label)>,
+    /// Whether it names more than one session.
+    pub(super) in_two_sessions: bool,
 }
 
 impl Trace {
@@ -135,9 +142,22 @@ impl Trace {
         (self.recalled, self.changed) = (true, false);
     }
 
-    /// Whether the shelf holds it as it is.
-    pub(super) fn is_as_shelved(&self) -> bool {
-        self.recalled && !self.changed
+    /// Whether the shelf holds it as it is, with those that `together` is the print of: found under
+    /// another's name, an entry would bring back what this one has changed since.
+    pub(super) fn is_as_shelved(&self, together: u64) -> bool {
+        self.recalled && !self.changed && self.shelved_with == together
+    }
+
+    /// Takes note of what it is laid away with.
+    pub(super) fn lie_with(&mut self, together: u64) {
+        self.shelved_with = together;
+    }
+
+    /// Whether it names more than one session and was not counted as such before.
+    pub(super) fn is_first_seen_in_two_sessions(&mut self) -> bool {
+        let first = self.in_two_sessions && !self.counted_in_two_sessions;
+        self.counted_in_two_sessions |= first;
+        first
     }
 
     /// The sessions that its events name: what their pages know decides about its requests.
@@ -163,6 +183,11 @@ impl Trace {
         self.spans.len()
     }
 
+    /// How many events it holds.
+    pub(super) fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
     /// What has arrived of it.
     pub(super) fn spans(&self) -> impl Iterator<Item = &Span> {
         self.spans.values().map(|held| &held.arrived)
@@ -180,7 +205,7 @@ impl Trace {
         for (held, row) in self.spans.values_mut().zip(own.spans) {
             changes.extend(replace(&mut held.said, row, &mut ids.spans).map(Change::Span));
         }
-        self.in_vain = own.in_vain;
+        (self.in_vain, self.in_two_sessions) = (own.in_vain, own.in_two_sessions);
         self.say_requests(own.requests, ids, &mut changes);
         self.changed |= !changes.is_empty();
         changes

@@ -73,6 +73,13 @@ impl TwinLinks {
         of_trace.map(|(_, (id, app, _))| (*id, app.clone()))
     }
 
+    /// Whether somebody may still tell of an attempt of this trace: our beacon of what another SDK has
+    /// told, and another SDK, where there is one at all, of what our beacon has.
+    pub(super) fn awaits(&self, trace: &TraceKey) -> bool {
+        let mut told = self.place_of.range(of_trace(trace));
+        told.any(|(_, (_, _, ours))| !ours || !self.others.is_empty())
+    }
+
     /// Lets go of a trace.
     pub(super) fn forget(&mut self, trace: &TraceKey) {
         let attempts: Vec<AttemptKey> =

@@ -1,9 +1,13 @@
-//! Traces of a hundred thousand spans in every shape that tempts a loop within a loop.
+//! Traces of a hundred thousand spans in every shape that tempts a loop within a loop, and rows in every
+//! shape that tempts the join to keep them for ever.
 //!
 //! No wall time is asserted: a quadratic step would take 10^10 turns, and these would not end.
 
-use super::world::{Arrival, Spec, Standing, event, join, span, trace_id};
-use crate::schema::Label;
+use super::world::{Arrival, Spec, Standing, T0_NS, event, join, span, trace_id};
+use crate::decode::Rows;
+use crate::join::callees::{Answer, Asked, Callees, Known};
+use crate::join::{Config, Join};
+use crate::schema::{Event, Label, PageId, Time, TraceId};
 
 const SPANS: u64 = 100_000;
 
@@ -103,4 +107,92 @@ fn sightings_and_events_of_a_trace_with_many_spans() {
     let standing = join(&arrivals, usize::MAX);
     assert_eq!(standing.events.len(), 10_000);
     assert_eq!(standing.requests[&trace_id(1).to_string()].attempts, 5_000);
+}
+
+/// A trace id of its own for each number.
+fn nth_trace(number: i64) -> Option<TraceId> {
+    TraceId::from_bytes(&(u128::from(number.unsigned_abs()) + 1).to_be_bytes())
+}
+
+fn received(second: i64, events: Vec<Event>) -> Rows {
+    Rows { received_ns: T0_NS + second * 1_000_000_000, events, ..Rows::default() }
+}
+
+#[test]
+fn traces_of_events_alone_are_within_the_budget() {
+    let mut join = Join::new(Config { spans_max: 100, ..Config::default() });
+    let pending = |number: i64| {
+        let mut event = event("behavior.pending", "p1", number, 1, 1, 0);
+        event.row.trace_id = nth_trace(number);
+        event
+    };
+    for second in 0..20 {
+        join.push(received(second, (second * 50..second * 50 + 50).map(pending).collect()));
+        assert!(join.open().0 <= 150, "after {second} s: {:?}", join.open());
+    }
+    assert!(join.counters()["settled_early"] >= 800);
+}
+
+#[test]
+fn a_page_that_counts_backwards_by_twos() {
+    let records = || (0..20_000).rev().map(|at| event("behavior.click", "p1", at * 2, 0, 0, 0));
+    let mut join = Join::new(Config::default());
+    join.push(received(0, records().collect()));
+    assert_eq!(join.counters().get("duplicate_event"), None);
+    let apart = join.counters()["sequence_not_kept"];
+    assert!(apart > 19_000, "{apart}");
+    // What has no room in its page is known to have come all the same.
+    join.push(received(60, records().collect()));
+    assert_eq!(join.counters()["duplicate_event"], 20_000);
+}
+
+#[test]
+fn a_page_that_leaves_a_thousand_requests() {
+    let abandon = |number: i64| {
+        let mut event = event("behavior.abandon", "p1", number, 1, 1, 0);
+        event.row.trace_id = nth_trace(number);
+        event.hints.waited_us = Some(1_000);
+        event
+    };
+    let mut join = Join::new(Config::default());
+    join.push(received(0, (0..1_000).map(abandon).collect()));
+    assert_eq!(join.counters()["left_trace_forgotten"], 1_000 - 256);
+    // All the same each learns how the next page was reached.
+    let mut navigation = event("browser.navigation", "p2", 0, 0, 0, 500);
+    navigation.hints.navigation_type = Some(Label::new("reload"));
+    navigation.hints.previous_page_id = PageId::new("p1");
+    join.push(received(1, vec![navigation]));
+    let mut changes = join.emit();
+    for second in [30, 400, 3_000] {
+        join.push(received(second, vec![]));
+        changes.extend(join.emit());
+    }
+    let found = super::world::standing(changes);
+    let reload = |trigger: &Option<Label>| trigger.as_ref().is_some_and(|it| *it == "reload");
+    let reloads = found.requests.values().filter(|row| reload(&row.abandon_trigger)).count();
+    assert_eq!(reloads, 1_000);
+}
+
+#[test]
+fn hosts_that_are_asked_now_take_the_place_of_those_that_were() {
+    let mut callees = Callees::default();
+    let trace = (trace_id(1), Label::new("default"));
+    let asked = |number: i64| Asked {
+        app: Label::new("default"),
+        caller: Label::new("web"),
+        host: Label::new(&format!("{number}.example")),
+        method: Label::new("GET"),
+        route: Label::new("/x"),
+    };
+    let answer = Answer { service: Label::new("shop"), route: Label::new("/x") };
+    let mut forgotten = 0;
+    for number in 0..10_000 {
+        let known = Known::at(Time(T0_NS + number));
+        callees.find(&trace, vec![(asked(number), answer.clone(), known)]);
+        forgotten += callees.learn();
+        assert_eq!(callees.answer(&asked(number), Time(T0_NS)), Some(answer.clone()));
+    }
+    assert!(forgotten >= 2 * 5_000, "of hosts and of routes: {forgotten}");
+    assert_eq!(callees.answer(&asked(0), Time(T0_NS)), None);
+    assert_eq!(callees.answer(&asked(8_000), Time(T0_NS)), Some(answer));
 }

@@ -9,6 +9,7 @@ mod oracle;
 mod order;
 mod proxied;
 mod resends;
+mod sessions;
 mod stopped;
 mod twins;
 mod unseen;

@@ -1,9 +1,16 @@
-//! Any order of arrival, any batching and any number of deliveries end in the same rows.
+//! Any order of arrival, any batching and any number of deliveries end in the same rows, and so does any
+//! way to read the log: much or little between two looks at what has changed.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::world::{Arrival, Spec, beacon_attempt, event, join, span};
-use crate::schema::Label;
+use super::late::navigations;
+use super::world::{
+    Arrival, Spec, Standing, beacon_attempt, event, join, record, span, standing, trace_id,
+};
+use crate::join::{Config, Join};
+use crate::schema::{Label, Span};
 
 const SERVICES: [&str; 4] = ["web", "a", "b", "c"];
 
@@ -95,5 +102,113 @@ proptest! {
         let twice: Vec<Arrival> = shuffled.iter().chain(&arrivals).cloned().collect();
         prop_assert!(join(&shuffled, batch) == expected, "the order of arrival mattered");
         prop_assert!(join(&twice, batch) == expected, "a second delivery mattered");
+    }
+}
+
+/// Joins arrivals, each at its second, and looks at what has changed after those that `looks` names.
+fn read(
+    arrivals: &[(i64, Arrival)],
+    looks: impl Fn(usize) -> bool,
+) -> (Standing, BTreeMap<String, u64>) {
+    let mut join = Join::new(Config::default());
+    let mut changes = Vec::new();
+    let end = arrivals.last().map_or(0, |(received_s, _)| *received_s);
+    let ticks = [30, 100, 400, 3_000, 20_000].map(|later_s| (end + later_s, None));
+    let arrivals = arrivals.iter().map(|(received_s, arrival)| (*received_s, Some(arrival)));
+    for (at, (received_s, arrival)) in arrivals.chain(ticks).enumerate() {
+        join.push(record(received_s, arrival));
+        if looks(at) {
+            changes.extend(join.emit());
+        }
+    }
+    changes.extend(join.emit());
+    let mut counters = join.counters().clone();
+    // How often something changed after it was counted depends on how often it was said.
+    counters.remove("changed_after_settling");
+    (standing(changes), counters)
+}
+
+/// A browser's span that names its host; every third one as another SDK on the page tells it.
+fn asking_host(mut span: Box<Span>) -> Arrival {
+    if span.row.kind == "client" {
+        let host = if span.row.duration_us % 2_000 == 0 { "t.example" } else { "u.example" };
+        span.hints.callee = Some(Label::new(host));
+    }
+    if span.row.layer == "browser" && span.row.span_id.0[7].is_multiple_of(3) {
+        span.hints.beacon_previous_attempts = None;
+        (span.row.service, span.row.session_id) = (Label::new("web-otel"), None);
+    }
+    Arrival::Span(span)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_does_not_matter_when_the_log_is_read(
+        world in arrivals(),
+        seconds in prop::collection::vec(prop_oneof![4 => 0_i64..100, 1 => 0_i64..9_000], 40),
+        looks in prop::collection::vec(any::<bool>(), 40),
+    ) {
+        let world = world.into_iter().chain(navigations()).map(|arrival| match arrival {
+            Arrival::Span(span) => asking_host(span),
+            Arrival::Event(event) => Arrival::Event(event),
+        });
+        let mut arrivals: Vec<(i64, Arrival)> = seconds.iter().copied().zip(world).collect();
+        arrivals.sort_by_key(|(received_s, _)| *received_s);
+        let never = read(&arrivals, |_| false);
+        let sometimes = read(&arrivals, |at| looks[at % looks.len()]);
+        let always = read(&arrivals, |_| true);
+        for (other, name) in [(sometimes, "sometimes"), (always, "always")] {
+            prop_assert_eq!(&never.0.spans, &other.0.spans, "{}", name);
+            prop_assert_eq!(&never.0.requests, &other.0.requests, "{}", name);
+            prop_assert_eq!(&never.0.sessions, &other.0.sessions, "{}", name);
+            prop_assert_eq!(&never.0.settled_sends, &other.0.settled_sends, "{}", name);
+            prop_assert_eq!(&never.0.settled_requests, &other.0.settled_requests, "{}", name);
+            prop_assert_eq!(&never.0.events, &other.0.events, "{}", name);
+            prop_assert_eq!(&never.1, &other.1, "{}", name);
+        }
+    }
+}
+
+#[test]
+fn who_answers_is_known_whenever_the_log_is_read() {
+    let spec = |trace: u8, id| Spec {
+        trace,
+        id,
+        parent: 0,
+        kind: "client",
+        service: "web",
+        target: "http://shop.example/x",
+        start_ms: 0,
+        ms: 10,
+        status: 503,
+    };
+    let asks = |trace, id| {
+        let mut span = beacon_attempt(span(spec(trace, id)), 1);
+        span.hints.callee = Some(Label::new("shop.example"));
+        Arrival::Span(Box::new(span))
+    };
+    let below = |kind, service, trace, parent: u64| {
+        let spec = Spec { id: parent + 1, parent, kind, service, ..spec(trace, 0) };
+        Arrival::Span(Box::new(span(spec)))
+    };
+    let hours = 3_600;
+    // The first two in vain are let go before the host is somebody else's, and one of them comes back.
+    let arrivals = [
+        (0, asks(1, 10)),
+        (5, asks(2, 20)),
+        (5, below("server", "shop", 2, 20)),
+        (60, asks(9, 90)),
+        (5 * hours, asks(3, 30)),
+        (5 * hours, below("server", "mall", 3, 30)),
+        (5 * hours + 1, asks(4, 40)),
+        (5 * hours + 2, below("internal", "web", 1, 10)),
+    ];
+    let looks: [fn(usize) -> bool; 3] = [|_| true, |at| at == 3, |_| false];
+    for looks in looks {
+        let found = read(&arrivals, looks).0;
+        let callee = |trace: u8| found.requests[&trace_id(trace).to_string()].callee.to_string();
+        assert_eq!([1, 9, 4].map(callee), ["shop", "shop", "mall"]);
     }
 }

@@ -156,6 +156,26 @@ pub(super) enum Arrival {
     Event(Box<Event>),
 }
 
+/// A record that holds an arrival, or nothing but the time at which it was received.
+pub(super) fn record(received_s: i64, arrival: Option<&Arrival>) -> Rows {
+    let received = Time(T0_NS + received_s * 1_000_000_000);
+    let mut rows = Rows { received_ns: received.0, ..Rows::default() };
+    match arrival {
+        Some(Arrival::Span(span)) => {
+            let mut span = span.as_ref().clone();
+            span.row.time_received = received;
+            rows.spans.push(span);
+        }
+        Some(Arrival::Event(event)) => {
+            let mut event = event.as_ref().clone();
+            event.row.time_received = received;
+            rows.events.push(event);
+        }
+        None => {}
+    }
+    rows
+}
+
 /// Everything that stands after these changes, and what was settled.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Standing {
