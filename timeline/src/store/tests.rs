@@ -269,6 +269,7 @@ fn a_state_of_another_form_begins_anew_and_the_rest_goes_on() {
     };
     check("\"format\": 2", "\"format\": 2", &[]);
     check(&join_form, "\"form\": 1", &["join"]);
+    check("\"form\": 2", "\"form\": 1", &["shelf"]);
     check("\"name\": \"rollup\"", "\"name\": \"another\"", &["rollup"]);
     check("\"name\": \"shelf\"", "\"name\": \"another\"", &["shelf"]);
 }
