@@ -2,7 +2,7 @@
 //!
 //! Nothing is derived here: a row is put where it belongs and what it may change is marked.
 
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 use super::{Join, erase, sighting, trace};
 use crate::schema::{Event, Span};
 

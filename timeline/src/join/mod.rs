@@ -33,6 +33,7 @@ mod identity;
 mod idle;
 mod left;
 mod links;
+mod prints;
 mod recall;
 mod recent;
 mod request;
@@ -56,9 +57,9 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Change, Delta, Placed, RowId, RowIds};
 pub use config::Config;
-pub use recent::Reach;
 #[cfg(test)]
-pub(crate) use recent::fingerprint as print;
+pub(crate) use prints::fingerprint as print;
+pub use recent::Reach;
 pub use shelf::{MemoryShelf, Shelf};
 
 use crate::decode::Rows;
@@ -72,8 +73,9 @@ use config::seconds_ns;
 use derive::Moment;
 use idle::Kept;
 use links::Links;
+use prints::fingerprint;
 use recall::Recalls;
-use recent::{Recent, fingerprint};
+use recent::Recent;
 use session::Session;
 use shelf::Lent;
 use trace::{Own, Trace};

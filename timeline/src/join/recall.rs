@@ -11,7 +11,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 use super::session::Session;
 use super::trace::Trace;
 use super::{Join, SessionKey, TraceKey};

@@ -6,7 +6,7 @@
 
 use super::change::Change;
 use super::config::seconds_ns;
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 use super::trace::Trace;
 use super::{Join, SessionKey, TraceKey};
 use crate::schema::Time;

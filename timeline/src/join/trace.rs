@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Delta, Placed, RowIds, replace};
 use super::erase::{Whose, whose_event, whose_span};
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 use crate::schema::{
     Event, EventRow, Label, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
