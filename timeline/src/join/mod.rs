@@ -9,8 +9,8 @@
 //!
 //! Signals: spans and events by trace; events by page and sequence. Start: an empty join, or the
 //! state of a checkpoint. A trace settles [`Config::settle_s`] after its last arrival (counters
-//! count it, once) and is laid on the [`Shelf`]; what comes later takes it back and is joined.
-//! Where that cannot be, it is a timeline by itself and is counted as late.
+//! count it, once) and is laid on the [`Shelf`]; what comes later takes it back and is joined, at
+//! once or within an hour. Where that cannot be, it is a timeline by itself and is counted as late.
 //!
 //! It is not a store: rows it has let go live in [`crate::store`], and the shelf is the store's. It
 //! has no clock: `now` is log time, the receive time of records and ticks, so replay is pure.
@@ -36,6 +36,7 @@ mod links;
 mod prints;
 mod recall;
 mod recent;
+mod refused;
 mod request;
 mod sends;
 mod session;
@@ -110,7 +111,7 @@ pub struct Join {
     counters: BTreeMap<String, u64>,
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
-    /// Found out by the passing of log time, to be said by the next [`Join::emit`]. A checkpoint is
+    /// Found out by the passing of log time or by a recall, to be said by the next [`Join::emit`]. A checkpoint is
     /// taken right after one, so it is always empty there.
     #[serde(skip)]
     pending: Vec<Change>,
@@ -238,6 +239,7 @@ impl Join {
             return;
         }
         self.now = now;
+        self.recall_refused();
         let mut changes = std::mem::take(&mut self.pending);
         self.settle_due(&mut changes);
         self.close_due_sessions(&mut changes);

@@ -7,6 +7,7 @@
 use super::change::Change;
 use super::config::seconds_ns;
 use super::prints::fingerprint;
+use super::recall::MINUTE_NS;
 use super::trace::Trace;
 use super::{Join, SessionKey, TraceKey};
 use crate::schema::Time;
@@ -42,10 +43,13 @@ impl Join {
     }
 
     fn evict_traces(&mut self, changes: &mut Vec<Change>) {
-        let traces = self.traces.iter().map(|(key, trace)| (trace.last_arrival, key.clone()));
-        let mut silent: Vec<(Time, TraceKey)> = traces.collect();
+        // Those that wait for their older part go last: by themselves they stay doubled.
+        let traces = self.traces.iter().map(|(key, trace)| {
+            (self.recalls.refused.awaits(key), trace.last_arrival, key.clone())
+        });
+        let mut silent: Vec<(bool, Time, TraceKey)> = traces.collect();
         silent.sort_unstable();
-        for (_, key) in silent {
+        for (_, _, key) in silent {
             if self.span_count <= spared(self.config.spans_max) {
                 break;
             }
@@ -66,6 +70,10 @@ impl Join {
         let settle = Time(last.0 + seconds_ns(self.config.settle_s));
         if !over_budget && self.now < settle {
             self.due.insert((settle, key));
+            return;
+        }
+        if !over_budget && members.iter().any(|member| self.recalls.refused.awaits(member)) {
+            self.due.insert((Time(self.now.0 + MINUTE_NS), key));
             return;
         }
         let settled = held().all(|trace| trace.settled);
@@ -123,7 +131,12 @@ impl Join {
                 self.released.is_new(print, self.now);
             }
             self.released.is_new(fingerprint(member), self.now);
-            group.push((member.clone(), trace));
+            if !trace.apart {
+                group.push((member.clone(), trace));
+            } else if self.recalls.refused.forget(member) {
+                // The older part stays what a late row takes back.
+                self.count("recall_given_up", 1);
+            }
         }
         self.shelve_traces(group);
     }

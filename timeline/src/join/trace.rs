@@ -3,6 +3,8 @@
 //! Invariants: a span is held once, whatever the number of its deliveries; what is said depends on
 //! the set of what is held, so any order of arrival ends in the same rows.
 
+mod merge;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -46,6 +48,10 @@ pub(super) struct Trace {
     pub(super) recalled: bool,
     /// True where the shelf does not hold it as it is.
     changed: bool,
+    /// The print of the group that it lies on the shelf with.
+    together: u64,
+    /// True where it began anew because an older part of it could not be taken back yet.
+    pub(super) apart: bool,
 }
 
 /// What was counted. A fact that arrives later is counted then; one that takes the place of a
@@ -129,15 +135,17 @@ impl Trace {
         self.events.push(Held { arrived: event, said: None });
     }
 
-    /// Begins anew after the shelf: nothing has arrived yet, and what is here is as it lies there.
-    pub(super) fn wake(&mut self) {
+    /// Begins anew after the shelf: nothing has arrived yet, and what is here is as it lies there,
+    /// together with the others of a group of this print.
+    pub(super) fn wake(&mut self, together: u64) {
         self.last_arrival = Time::default();
-        (self.recalled, self.changed) = (true, false);
+        (self.recalled, self.changed, self.together) = (true, false, together);
     }
 
-    /// Whether the shelf holds it as it is.
-    pub(super) fn is_as_shelved(&self) -> bool {
-        self.recalled && !self.changed
+    /// Whether the shelf holds it as it is, in the same group. In another one it would bring back what
+    /// has gone on without it.
+    pub(super) fn is_as_shelved(&self, together: u64) -> bool {
+        self.recalled && !self.changed && self.together == together
     }
 
     /// The sessions that its events name: what their pages know decides about its requests.
@@ -148,13 +156,10 @@ impl Trace {
     /// Whether an event is here that came before the trace was let go. What came since is the
     /// caller's to know.
     pub(super) fn has_come_back_with(&self, event: &Event) -> bool {
-        let row = &event.row;
-        let known_to_its_page =
-            row.session_id.is_some() && row.page_id.is_some() && row.sequence.is_some();
-        if known_to_its_page || !self.recalled {
+        if is_known_to_its_page(&event.row) || !self.recalled {
             return false;
         }
-        let print = event_print(row);
+        let print = event_print(&event.row);
         self.events().any(|held| event_print(&held.row) == print)
     }
 
@@ -285,6 +290,11 @@ impl Trace {
         let sends = sends.into_iter().map(Change::SettledSend);
         sends.chain(requests.into_iter().map(Change::SettledRequest)).collect()
     }
+}
+
+/// Whether its page's sequence tells a second delivery of it from the first.
+fn is_known_to_its_page(row: &EventRow) -> bool {
+    row.session_id.is_some() && row.page_id.is_some() && row.sequence.is_some()
 }
 
 /// The fingerprint of an event that has no identity of its own: what it says.
