@@ -7,7 +7,8 @@
 //!
 //! An entry goes when the id's bytes stand anywhere in it, without a look at what they mean: an id
 //! that is part of another word costs a recall, never a row. An entry holds a whole group of linked
-//! traces, so what stood beside the erased cannot be taken back any more either.
+//! traces, so what stood beside the erased cannot be taken back any more either. An empty entry stays
+//! in its place: without it an older one would be found, which the rows have gone on from.
 //!
 //! Invariant: a segment that is searched is complete, so nothing is appended to it meanwhile, and
 //! what was erased from the join is not in a later one.
@@ -30,7 +31,7 @@ pub(in crate::store) struct Search {
     unready: Option<io::Error>,
 }
 
-/// What stands in the place of the segments of these numbers; none where no entry was left. And what
+/// What stands in the place of the segments of these numbers; none where nothing could be read. And what
 /// was lost on the way, in words.
 #[derive(Default)]
 pub(in crate::store) struct Rewritten {

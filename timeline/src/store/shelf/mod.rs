@@ -259,7 +259,8 @@ impl Shelf for FileShelf {
         }
         let found = inner.find(now, print);
         match found {
-            Ok(found) => found,
+            // What was erased is empty.
+            Ok(found) => found.filter(|entry| !entry.is_empty()),
             Err(error) => {
                 inner.note(Err(error));
                 None

@@ -19,7 +19,7 @@ pub(super) struct View {
 
 /// A segment that was written anew.
 pub(super) struct Anew {
-    /// None where no entry was left.
+    /// None where nothing of the old one could be read.
     pub(super) segment: Option<Segment>,
     /// Why the rest of the old one cannot be read.
     pub(super) unread: Option<io::Error>,
@@ -47,7 +47,7 @@ impl View {
         Ok(false)
     }
 
-    /// A new segment with all but the wanted entries, up to what cannot be read. A failure to write
+    /// A new segment where the wanted entries are empty, up to what cannot be read. A failure to write
     /// leaves a file behind.
     pub(super) fn without(
         &self,
@@ -66,8 +66,9 @@ impl View {
                 }
             };
             let mut kept = Chunk::default();
-            for (prints, entry) in chunk.entries().filter(|(_, entry)| !wanted(entry)) {
-                kept.put(&prints, entry);
+            for (prints, entry) in chunk.entries() {
+                // An empty one hides what lies there of before: it has gone on without that.
+                kept.put(&prints, if wanted(entry) { &[] } else { entry });
             }
             if kept.len() > 0 {
                 new.append(&kept, self.mark.newest)?;
