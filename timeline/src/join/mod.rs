@@ -111,8 +111,8 @@ pub struct Join {
     counters: BTreeMap<String, u64>,
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
-    /// Found out by the passing of log time or by a recall, to be said by the next [`Join::emit`]. A checkpoint is
-    /// taken right after one, so it is always empty there.
+    /// Found out by the passing of log time or by a recall, to be said by the next [`Join::emit`]. A
+    /// checkpoint is taken right after one, so it is always empty there.
     #[serde(skip)]
     pending: Vec<Change>,
     recalls: Recalls,
