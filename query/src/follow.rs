@@ -371,6 +371,7 @@ impl Follower {
 
     /// Brings what the join has to say into the rollups and the store.
     fn say(&mut self) {
+        self.lose_shelved();
         loop {
             let changes = self.join.emit();
             self.rollup.apply(&changes);

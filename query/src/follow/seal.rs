@@ -169,6 +169,15 @@ impl Follower {
         }
     }
 
+    /// Lists what of the shelf was lost: it comes before the seal that names it no more.
+    pub(super) fn lose_shelved(&mut self) {
+        for detail in self.store.take_shelf_losses() {
+            tracing::error!(detail, "what was let go cannot be taken back");
+            let at = self.status.position.map(|at| at.to_string()).unwrap_or_default();
+            self.join.lose("state", at.clone(), at, detail);
+        }
+    }
+
     /// Waits for a running seal: its thread must not outlive the lock on the directory.
     pub(super) fn stop_sealing(&mut self) {
         if let Some((_, result)) = self.seals.running.take() {

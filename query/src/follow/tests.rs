@@ -119,3 +119,35 @@ fn a_seal_that_fails_is_tried_again_and_loses_nothing() {
     follower.stop();
     log.close();
 }
+
+#[test]
+fn a_lost_file_of_the_shelf_is_listed_once() {
+    const RECORDS: usize = 300;
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = backlog(directory.path(), RECORDS);
+    let clock = Arc::new(FixedClock::new(1));
+    let begin = || {
+        let clock: Arc<dyn Clock> = Arc::<FixedClock>::clone(&clock);
+        start(&config(), directory.path(), clock).expect("it follows")
+    };
+    let (shared, follower) = begin();
+    wait(&clock, &shared, "a seal", |published| published.follower.sealed.is_some());
+    follower.stop();
+    // An entry that fills a chunk, and a seal that names its file.
+    let path = directory.path().join("store");
+    let (mut store, resume) = Store::open(&path, config().store).expect("it opens");
+    let resume = resume.expect("it was sealed");
+    store.shelf().put(ethogram_timeline::schema::Time(1), &[7], &[1; 200 << 10]);
+    let position = resume.position.expect("a seal has a position");
+    let sealing = store.begin_seal(&resume.join, &resume.rollup, position).expect("it is packed");
+    let sealed = sealing.write().expect("it is written");
+    store.finish_seal(sealed);
+    drop(store);
+    std::fs::remove_file(path.join("00000000.shelf")).expect("removable");
+    for _ in 0..2 {
+        let (shared, follower) = begin();
+        wait(&clock, &shared, "the loss", |published| rows(published) == RECORDS as u64 + 1);
+        follower.stop();
+    }
+    log.close();
+}

@@ -2,7 +2,8 @@
 //!
 //! Nothing is derived here: a row is put where it belongs and what it may change is marked.
 
-use super::recent::fingerprint;
+use super::prints::fingerprint;
+use super::recall::Sought;
 use super::{Join, erase, sighting, trace};
 use crate::schema::{Event, Span};
 
@@ -21,11 +22,13 @@ impl Join {
             self.count("duplicate_span", 1);
             return;
         }
-        if !self.recall_trace(&key) && self.released.has(fingerprint(&key)) {
+        let sought = self.recall_trace(&key);
+        if sought == Sought::Unknown && self.released.has(fingerprint(&key)) {
             // Its trace was let go and cannot be taken back: it is a timeline by itself.
             self.count("late_span", 1);
         }
         let trace = self.traces.entry(key.clone()).or_default();
+        trace.apart |= sought == Sought::Refused;
         if trace.holds(&span) {
             let conflicts = trace.conflicts_with(&span);
             self.count(if conflicts { "dedupe_conflict" } else { "duplicate_span" }, 1);
@@ -61,7 +64,7 @@ impl Join {
             }
             for trace in told.traces {
                 let key = (trace, app.clone());
-                if self.recall_trace(&key) {
+                if self.recall_trace(&key) == Sought::Open {
                     self.dirty_traces.insert(key);
                 }
             }
@@ -74,8 +77,9 @@ impl Join {
         match event.row.trace_id.filter(|_| needs_trace) {
             Some(trace) => {
                 let key = (trace, app);
-                self.recall_trace(&key);
+                let sought = self.recall_trace(&key);
                 let trace = self.traces.entry(key.clone()).or_default();
+                trace.apart |= sought == Sought::Refused;
                 if trace.has_come_back_with(&event) {
                     self.count("duplicate_event", 1);
                     return;

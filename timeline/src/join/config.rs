@@ -21,8 +21,9 @@ pub struct Config {
     /// An abandonment is final when its page has been silent for this long, in seconds; until then
     /// a return from the back-forward cache may withdraw it.
     pub abandon_final_s: u32,
-    /// Spans of traces taken back within one minute of log time. Beyond it what comes late is a
-    /// timeline by itself, counted; 2,000 a second leaves most of a core to what is in time.
+    /// Spans of traces taken back within one minute of log time. Beyond it what comes late stands by
+    /// itself, counted, until a later minute within the hour has room; 2,000 a second leaves most of a
+    /// core to what is in time.
     pub recall_spans_per_minute: usize,
     /// Spans of a trace that can be taken back. A larger one would have to be read whole for each
     /// late span; it is let go for good, counted.

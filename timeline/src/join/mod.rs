@@ -9,8 +9,8 @@
 //!
 //! Signals: spans and events by trace; events by page and sequence. Start: an empty join, or the
 //! state of a checkpoint. A trace settles [`Config::settle_s`] after its last arrival (counters
-//! count it, once) and is laid on the [`Shelf`]; what comes later takes it back and is joined.
-//! Where that cannot be, it is a timeline by itself and is counted as late.
+//! count it, once) and is laid on the [`Shelf`]; what comes later takes it back and is joined, at
+//! once or within an hour. Where that cannot be, it is a timeline by itself and is counted as late.
 //!
 //! It is not a store: rows it has let go live in [`crate::store`], and the shelf is the store's. It
 //! has no clock: `now` is log time, the receive time of records and ticks, so replay is pure.
@@ -35,10 +35,12 @@ mod identity;
 mod idle;
 mod left;
 mod links;
-mod proxied;
 mod page;
+mod prints;
+mod proxied;
 mod recall;
 mod recent;
+mod refused;
 mod request;
 mod resends;
 mod sends;
@@ -61,9 +63,9 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Change, Delta, Placed, RowId, RowIds};
 pub use config::Config;
-pub use recent::Reach;
 #[cfg(test)]
-pub(crate) use recent::fingerprint as print;
+pub(crate) use prints::fingerprint as print;
+pub use recent::Reach;
 pub use shelf::{MemoryShelf, Shelf};
 
 use crate::decode::Rows;
@@ -78,8 +80,9 @@ use derive::Moment;
 use ended::EndedAhead;
 use idle::Kept;
 use links::Links;
+use prints::fingerprint;
 use recall::Recalls;
-use recent::{Recent, fingerprint};
+use recent::Recent;
 use session::Session;
 use shelf::Lent;
 use trace::{Own, Trace};
@@ -117,8 +120,8 @@ pub struct Join {
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
     event_count: usize,
-    /// Found out by the passing of log time, to be said by the next [`Join::emit`]. A checkpoint is
-    /// taken right after one, so it is always empty there.
+    /// Found out by the passing of log time or by a recall, to be said by the next [`Join::emit`]. A
+    /// checkpoint is taken right after one, so it is always empty there.
     #[serde(skip)]
     pending: Vec<Change>,
     recalls: Recalls,

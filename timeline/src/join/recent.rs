@@ -5,7 +5,6 @@
 //! within the window. A span or an event that is known here needs no recall of its trace.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,11 +75,4 @@ impl Recent {
         let since = if entries >= PRINTS_MAX { oldest.max(window) } else { window };
         Reach { since_ns: since.0, entries, entries_max: PRINTS_MAX, bytes: entries * PRINT_BYTES }
     }
-}
-
-/// A hash that is equal for equal rows on any machine: the standard hasher with its fixed keys.
-pub(crate) fn fingerprint(row: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    row.hash(&mut hasher);
-    hasher.finish()
 }

@@ -6,7 +6,8 @@
 
 use super::change::Change;
 use super::config::seconds_ns;
-use super::recent::fingerprint;
+use super::prints::fingerprint;
+use super::recall::MINUTE_NS;
 use super::trace::Trace;
 use super::{Join, SessionKey, TraceKey};
 use crate::schema::Time;
@@ -44,6 +45,7 @@ impl Join {
         if same_second && !self.is_over_budget() {
             return;
         }
+        self.recall_refused();
         let mut changes = std::mem::take(&mut self.pending);
         self.learn(&mut changes);
         self.settle_due(&mut changes);
@@ -94,10 +96,13 @@ impl Join {
     }
 
     fn evict_traces(&mut self, changes: &mut Vec<Change>) {
-        let traces = self.traces.iter().map(|(key, trace)| (trace.last_arrival, key.clone()));
-        let mut silent: Vec<(Time, TraceKey)> = traces.collect();
+        // Those that wait for their older part go last: by themselves they stay doubled.
+        let traces = self.traces.iter().map(|(key, trace)| {
+            (self.recalls.refused.awaits(key), trace.last_arrival, key.clone())
+        });
+        let mut silent: Vec<(bool, Time, TraceKey)> = traces.collect();
         silent.sort_unstable();
-        for (_, key) in silent {
+        for (_, _, key) in silent {
             if self.rows_open() <= spared(self.config.spans_max) {
                 break;
             }
@@ -119,6 +124,10 @@ impl Join {
         let settle = Time(last.0 + seconds_ns(self.config.settle_s));
         if !over_budget && self.now < settle {
             self.due.insert((settle, key));
+            return;
+        }
+        if !over_budget && members.iter().any(|member| self.recalls.refused.awaits(member)) {
+            self.due.insert((Time(self.now.0 + MINUTE_NS), key));
             return;
         }
         let settled = held().all(|trace| trace.settled);
@@ -187,7 +196,12 @@ impl Join {
                 self.released.is_new(print, self.now);
             }
             self.released.is_new(fingerprint(member), self.now);
-            group.push((member.clone(), trace));
+            if !trace.apart {
+                group.push((member.clone(), trace));
+            } else if self.recalls.refused.forget(member) {
+                // The older part stays what a late row takes back.
+                self.count("recall_given_up", 1);
+            }
         }
         self.shelve_traces(group);
     }

@@ -1,8 +1,8 @@
 //! Where the join lays what it has let go of, and takes it from again when somebody speaks of it.
 //!
-//! An entry is bytes under one or more prints (see [`super::recent::fingerprint`]); the newest entry
-//! under a print counts, so nothing is ever changed in place. What an entry means is
-//! [`super::recall`]'s. The store keeps entries in files; [`MemoryShelf`] is for a join without one.
+//! An entry is bytes under one or more prints (see [`super::prints`]); the newest entry under a print
+//! counts, so nothing is ever changed in place. What an entry means is [`super::recall`]'s. The store
+//! keeps entries in files; [`MemoryShelf`] is for a join without one.
 //!
 //! Invariant: what is found is a function of what was put and of log time, never of a clock.
 

@@ -3,6 +3,8 @@
 //! Invariants: a span is held once, whatever the number of its deliveries; what is said depends on
 //! the set of what is held, so any order of arrival ends in the same rows.
 
+mod merge;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Delta, Placed, RowIds, replace};
 use super::erase::{Whose, whose_event, whose_span};
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 use crate::schema::{
     Event, EventRow, Label, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
@@ -46,8 +48,10 @@ pub(super) struct Trace {
     pub(super) recalled: bool,
     /// True where the shelf does not hold it as it is.
     changed: bool,
-    /// The print of all that lie with it in its entry of the shelf.
-    shelved_with: u64,
+    /// The print of the group that it lies on the shelf with.
+    together: u64,
+    /// True where it began anew because an older part of it could not be taken back yet.
+    pub(super) apart: bool,
     /// Its nodes name more than one session.
     in_two_sessions: bool,
     counted_in_two_sessions: bool,
@@ -136,21 +140,17 @@ impl Trace {
         self.events.push(Held { arrived: event, said: None });
     }
 
-    /// Begins anew after the shelf: nothing has arrived yet, and what is here is as it lies there.
-    pub(super) fn wake(&mut self) {
+    /// Begins anew after the shelf: nothing has arrived yet, and what is here is as it lies there,
+    /// together with the others of a group of this print.
+    pub(super) fn wake(&mut self, together: u64) {
         self.last_arrival = Time::default();
-        (self.recalled, self.changed) = (true, false);
+        (self.recalled, self.changed, self.together) = (true, false, together);
     }
 
-    /// Whether the shelf holds it as it is, with those that `together` is the print of: found under
-    /// another's name, an entry would bring back what this one has changed since.
+    /// Whether the shelf holds it as it is, in the same group. In another one it would bring back what
+    /// has gone on without it.
     pub(super) fn is_as_shelved(&self, together: u64) -> bool {
-        self.recalled && !self.changed && self.shelved_with == together
-    }
-
-    /// Takes note of what it is laid away with.
-    pub(super) fn lie_with(&mut self, together: u64) {
-        self.shelved_with = together;
+        self.recalled && !self.changed && self.together == together
     }
 
     /// Whether it names more than one session and was not counted as such before.
@@ -168,13 +168,10 @@ impl Trace {
     /// Whether an event is here that came before the trace was let go. What came since is the
     /// caller's to know.
     pub(super) fn has_come_back_with(&self, event: &Event) -> bool {
-        let row = &event.row;
-        let known_to_its_page =
-            row.session_id.is_some() && row.page_id.is_some() && row.sequence.is_some();
-        if known_to_its_page || !self.recalled {
+        if is_known_to_its_page(&event.row) || !self.recalled {
             return false;
         }
-        let print = event_print(row);
+        let print = event_print(&event.row);
         self.events().any(|held| event_print(&held.row) == print)
     }
 
@@ -310,6 +307,11 @@ impl Trace {
         let sends = sends.into_iter().map(Change::SettledSend);
         sends.chain(requests.into_iter().map(Change::SettledRequest)).collect()
     }
+}
+
+/// Whether its page's sequence tells a second delivery of it from the first.
+fn is_known_to_its_page(row: &EventRow) -> bool {
+    row.session_id.is_some() && row.page_id.is_some() && row.sequence.is_some()
 }
 
 /// The fingerprint of an event that has no identity of its own: what it says.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 use super::sighting::Sighting;
 use super::tree::{Node, NodeId, Origin};
 use crate::schema::{Event, SessionId, Span};

@@ -4,13 +4,13 @@ use super::column::columns;
 use super::{Label, Time};
 
 columns! {
-    /// One range of the log that was lost, or one record that was set aside.
+    /// One range of the log that was lost, one record that was set aside, or a part of the state.
     pub struct LossRow / LossBuilders {
         /// Log time at which it was found out.
         pub time: Time,
         /// The same; every table is kept by its receive time.
         pub time_received: Time,
-        /// damaged | removed | undecodable | poison.
+        /// damaged | removed | undecodable | poison | state.
         pub kind: Label,
         /// Where in the log it begins.
         pub log_from: String,

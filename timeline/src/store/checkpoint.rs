@@ -23,8 +23,11 @@ use crate::schema::{Erasure, Time};
 /// zstd level 1, as for the log: written every minute, read at a restart.
 const LEVEL: i32 = 1;
 
-/// The form of every section but the join's. It rises when one of them changes.
+/// The form of every section but the join's and the shelf's. It rises when one of them changes.
 const FORM: u32 = 1;
+
+/// The form of the shelf's section, and of the files that it names.
+const SHELF_FORM: u32 = 2;
 
 const ROWS: &str = "rows";
 const ERASED: &str = "erased";
@@ -74,7 +77,7 @@ impl Checkpoint {
         let sections = vec![
             section(ERASED, FORM, pack(join.erased())?),
             section(UNSEARCHED, FORM, pack(unsearched)?),
-            section(SHELF, FORM, pack(shelf)?),
+            section(SHELF, SHELF_FORM, pack(shelf)?),
             section(ROLLUP, FORM, pack(rollup)?),
             section(JOIN, Join::FORM, packed),
         ];
@@ -114,14 +117,14 @@ impl Manifest {
             return Err(corrupt("the checksum does not match the manifest's"));
         }
         let sections = Sections { entry, bytes: &bytes };
-        let rows = sections.read(ROWS).ok_or_else(|| {
+        let rows = sections.read(ROWS, FORM).ok_or_else(|| {
             corrupt("which rows hold cannot be read; it was written by a version before 0.1")
         })?;
         let mut lost = Vec::new();
-        let shelf = sections.read_or_lose(SHELF, &mut lost);
-        let rollup: Rollup = sections.read_or_lose(ROLLUP, &mut lost);
-        let erased: BTreeMap<Erasure, Time> = sections.read_or_lose(ERASED, &mut lost);
-        let unsearched = sections.read_or_lose(UNSEARCHED, &mut lost);
+        let shelf = sections.read_or_lose(SHELF, SHELF_FORM, &mut lost);
+        let rollup: Rollup = sections.read_or_lose(ROLLUP, FORM, &mut lost);
+        let erased: BTreeMap<Erasure, Time> = sections.read_or_lose(ERASED, FORM, &mut lost);
+        let unsearched = sections.read_or_lose(UNSEARCHED, FORM, &mut lost);
         let join = sections
             .find(JOIN)
             .and_then(|(form, bytes)| Join::read(form, &zstd::stream::decode_all(bytes).ok()?));
@@ -164,17 +167,18 @@ impl<'file> Sections<'file> {
         None
     }
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let (_, bytes) = self.find(name).filter(|(form, _)| *form == FORM)?;
+    fn read<T: DeserializeOwned>(&self, name: &str, form: u32) -> Option<T> {
+        let (_, bytes) = self.find(name).filter(|(own, _)| *own == form)?;
         postcard::from_bytes(&zstd::stream::decode_all(bytes).ok()?).ok()
     }
 
     fn read_or_lose<T: DeserializeOwned + Default>(
         &self,
         name: &'static str,
+        form: u32,
         lost: &mut Vec<&'static str>,
     ) -> T {
-        self.read(name).unwrap_or_else(|| {
+        self.read(name, form).unwrap_or_else(|| {
             lost.push(name);
             T::default()
         })

@@ -191,6 +191,17 @@ impl Store {
         directory: &Path,
         config: Config,
     ) -> Result<(Self, Option<Resume>), StoreError> {
+        let limits = Limits::new(config.recall_s, config.recall_bytes);
+        Self::open_with(storage, directory, config, limits)
+    }
+
+    /// As [`Self::open_on`], with a shelf of these limits.
+    fn open_with(
+        storage: Arc<dyn Storage>,
+        directory: &Path,
+        config: Config,
+        limits: Limits,
+    ) -> Result<(Self, Option<Resume>), StoreError> {
         let directory = &Arc::new(Directory::create(storage, directory)?);
         let lock = directory.lock()?;
         let manifest = Manifest::read(directory)?;
@@ -198,7 +209,6 @@ impl Store {
         manifest.remove_orphans(directory)?;
         let (known, state) = (checkpoint.is_some(), checkpoint.unwrap_or_default());
         let State { rows, shelf, rollup, mut join, unsearched, lost } = state;
-        let limits = Limits::new(config.recall_s, config.recall_bytes);
         let shelf = FileShelf::open(directory, limits, shelf)?;
         join.shelve_on(Box::new(shelf.clone()));
         let mut store = Self {
@@ -278,6 +288,11 @@ impl Store {
     /// Where a join lays what it lets go of. That of [`Resume`] does so already.
     pub fn shelf(&self) -> Box<dyn Shelf> {
         Box::new(self.shelf.clone())
+    }
+
+    /// What of the shelf was lost since the last call, in words, to be listed in `losses`.
+    pub fn take_shelf_losses(&mut self) -> Vec<String> {
+        self.shelf.take_losses()
     }
 
     /// The configuration it was opened with.

@@ -143,9 +143,7 @@ impl Sealing {
         let named = |file: &str| entries.iter().any(|entry| entry.file == file);
         self.checkpoint.rows.deleted.retain(|(file, _)| named(file));
         self.checkpoint.rows.gone.retain(|(file, _)| named(file));
-        for file in &self.shelf.unsynced {
-            file.sync_data().map_err(io("cannot sync the shelf"))?;
-        }
+        self.shelf.sync().map_err(io("cannot sync the shelf"))?;
         let checkpoint = self.checkpoint.write(&self.directory, self.version)?;
         self.written.push(checkpoint.file.clone());
         let manifest = Manifest {

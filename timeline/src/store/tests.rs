@@ -270,6 +270,25 @@ fn a_state_of_another_form_begins_anew_and_the_rest_goes_on() {
     };
     check("\"format\": 2", "\"format\": 2", &[]);
     check(&join_form, "\"form\": 1", &["join"]);
+    check("\"form\": 2", "\"form\": 1", &["shelf"]);
     check("\"name\": \"rollup\"", "\"name\": \"another\"", &["rollup"]);
     check("\"name\": \"shelf\"", "\"name\": \"another\"", &["shelf"]);
+}
+
+#[test]
+fn a_lost_file_of_the_shelf_is_told_at_the_next_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let reopened = || Store::open(directory.path(), config()).expect("opens").0;
+    let mut store = reopened();
+    // It fills a chunk, which is written at once.
+    store.shelf().put(Time(1), &[7], &[1; 200 << 10]);
+    let sealing = store.begin_seal(&Join::default(), &Rollup::default(), position(1));
+    let sealed = sealing.expect("packs").write().expect("writes");
+    store.finish_seal(sealed);
+    drop(store);
+    assert_eq!(reopened().take_shelf_losses(), Vec::<String>::new());
+    assert_eq!(reopened().shelf().get(Time(2), 7), Some(vec![1; 200 << 10]));
+    std::fs::remove_file(directory.path().join("00000000.shelf")).expect("removable");
+    let lost = reopened().take_shelf_losses();
+    assert!(lost.len() == 1 && lost[0].contains("00000000.shelf"), "{lost:?}");
 }

@@ -5,6 +5,8 @@
 //! session's clock: a bound that was taken from a pair of spans which a late one parts is not taken
 //! back. Everything else is equal, row by row.
 
+mod linked;
+
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -46,15 +48,23 @@ fn shelf(directory: &Path, mark: Mark) -> FileShelf {
 }
 
 impl<'a> Life<'a> {
-    fn new(directory: &'a Path) -> Self {
+    fn new(directory: &'a Path, config: Config) -> Self {
         let shelf = shelf(directory, Mark::default());
-        let mut join = Join::new(Config::default());
+        let mut join = Join::new(config);
         join.shelve_on(Box::new(shelf.clone()));
         Self { directory, join, shelf, changes: Vec::new(), kept: None }
     }
 
     fn take(&mut self, received_s: i64, arrival: Option<&Arrival>) {
         self.join.push(record(received_s, arrival));
+    }
+
+    /// Lets log time pass by the minute, as the ticks of a collector do.
+    fn wait_until(&mut self, received_s: i64) {
+        let now_s = ((self.join.now().0 - T0_NS) / SECOND_NS).max(0);
+        for minute in now_s / 60 + 1..=received_s / 60 {
+            self.take(minute * 60, None);
+        }
     }
 
     fn seal(&mut self, next: usize) {
@@ -81,11 +91,26 @@ impl<'a> Life<'a> {
 
 /// Joins the arrivals, each at its second, with a seal or a crash after some of them.
 fn late(arrivals: &[(i64, Arrival)], batch: usize, faults: &[(usize, bool)]) -> (Standing, Join) {
+    late_within(None, arrivals, batch, faults)
+}
+
+/// As [`late`], where so many spans may be taken back in a minute, and minutes pass one by one.
+fn late_within(
+    budget: Option<usize>,
+    arrivals: &[(i64, Arrival)],
+    batch: usize,
+    faults: &[(usize, bool)],
+) -> (Standing, Join) {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut life = Life::new(directory.path());
+    let default = Config::default();
+    let recall_spans_per_minute = budget.unwrap_or(default.recall_spans_per_minute);
+    let mut life = Life::new(directory.path(), Config { recall_spans_per_minute, ..default });
     life.seal(0);
     let (mut at, mut faults) = (0, faults.to_vec());
     while let Some((received_s, arrival)) = arrivals.get(at) {
+        if budget.is_some() {
+            life.wait_until(*received_s);
+        }
         life.take(*received_s, Some(arrival));
         at += 1;
         if at % batch == 0 {
@@ -100,6 +125,10 @@ fn late(arrivals: &[(i64, Arrival)], batch: usize, faults: &[(usize, bool)]) -> 
     }
     let end = arrivals.last().map_or(0, |(received_s, _)| *received_s);
     life.changes.extend(life.join.emit());
+    if budget.is_some() {
+        // An hour for what waits, and as much for the sessions that it reopens.
+        life.wait_until(end + 2 * 3_600);
+    }
     for seconds in [30, 400, 3_000, 20_000] {
         life.take(end + seconds, None);
         life.changes.extend(life.join.emit());
@@ -176,6 +205,41 @@ proptest! {
         // A total never falls: what was counted before a late row showed that it was none stays.
         prop_assert!(found.settled_sends.len() >= expected.settled_sends.len());
         prop_assert!(found.settled_requests.len() >= expected.settled_requests.len());
+        prop_assert_eq!(joined.open(), (0, 0, 0));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn beyond_the_budget_it_is_all_at_once_within_the_hour(
+        some in order::arrivals(),
+        budget in 1_usize..12,
+        moments_s in prop::collection::vec(0..DAY_S, 4),
+        picks in prop::collection::vec((0_usize..4, prop::option::of(0_usize..4)), 60),
+        batch in 1_usize..9,
+        faults in prop::collection::vec((1_usize..60, any::<bool>()), 0..5),
+    ) {
+        let mut world = some;
+        world.extend(navigations());
+        world.extend((10..14).flat_map(shop_request));
+        let mut arrivals: Vec<(i64, Arrival)> = Vec::new();
+        for (at, arrival) in world.iter().enumerate() {
+            let (first, again) = picks[at % picks.len()];
+            for moment in std::iter::once(first).chain(again) {
+                arrivals.push((moments_s[moment] + at as i64 * 7 % 50, arrival.clone()));
+            }
+        }
+        arrivals.sort_by_key(|(received_s, _)| *received_s);
+        let expected = of_the_facts(join(&world, usize::MAX));
+        let (found, joined) = late_within(Some(budget), &arrivals, batch, &faults);
+        let found = of_the_facts(found);
+        prop_assert_eq!(&found.spans, &expected.spans);
+        prop_assert_eq!(&found.requests, &expected.requests);
+        prop_assert_eq!(&found.sessions, &expected.sessions);
+        prop_assert_eq!(&found.events, &expected.events);
+        prop_assert_eq!(joined.counters().get("recall_given_up"), None);
         prop_assert_eq!(joined.open(), (0, 0, 0));
     }
 }
@@ -261,94 +325,55 @@ fn beyond_the_limits_it_is_a_timeline_by_itself_and_counted() {
     assert!(at_once.is_empty(), "{at_once:?}");
     let none = refused(Config { recall_spans_per_minute: 0, ..Config::default() });
     assert_eq!(none.get("recall_refused"), Some(&4));
+    assert_eq!(none.get("recall_given_up"), Some(&4), "after an hour");
     let small = refused(Config { recall_trace_spans_max: 1, ..Config::default() });
     assert_eq!(small.get("too_large_to_recall"), Some(&8));
 }
 
-/// A fetch as another SDK on the page tells it, which knows no session.
-fn told_again(spec: Spec<'_>) -> Span {
-    let mut span = span(Spec { service: "web", kind: "client", ..spec });
-    (span.row.service, span.row.session_id) = (Label::new("web-otel"), None);
-    span
-}
-
-const FETCH: Spec<'static> = Spec {
-    trace: 1,
-    id: 11,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop/x",
-    start_ms: 0,
-    ms: 40,
-    status: 200,
-};
-
-/// What the shop did for the fetch `id` of `trace`, and below it.
-fn served(trace: u8, id: u64, parent: u64, kind: &'static str) -> Span {
-    span(Spec { trace, id, parent, kind, service: "shop", start_ms: 15, ms: 9, ..FETCH })
-}
-
-/// Checks that spans received at these seconds are, in the end, what they are all at once.
-fn check_spans(arrivals: Vec<(i64, Span)>, requests: usize) {
-    let arrivals: Vec<(i64, Arrival)> = arrivals
-        .into_iter()
-        .map(|(received_s, span)| (received_s, Arrival::Span(Box::new(span))))
-        .collect();
-    let world: Vec<Arrival> = arrivals.iter().map(|(_, arrival)| arrival.clone()).collect();
-    let expected = of_the_facts(join(&world, usize::MAX));
-    let found = of_the_facts(late(&arrivals, 1, &[]).0);
-    assert_eq!(found.requests.len(), requests);
-    assert_eq!(found.requests, expected.requests);
-    assert_eq!(found.spans, expected.spans);
-}
-
 #[test]
-fn the_beacon_may_tell_of_a_fetch_later_than_another_sdk() {
-    let other = Spec { trace: 2, id: 21, start_ms: 1, ..FETCH };
-    for late_s in [1, 25, 100] {
-        let arrivals = vec![
-            (0, told_again(other)),
-            (0, served(2, 22, 21, "server")),
-            (late_s, beacon_attempt(span(FETCH), 1)),
-        ];
-        check_spans(arrivals, 1);
+fn more_in_a_minute_than_the_budget_ends_with_none_doubled() {
+    let world: Vec<Arrival> = (1..40).flat_map(shop_request).collect();
+    let expected = join(&world, usize::MAX);
+    let (settled_sends, settled_requests) = (expected.settled_sends.len(), 39);
+    let expected = of_the_facts(expected);
+    // Almost a day later everything comes again, within one minute of log time.
+    let minute_s = (DAY_S - T0_NS / SECOND_NS % 60) - 7_200;
+    let again = world.iter().enumerate().map(|(at, one)| (minute_s + at as i64 / 4, one.clone()));
+    let first = world.iter().map(|one| (0, one.clone()));
+    let arrivals: Vec<(i64, Arrival)> = first.chain(again).collect();
+    for faults in [&[][..], &[(170, false), (200, true), (290, false), (310, true)][..]] {
+        let (found, joined) = late_within(Some(20), &arrivals, 3, faults);
+        let count = |reason: &str| joined.counters().get(reason).copied();
+        assert_eq!(count("recall_refused"), Some(34), "five traces of four spans are the budget");
+        assert_eq!((count("recall_given_up"), count("late_span")), (None, None));
+        assert_eq!(count("duplicate_span"), Some(world.len() as u64));
+        assert_eq!(joined.recalled().0, 39);
+        assert_eq!(found.settled_sends.len(), settled_sends, "no total counts twice");
+        assert_eq!(found.settled_requests.len(), settled_requests);
+        let found = of_the_facts(found);
+        assert_eq!(found.spans, expected.spans);
+        assert_eq!(found.requests, expected.requests);
+        assert_eq!(found.sessions, expected.sessions);
     }
 }
 
 #[test]
-fn what_the_beacon_told_as_an_event_comes_back_with_its_trace() {
-    let mut abandon = event("behavior.abandon", "p1", 3, 1, 11, 40);
-    abandon.hints.waited_us = Some(40_000);
-    abandon.hints.previous_attempts = Some(0);
-    abandon.hints.method = Some(Label::new("GET"));
-    abandon.hints.target = Some(String::from(FETCH.target));
-    let other = told_again(Spec { trace: 2, id: 21, start_ms: 1, status: 0, ..FETCH });
-    let arrivals = [
-        (0, Arrival::Event(Box::new(abandon))),
-        (0, Arrival::Span(Box::new(other))),
-        (3_600, Arrival::Span(Box::new(served(2, 22, 21, "server")))),
-    ];
-    let found = late(&arrivals, 1, &[]).0;
-    let rows = found.requests.values().map(|row| (row.attempts, row.outcome.as_str()));
-    assert_eq!(rows.collect::<Vec<_>>(), [(1, "abandoned")]);
-}
-
-#[test]
-fn a_group_that_has_parted_comes_back_as_its_parts() {
-    // Two fetches of one URL at almost one time, each told once. An hour later it turns out that the second
-    // one was told twice, and no longer stands with the first.
-    let other = Spec { trace: 2, id: 21, start_ms: 10, ..FETCH };
-    let twin = Spec { trace: 3, id: 31, start_ms: 10, ..FETCH };
-    let arrivals = vec![
-        (0, beacon_attempt(span(FETCH), 1)),
-        (0, served(1, 12, 11, "server")),
-        (0, told_again(other)),
-        (0, served(2, 22, 21, "server")),
-        (3_600, served(2, 23, 22, "internal")),
-        (3_600, beacon_attempt(span(twin), 1)),
-        (7_200, served(1, 13, 12, "internal")),
-        (10_800, served(2, 24, 22, "internal")),
-    ];
-    check_spans(arrivals, 2);
+fn what_grew_too_large_is_not_taken_back_as_it_was() {
+    let mut join = Join::new(Config { recall_trace_spans_max: 3, ..Config::default() });
+    let (mut changes, world) = (Vec::new(), shop_request(1));
+    let told = [(0, 0..3), (1_800, 3..4), (3_000, 0..0), (5_000, 0..1), (9_000, 0..0)];
+    for (second, arrivals) in told {
+        let mut rows = Rows { received_ns: T0_NS + second * SECOND_NS, ..Rows::default() };
+        for arrival in &world[arrivals] {
+            if let Arrival::Span(span) = arrival {
+                rows.spans.push(span.as_ref().clone());
+            }
+        }
+        join.push(rows);
+        changes.extend(join.emit());
+    }
+    assert_eq!(join.recalled().0, 1);
+    assert_eq!(join.counters().get("too_large_to_recall"), Some(&1));
+    // Nothing goes that does not stand, which is looked at here.
+    assert_eq!(standing(changes).spans.len(), 4);
 }

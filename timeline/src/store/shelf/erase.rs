@@ -7,7 +7,8 @@
 //!
 //! An entry goes when the id's bytes stand anywhere in it, without a look at what they mean: an id
 //! that is part of another word costs a recall, never a row. An entry holds a whole group of linked
-//! traces, so what stood beside the erased cannot be taken back any more either.
+//! traces, so what stood beside the erased cannot be taken back any more either. An empty entry stays
+//! in its place: without it an older one would be found, which the rows have gone on from.
 //!
 //! Invariant: a segment that is searched is complete, so nothing is appended to it meanwhile, and
 //! what was erased from the join is not in a later one.
@@ -16,7 +17,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::FileShelf;
-use super::segment::{Complete, Segment, name};
+use super::segment::{Segment, name};
+use super::view::{Anew, View};
 use crate::store::directory::Directory;
 use crate::store::{StoreError, io as failed};
 
@@ -24,14 +26,18 @@ use crate::store::{StoreError, io as failed};
 pub(in crate::store) struct Search {
     directory: Arc<Directory>,
     /// Each with the number that its successor takes.
-    segments: Vec<(Complete, u64)>,
+    segments: Vec<(View, u64)>,
     /// Why the shelf could not be made ready.
     unready: Option<io::Error>,
 }
 
-/// What stands in the place of the segments of these numbers; none where no entry was left.
+/// What stands in the place of the segments of these numbers; none where nothing could be read. And what
+/// was lost on the way, in words.
 #[derive(Default)]
-pub(in crate::store) struct Rewritten(Vec<(u64, Option<Segment>)>);
+pub(in crate::store) struct Rewritten {
+    segments: Vec<(u64, Option<Segment>)>,
+    lost: Vec<String>,
+}
 
 impl FileShelf {
     /// Everything that lies here, to be searched on any thread.
@@ -41,15 +47,17 @@ impl FileShelf {
         let directory = Arc::clone(&inner.directory);
         let first = inner.next;
         inner.next += inner.segments.len() as u64;
-        let complete = inner.segments.iter().filter_map(Segment::complete_view);
-        Search { directory, segments: complete.zip(first..).collect(), unready }
+        let complete = inner.segments.iter().filter(|segment| segment.is_complete());
+        let segments = complete.map(Segment::view).zip(first..).collect();
+        Search { directory, segments, unready }
     }
 
     /// Puts what a search wrote in the place of what it read.
     pub(in crate::store) fn replace(&self, rewritten: Rewritten) {
         let mut inner = self.inner();
         inner.read = None;
-        for (number, new) in rewritten.0 {
+        inner.lost.extend(rewritten.lost);
+        for (number, new) in rewritten.segments {
             let at = inner.segments.iter().position(|segment| segment.mark().number == number);
             match (at, new) {
                 (Some(at), Some(new)) => inner.segments[at] = new,
@@ -84,9 +92,17 @@ impl Search {
         let mut rewritten = Rewritten::default();
         for (segment, number) in &self.segments {
             if segment.any(names).map_err(failed("cannot search the shelf"))? {
-                let new = segment.without(&self.directory, *number, names);
-                let new = new.map_err(failed("cannot write the shelf anew"))?;
-                rewritten.0.push((segment.number(), new));
+                let Anew { segment: new, unread } = segment
+                    .without(&self.directory, *number, names)
+                    .map_err(failed("cannot write the shelf anew"))?;
+                match unread {
+                    Some(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        rewritten.lost.push(segment.mark().loss(&error));
+                    }
+                    Some(error) => return Err(failed("cannot read the shelf")(error)),
+                    None => {}
+                }
+                rewritten.segments.push((segment.mark().number, new));
             }
         }
         Ok(rewritten)

@@ -11,14 +11,18 @@
 //! * What is kept is a function of what was put and of log time: a replay finds what the first
 //!   reading found.
 //! * Nothing that the checkpoint on disk names is changed or removed before a newer one is durable.
-//! * A disk that fails costs recalls, which are counted, and nothing else.
+//! * A disk that fails costs recalls and nothing else; what a checkpoint named and cannot be read any
+//!   more is listed in `losses`.
+//! * A file of which a sync failed is not synced again: what it holds is written to another one.
 
 mod chunk;
 mod erase;
+mod file;
 mod filter;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,12 +32,13 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::directory::Directory;
-use crate::disk::DiskFile;
 use crate::join::Shelf;
 use crate::schema::Time;
 use chunk::Chunk;
 pub(super) use erase::{Rewritten, Search};
+use file::SegmentFile;
 use segment::{Segment, SegmentMark};
+use view::Anew;
 
 /// Entries are compressed together in pieces of this size: a larger piece packs better and costs
 /// more to take one entry from. 128 KiB is a quarter of a millisecond.
@@ -78,17 +83,26 @@ pub(crate) struct Mark {
     segments: Vec<SegmentMark>,
     next: u64,
     pending: Chunk,
+    /// What was lost and has not been listed.
+    lost: Vec<String>,
 }
 
 /// What is to be done with files around a checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     /// To be durable before the checkpoint that names them.
-    pub(super) unsynced: Vec<Arc<DiskFile>>,
+    unsynced: Vec<Arc<SegmentFile>>,
     /// How long they are then, by number.
     lengths: Vec<(u64, u64)>,
     /// To be removed after it.
-    pub(super) outdated: Vec<String>,
+    outdated: Vec<String>,
+}
+
+impl Files {
+    /// Makes what the checkpoint is to name durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.unsynced.iter().try_for_each(|file| file.sync())
+    }
 }
 
 /// The shelf of a directory; clones are one.
@@ -108,43 +122,51 @@ struct Inner {
     /// How much of each segment is known to be on disk.
     synced: BTreeMap<u64, u64>,
     outdated: Vec<String>,
+    /// What was lost and has not been listed, in words.
+    lost: Vec<String>,
     /// Log time of the latest entry.
     now: Time,
     failing: bool,
 }
 
 impl FileShelf {
-    /// The shelf that `mark` speaks of. A file that is missing or damaged is left out, and what
-    /// `mark` does not name is removed.
+    /// The shelf that `mark` speaks of. A file that is missing or damaged is left out and remembered
+    /// as lost, and what `mark` does not name is removed.
     pub(super) fn open(
         directory: &Arc<Directory>,
         limits: Limits,
         mark: Mark,
     ) -> Result<Self, StoreError> {
-        let named: BTreeSet<String> =
-            mark.segments.iter().map(|mark| segment::name(mark.number)).collect();
+        let Mark { segments: marks, mut next, pending, mut lost } = mark;
+        let named: BTreeSet<u64> = marks.iter().map(|mark| mark.number).collect();
         for name in directory.names()? {
-            if name.ends_with(segment::ENDING) && !named.contains(&name) {
+            if let Some(number) = segment::number_of(&name).filter(|own| !named.contains(own)) {
                 directory.remove(&name);
+                // A removal that fails is tried again later, and must not meet a file of ours then.
+                next = next.max(number.saturating_add(1));
             }
         }
-        let mut segments = Vec::new();
-        for mark in mark.segments {
-            let number = mark.number;
-            match Segment::open(directory, mark) {
+        let (mut segments, mut outdated) = (Vec::new(), Vec::new());
+        for mark in marks {
+            match Segment::open(directory, mark.clone()) {
                 Ok(segment) => segments.push(segment),
-                Err(error) => tracing::warn!(number, %error, "a part of the shelf is lost"),
+                Err(error) => {
+                    tracing::error!(number = mark.number, %error, "a part of the shelf is lost");
+                    lost.push(mark.loss(&error));
+                    outdated.push(segment::name(mark.number));
+                }
             }
         }
         Ok(Self(Arc::new(Mutex::new(Inner {
             directory: Arc::clone(directory),
             limits,
             segments,
-            next: mark.next,
-            pending: mark.pending,
+            next,
+            pending,
             read: None,
             synced: BTreeMap::new(),
-            outdated: Vec::new(),
+            outdated,
+            lost,
             now: Time::default(),
             failing: false,
         }))))
@@ -160,11 +182,16 @@ impl FileShelf {
 
     /// What a checkpoint of this moment says, and what is to be done with the files around it.
     pub(crate) fn mark(&self) -> (Mark, Files) {
-        let inner = self.inner();
-        let unsynced = inner
-            .segments
-            .iter()
-            .filter(|segment| inner.synced.get(&segment.mark().number) != Some(&segment.bytes()));
+        let mut inner = self.inner();
+        // Where that fails the doubtful file is still among those to be synced, which refuses the
+        // checkpoint.
+        if let Err(error) = inner.leave_doubtful_files() {
+            inner.note(Err(error));
+        }
+        let unsynced = inner.segments.iter().filter(|segment| {
+            let synced = inner.synced.get(&segment.mark().number);
+            segment.is_doubtful() || synced != Some(&segment.bytes())
+        });
         let lengths = unsynced.clone().map(|segment| (segment.mark().number, segment.bytes()));
         let files = Files {
             unsynced: unsynced.clone().map(Segment::file).collect(),
@@ -175,6 +202,7 @@ impl FileShelf {
             segments: inner.segments.iter().map(|segment| segment.mark().clone()).collect(),
             next: inner.next,
             pending: inner.pending.clone(),
+            lost: inner.lost.clone(),
         };
         (mark, files)
     }
@@ -193,6 +221,18 @@ impl FileShelf {
         inner.synced.retain(|number, _| numbers.contains(number));
     }
 
+    /// What was lost since the last call, in words. A checkpoint remembers it until then.
+    pub(crate) fn take_losses(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner().lost)
+    }
+
+    /// Whether a file is one of its segments.
+    #[cfg(test)]
+    pub(super) fn names(&self, file: &str) -> bool {
+        let inner = self.inner();
+        inner.segments.iter().any(|segment| segment::name(segment.mark().number) == file)
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // The follower is the only one who locks it; a panic of its thread ends the role.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,7 +243,9 @@ impl Shelf for FileShelf {
     fn put(&mut self, now: Time, prints: &[u64], entry: &[u8]) {
         let mut inner = self.inner();
         inner.now = now;
-        inner.pending.put(prints, entry);
+        if !inner.pending.put(prints, entry) {
+            inner.note(Err(io::ErrorKind::FileTooLarge.into()));
+        }
         if inner.pending.len() >= inner.limits.chunk_bytes {
             let outcome = inner.flush(now);
             inner.note(outcome);
@@ -217,7 +259,8 @@ impl Shelf for FileShelf {
         }
         let found = inner.find(now, print);
         match found {
-            Ok(found) => found,
+            // What was erased is empty.
+            Ok(found) => found.filter(|entry| !entry.is_empty()),
             Err(error) => {
                 inner.note(Err(error));
                 None
@@ -263,6 +306,26 @@ impl Inner {
             self.flush(self.now)?;
         }
         self.segments.last_mut().map_or(Ok(()), Segment::complete)
+    }
+
+    /// Writes what lies in files that cannot be synced any more to new ones, in their place.
+    fn leave_doubtful_files(&mut self) -> io::Result<()> {
+        while let Some(at) = self.segments.iter().position(Segment::is_doubtful) {
+            let old = self.segments[at].view();
+            let number = self.next;
+            self.next += 1;
+            let anew = old.without(&self.directory, number, |_| false);
+            let Anew { segment, unread } =
+                anew.inspect_err(|_| self.directory.remove(&segment::name(number)))?;
+            self.lost.extend(unread.map(|error| old.mark().loss(&error)));
+            match segment {
+                Some(segment) => self.segments[at] = segment,
+                None => drop(self.segments.remove(at)),
+            }
+            self.read = None;
+            self.outdated.push(segment::name(old.mark().number));
+        }
+        Ok(())
     }
 
     fn expire(&mut self, now: Time) {

@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chunk::{Chunk, ENTRY_BYTES, HEADER_BYTES, pair};
+use super::chunk::{Chunk, ENTRY_BYTES, pair};
+use super::file::SegmentFile;
 use super::filter::Filter;
-use crate::disk::{Access, DiskFile};
+use super::view::{View, damaged, prints_of_chunks, read_chunk};
+use crate::disk::Access;
 use crate::schema::Time;
 use crate::store::directory::Directory;
 
@@ -22,17 +24,46 @@ use crate::store::directory::Directory;
 pub(super) struct SegmentMark {
     pub(super) number: u64,
     /// Bytes of its chunks.
-    bytes: u64,
-    /// How many prints stand behind them; none where it is not complete.
-    prints: Option<u64>,
-    oldest: Time,
-    newest: Time,
+    pub(super) bytes: u64,
+    /// What stands behind them; none where it is not complete.
+    index: Option<IndexMark>,
+    pub(super) oldest: Time,
+    pub(super) newest: Time,
+}
+
+/// Where each print is, as it was written.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct IndexMark {
+    prints: u64,
+    crc32c: u32,
+}
+
+impl SegmentMark {
+    fn prints(&self) -> u64 {
+        self.index.map_or(0, |index| index.prints)
+    }
+
+    /// Its size on disk.
+    fn end(&self) -> u64 {
+        self.bytes.saturating_add(self.prints().saturating_mul(ENTRY_BYTES as u64))
+    }
+
+    /// What is lost with it, in words.
+    pub(super) fn loss(&self, error: &io::Error) -> String {
+        let second = |time: Time| time.0 / 1_000_000_000;
+        let (oldest, newest) = (second(self.oldest), second(self.newest));
+        let name = name(self.number);
+        format!(
+            "shelf: what was let go from {oldest} to {newest}, in seconds since 1970, cannot be taken \
+             back: {name}: {error}"
+        )
+    }
 }
 
 /// One file.
 #[derive(Debug)]
 pub(super) struct Segment {
-    file: Arc<DiskFile>,
+    file: Arc<SegmentFile>,
     mark: SegmentMark,
     index: Index,
 }
@@ -47,22 +78,25 @@ enum Index {
 impl Segment {
     /// A new file, in the place of whatever a crash has left under its name.
     pub(super) fn create(directory: &Directory, number: u64, now: Time) -> io::Result<Self> {
-        let file = directory.growing(&name(number), Access::CreateEmpty)?;
-        let mark = SegmentMark { number, bytes: 0, prints: None, oldest: now, newest: now };
+        let file = SegmentFile::open(directory, &name(number), Access::CreateEmpty)?;
+        let mark = SegmentMark { number, bytes: 0, index: None, oldest: now, newest: now };
         Ok(Self { file: Arc::new(file), mark, index: Index::Open(HashMap::new()) })
     }
 
     /// The file that a checkpoint speaks of, as it was then.
     pub(super) fn open(directory: &Directory, mark: SegmentMark) -> io::Result<Self> {
-        let file = directory.growing(&name(mark.number), Access::Write)?;
-        let end = mark.bytes + mark.prints.unwrap_or(0) * ENTRY_BYTES as u64;
-        if file.bytes()? < end {
+        let file = SegmentFile::open(directory, &name(mark.number), Access::Write)?;
+        // What is read below is no longer than the file is.
+        if file.bytes()? < mark.end() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let index = match mark.prints {
-            Some(prints) => {
-                let mut bytes = vec![0; prints as usize * ENTRY_BYTES];
-                read_exact(&file, &mut bytes, mark.bytes)?;
+        let index = match mark.index {
+            Some(index) => {
+                let mut bytes = vec![0; (mark.end() - mark.bytes) as usize];
+                file.read_exact(&mut bytes, mark.bytes)?;
+                if crc32c::crc32c(&bytes) != index.crc32c {
+                    return Err(damaged());
+                }
                 let prints: Vec<u64> = Chunk::prints_of(&bytes).collect();
                 Index::Complete(Filter::new(prints.into_iter()))
             }
@@ -97,7 +131,8 @@ impl Segment {
             .flat_map(|(print, at)| print.to_le_bytes().into_iter().chain(at.to_le_bytes()))
             .collect();
         self.file.write_at(&bytes, self.mark.bytes)?;
-        self.mark.prints = Some(prints.len() as u64);
+        let crc32c = crc32c::crc32c(&bytes);
+        self.mark.index = Some(IndexMark { prints: prints.len() as u64, crc32c });
         self.index = Index::Complete(Filter::new(prints.iter().map(|(print, _)| *print)));
         Ok(())
     }
@@ -111,11 +146,11 @@ impl Segment {
         if !filter.may_hold(print) {
             return Ok(None);
         }
-        let (mut low, mut beyond) = (0, self.mark.prints.unwrap_or(0));
+        let (mut low, mut beyond) = (0, self.mark.prints());
         while low < beyond {
             let middle = low + (beyond - low) / 2;
             let mut entry = [0; ENTRY_BYTES];
-            read_exact(&self.file, &mut entry, self.mark.bytes + middle * ENTRY_BYTES as u64)?;
+            self.file.read_exact(&mut entry, self.mark.bytes + middle * ENTRY_BYTES as u64)?;
             let (own, at) = pair(&entry);
             match own.cmp(&print) {
                 std::cmp::Ordering::Equal => return Ok(Some(at)),
@@ -131,23 +166,27 @@ impl Segment {
         read_chunk(&self.file, u64::from(at), self.mark.bytes).map(|(chunk, _)| chunk)
     }
 
-    /// This segment for another thread; none where it is still written.
-    pub(super) fn complete_view(&self) -> Option<Complete> {
-        let (file, mark) = (self.file(), self.mark.clone());
-        self.is_complete().then_some(Complete { file, mark })
+    /// This segment as it is now, for any thread.
+    pub(super) fn view(&self) -> View {
+        View::new(self.file(), self.mark.clone())
     }
 
     pub(super) fn mark(&self) -> &SegmentMark {
         &self.mark
     }
 
-    pub(super) fn file(&self) -> Arc<DiskFile> {
+    pub(super) fn file(&self) -> Arc<SegmentFile> {
         Arc::clone(&self.file)
+    }
+
+    /// Whether nobody knows what of it is on the disk.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.file.is_doubtful()
     }
 
     /// Its size on disk.
     pub(super) fn bytes(&self) -> u64 {
-        self.mark.bytes + self.mark.prints.unwrap_or(0) * ENTRY_BYTES as u64
+        self.mark.end()
     }
 
     /// Log time of its first and its last entry.
@@ -156,92 +195,8 @@ impl Segment {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.mark.prints.is_some()
+        self.mark.index.is_some()
     }
-}
-
-/// A complete segment, read by any thread.
-pub(super) struct Complete {
-    file: Arc<DiskFile>,
-    mark: SegmentMark,
-}
-
-impl Complete {
-    pub(super) fn number(&self) -> u64 {
-        self.mark.number
-    }
-
-    /// Whether any entry is wanted. What is damaged is: nobody can say that it is not.
-    pub(super) fn any(&self, wanted: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
-        for chunk in self.chunks() {
-            match chunk {
-                Ok(chunk) if chunk.entries().any(|(_, entry)| wanted(entry)) => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(true),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
-    }
-
-    /// A new segment with all but the wanted entries, up to what is damaged; none where nothing is
-    /// left.
-    pub(super) fn without(
-        &self,
-        directory: &Directory,
-        number: u64,
-        wanted: impl Fn(&[u8]) -> bool,
-    ) -> io::Result<Option<Segment>> {
-        let mut new = Segment::create(directory, number, self.mark.oldest)?;
-        for chunk in self.chunks() {
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
-                Err(error) => return Err(error),
-            };
-            let mut kept = Chunk::default();
-            for (prints, entry) in chunk.entries().filter(|(_, entry)| !wanted(entry)) {
-                kept.put(&prints, entry);
-            }
-            if kept.len() > 0 {
-                new.append(&kept, self.mark.newest)?;
-            }
-        }
-        if new.bytes() == 0 {
-            directory.remove(&name(number));
-            return Ok(None);
-        }
-        new.complete()?;
-        Ok(Some(new))
-    }
-
-    fn chunks(&self) -> impl Iterator<Item = io::Result<Chunk>> {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            if at >= self.mark.bytes {
-                return None;
-            }
-            let read = read_chunk(&self.file, at, self.mark.bytes);
-            // Behind a failure nobody knows where the next one begins.
-            at = read.as_ref().map_or(u64::MAX, |(_, next)| *next);
-            Some(read.map(|(chunk, _)| chunk))
-        })
-    }
-}
-
-/// The chunk at an offset of a file whose chunks end at `end`, and where the next one begins.
-fn read_chunk(file: &DiskFile, at: u64, end: u64) -> io::Result<(Chunk, u64)> {
-    let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut header = [0; HEADER_BYTES];
-    read_exact(file, &mut header, at)?;
-    let (length, _) = Chunk::lengths(&header).ok_or_else(damaged)?;
-    let next = at + (HEADER_BYTES + length) as u64;
-    if next > end {
-        return Err(damaged());
-    }
-    let mut body = vec![0; length];
-    read_exact(file, &mut body, at + HEADER_BYTES as u64)?;
-    Ok((Chunk::decode(&header, &body).ok_or_else(damaged)?, next))
 }
 
 /// What the segment of this number is called.
@@ -249,25 +204,10 @@ pub(super) fn name(number: u64) -> String {
     format!("{number:08}.{ENDING}")
 }
 
+/// The number of the segment of this name; none where it is another file.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    name.strip_suffix(ENDING)?.strip_suffix('.')?.parse().ok()
+}
+
 /// How the names of segments end.
-pub(super) const ENDING: &str = "shelf";
-
-fn read_exact(file: &DiskFile, into: &mut [u8], offset: u64) -> io::Result<()> {
-    let count = file.read_at(into, offset)?;
-    if count < into.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
-}
-
-fn prints_of_chunks(file: &DiskFile, end: u64) -> io::Result<HashMap<u64, u32>> {
-    let mut prints = HashMap::new();
-    let mut at = 0;
-    while at < end {
-        let mut header = [0; HEADER_BYTES];
-        read_exact(file, &mut header, at)?;
-        let (length, index) = Chunk::lengths(&header).ok_or(io::ErrorKind::InvalidData)?;
-        let mut bytes = vec![0; index];
-        read_exact(file, &mut bytes, at + HEADER_BYTES as u64)?;
-        prints.extend(Chunk::prints_of(&bytes).map(|print| (print, at as u32)));
-        at += (HEADER_BYTES + length) as u64;
-    }
-    Ok(prints)
-}
+const ENDING: &str = "shelf";

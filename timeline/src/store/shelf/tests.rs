@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::{FileShelf, Limits, Mark};
+use crate::disk::Storage;
+use crate::disk::sim::{Call, Fault, SimStorage};
 use crate::join::{Shelf, print};
 use crate::schema::Time;
+use crate::store::directory::Directory;
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 
@@ -32,7 +36,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        20 => (0_u64..60, 0_usize..200).prop_map(|(key, length)| Step::Put(key, length)),
+        20 => (0_u64..60, 1_usize..200).prop_map(|(key, length)| Step::Put(key, length)),
         2 => Just(Step::Mark),
         1 => Just(Step::Crash),
     ];
@@ -141,6 +145,92 @@ fn a_lost_file_costs_what_it_held() {
 }
 
 #[test]
+fn what_is_lost_is_remembered_until_it_is_listed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut shelf = open(directory.path(), Mark::default());
+    filled(&mut shelf, 0..10);
+    let (mark, kept) = shelf.mark();
+    shelf.finish(&kept);
+    drop(shelf);
+    let last = mark.segments.last().expect("some segments");
+    assert!(mark.segments.len() > 2);
+    std::fs::remove_file(directory.path().join(super::segment::name(0))).expect("removable");
+    // By its header's word four gigabytes of prints follow.
+    let path = directory.path().join(super::segment::name(last.number));
+    let mut bytes = std::fs::read(&path).expect("readable");
+    bytes[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    bytes[4..8].copy_from_slice(&(u32::MAX / 12).to_le_bytes());
+    std::fs::write(&path, bytes).expect("writable");
+    let shelf = open(directory.path(), mark);
+    let (again, _) = shelf.mark();
+    let lost = shelf.take_losses();
+    assert_eq!(lost.len(), 2, "{lost:?}");
+    assert!(lost[0].contains("00000000.shelf"), "{lost:?}");
+    assert_eq!(shelf.take_losses(), Vec::<String>::new());
+    // A checkpoint of before it was listed knows it still, one of afterwards does not.
+    let (listed, _) = shelf.mark();
+    assert_eq!(open(directory.path(), again).take_losses(), lost);
+    assert_eq!(open(directory.path(), listed).take_losses(), Vec::<String>::new());
+}
+
+/// A shelf on a simulated machine, and its directory.
+fn simulated(storage: &Arc<SimStorage>, mark: Mark) -> (Arc<Directory>, FileShelf) {
+    let storage: Arc<dyn Storage> = Arc::<SimStorage>::clone(storage);
+    let directory = Directory::create(storage, Path::new("/machine/shelf")).expect("a directory");
+    let directory = Arc::new(directory);
+    let shelf = FileShelf::open(&directory, limits(), mark).expect("opens");
+    (directory, shelf)
+}
+
+#[test]
+fn a_file_whose_sync_failed_is_left_for_another() {
+    for seed in 0..20 {
+        let storage = SimStorage::new(seed);
+        let (directory, mut shelf) = simulated(&storage, Mark::default());
+        filled(&mut shelf, 0..3);
+        let (_, files) = shelf.mark();
+        storage.set_faults(Some(Box::new(|call| (call == Call::Sync).then_some(Fault::Error))));
+        assert!(files.sync().is_err());
+        storage.set_faults(None);
+        // The machine would say now that they are durable, and they are not.
+        assert!(files.sync().is_err());
+        filled(&mut shelf, 3..4);
+        let (mark, files) = shelf.mark();
+        files.sync().expect("another file is synced");
+        directory.sync().expect("names are synced");
+        shelf.finish(&files);
+        assert_eq!(shelf.take_losses(), Vec::<String>::new());
+        storage.cut_power();
+        let (_, mut shelf) = simulated(&storage, mark);
+        for (hour, number) in (0..4_i64).flat_map(|hour| (0..10_i64).map(move |at| (hour, at))) {
+            let found = shelf.get(Time(4 * HOUR_NS), print(&(hour, number, 0)));
+            let expected = print(&(hour, number)).to_le_bytes().repeat(20);
+            assert_eq!(found, Some(expected), "seed {seed}: {number} of {hour}");
+        }
+    }
+}
+
+#[test]
+fn a_number_whose_file_cannot_be_removed_is_not_taken_again() {
+    let storage = SimStorage::new(1);
+    let (directory, mut shelf) = simulated(&storage, Mark::default());
+    filled(&mut shelf, 0..1);
+    assert!(directory.names().expect("listable").contains(&super::segment::name(0)));
+    storage.restart();
+    storage.set_faults(Some(Box::new(|call| (call == Call::Name).then_some(Fault::Error))));
+    let mut shelf = FileShelf::open(&directory, limits(), Mark::default()).expect("opens");
+    storage.set_faults(None);
+    filled(&mut shelf, 0..1);
+    directory.remove_again();
+    let (mark, _) = shelf.mark();
+    for segment in &mark.segments {
+        let name = super::segment::name(segment.number);
+        assert!(directory.names().expect("listable").contains(&name), "{name} was removed");
+    }
+    assert!(!mark.segments.is_empty());
+}
+
+#[test]
 fn what_is_erased_leaves_the_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut shelf = open(directory.path(), Mark::default());
@@ -178,6 +268,11 @@ fn what_is_erased_leaves_the_files() {
         let Ok(bytes) = std::fs::read(path) else { continue };
         assert!(!texts(&bytes).contains("erased-one"), "segment {number}");
     }
+    // What was said of an erased one before it named anybody is not found either.
+    again.put(Time(60), &[key(8_000)], b"a server's side");
+    again.put(Time(60), &[key(8_000)], b"the same of erased-one");
+    erase(&again);
+    assert_eq!(again.get(Time(60), key(8_000)), None);
     // What is put later is found, and a second erasure has nothing left to do.
     again.put(Time(61), &[key(9_000)], b"later");
     erase(&again);

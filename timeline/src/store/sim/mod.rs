@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
 
-use super::{Config, Resume, Store, StoreError, Table};
+use super::{Config, Limits, Resume, Store, StoreError, Table};
 use crate::disk::sim::SimStorage;
 use crate::schema::{Label, LossRow, Time};
 
@@ -24,8 +24,15 @@ fn config() -> Config {
     Config { merge_parts_min: 2, ..Config::default() }
 }
 
+/// Three entries of the world to a chunk, two chunks to a segment, and two hours, which are twelve
+/// entries, until they go.
+fn limits() -> Limits {
+    Limits { chunk_bytes: 250, segment_bytes: 500, ..Limits::new(2 * 3_600, 1 << 20) }
+}
+
 fn open(storage: &Arc<SimStorage>) -> Result<(Store, Option<Resume>), StoreError> {
-    Store::open_on(Arc::<SimStorage>::clone(storage), Path::new(DIRECTORY), config())
+    let storage = Arc::<SimStorage>::clone(storage);
+    Store::open_with(storage, Path::new(DIRECTORY), config(), limits())
 }
 
 /// A row that is known by its time, of the table with the fewest columns.
@@ -71,5 +78,6 @@ fn orphans(storage: &SimStorage, store: &Store) -> Vec<String> {
     let files = storage.contents();
     let names = files.keys().filter(|path| path.starts_with(DIRECTORY));
     let names = names.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-    names.filter(|name| name != "manifest.json" && !store.manifest.names(name)).collect()
+    let unnamed = names.filter(|name| !store.manifest.names(name) && !store.shelf.names(name));
+    unnamed.filter(|name| name != "manifest.json").collect()
 }

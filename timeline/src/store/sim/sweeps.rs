@@ -37,6 +37,8 @@ fn calls() -> u64 {
     let mut whole = World::new(0);
     tell(&mut whole);
     assert_eq!(whole.met.seals, SEALS.len() as u64);
+    let (found, laid) = whole.shelved();
+    assert!(laid > 12 && (12..=laid).contains(&found), "{found} of {laid} entries");
     whole.storage.calls()
 }
 

@@ -4,6 +4,8 @@
 //! * it goes on from a position at which a seal was begun, and not from one before the last seal
 //!   that was finished;
 //! * the rows that stand are those that stood at that position;
+//! * what could be taken from the shelf there can be taken from it, equal, or is said to be lost, which
+//!   it is only where the disk failed meanwhile;
 //! * every file that is named is there and whole, and no other file is left.
 
 use std::collections::BTreeMap;
@@ -11,15 +13,47 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::sim::Random;
-use crate::join::{Change, Delta, Join, RowId};
+use crate::join::{Change, Delta, Join, RowId, print};
 use crate::log::{LogId, Position};
 use crate::rollup::Rollup;
 
-/// What stood at a position: the rows by their place, and the next place.
+/// What stood at a position: the rows by their place, the next place, and the shelf.
 #[derive(Clone, Debug, Default)]
 struct Moment {
     alive: BTreeMap<u64, u64>,
     next: u64,
+    /// Entries laid away so far, whether they lie there still or not.
+    laid: u64,
+    /// Those that could be taken back, by their number.
+    shelved: BTreeMap<u64, Vec<u8>>,
+}
+
+/// Log time between two entries: ten minutes, so that a segment is complete after an hour.
+const ENTRY_NS: i64 = 600_000_000_000;
+
+/// The entry of a number, which no two have in common and which hardly gets smaller.
+fn entry(number: u64) -> Vec<u8> {
+    (0..10).flat_map(|part: u64| print(&(number, part)).to_le_bytes()).collect()
+}
+
+impl Moment {
+    /// Log time of the latest entry.
+    fn time(&self) -> Time {
+        Time(self.laid as i64 * ENTRY_NS)
+    }
+
+    /// Everything that can be taken from the shelf now. An entry that is found is whole.
+    fn look(&self, store: &Store) -> BTreeMap<u64, Vec<u8>> {
+        let mut shelf = store.shelf();
+        let mut found = BTreeMap::new();
+        for number in 0..self.laid {
+            if let Some(bytes) = shelf.get(self.time(), print(&number)) {
+                assert_eq!(bytes, entry(number), "another entry than was laid away");
+                found.insert(number, bytes);
+            }
+        }
+        found
+    }
 }
 
 /// What a simulation met, so that a test can say that it met everything.
@@ -33,10 +67,12 @@ pub(super) struct Met {
     /// Openings that found a seal of which its writer was never told that it had succeeded.
     pub(super) unfinished: u64,
     pub(super) rows: u64,
+    /// Entries of the shelf that were found after an opening.
+    pub(super) entries: u64,
 }
 
 impl Met {
-    fn counts(&mut self) -> [&mut u64; 7] {
+    fn counts(&mut self) -> [&mut u64; 8] {
         [
             &mut self.seals,
             &mut self.failed_seals,
@@ -45,6 +81,7 @@ impl Met {
             &mut self.kills,
             &mut self.unfinished,
             &mut self.rows,
+            &mut self.entries,
         ]
     }
 
@@ -112,6 +149,12 @@ impl World {
             self.moments.retain(|at, _| *at == offset);
             let expected: Vec<u64> = self.now.alive.values().copied().collect();
             assert_eq!(standing(&mut store), expected, "other rows than at {offset}");
+            let (shelved, lost) = (self.now.look(&store), store.take_shelf_losses());
+            if is_calm || lost.is_empty() {
+                assert_eq!(shelved, self.now.shelved, "other entries than at {offset}");
+            }
+            self.met.entries += shelved.len() as u64;
+            self.now.shelved = shelved;
             // Removing is tried once at a start, and again at the next.
             if is_calm {
                 assert_eq!(orphans(&self.storage, &store), Vec::<String>::new());
@@ -130,6 +173,9 @@ impl World {
             store.apply(vec![Change::Loss(Delta { old: None, new })]);
             self.now.alive.insert(id, value);
             self.now.next += 1;
+            let number = self.now.laid;
+            self.now.laid += 1;
+            store.shelf().put(self.now.time(), &[print(&number)], &entry(number));
         }
         for _ in 0..go.min(self.now.alive.len() as u64) {
             let index = self.random.below(self.now.alive.len() as u64) as usize;
@@ -148,6 +194,7 @@ impl World {
         let position = Position { log_id: LogId(1), epoch: 1, segment: 1, offset };
         let sealing = store.begin_seal(&Join::default(), &Rollup::default(), position);
         let sealing = sealing.expect("a state can be packed");
+        self.now.shelved = self.storage.pause(|| self.now.look(store));
         self.moments.insert(offset, self.now.clone());
         self.change(meanwhile.0, meanwhile.1);
         let written = sealing.write();
@@ -177,6 +224,13 @@ impl World {
         self.met.rows += expected.len() as u64;
         let found = self.storage.pause(|| standing(store));
         assert_eq!(found, expected, "the running process shows other rows");
+    }
+
+    /// How many of the entries can be taken from the shelf, and how many were laid there.
+    pub(super) fn shelved(&self) -> (u64, u64) {
+        let store = self.store.as_ref().expect("it is open");
+        let found = self.storage.pause(|| self.now.look(store));
+        (found.len() as u64, self.now.laid)
     }
 
     /// The process ends, by a power cut or by itself.

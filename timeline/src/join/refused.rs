@@ -1,0 +1,84 @@
+//! What could not be taken back when somebody spoke of it, and is tried again.
+//!
+//! Within a minute no more may be taken back than a budget allows (see [`super::recall`]). A row that
+//! arrives for a trace beyond it begins the trace anew, so a second delivery stands twice for a while.
+//! Signals: such a refusal. Condition: the next minute's budget, the longest waiting first. Result: the
+//! trace comes back and what began anew is joined with it, within [`PATIENCE_NS`].
+//!
+//! Until then what began anew is neither settled nor laid on the shelf: counters would count it, and
+//! the newer entry would hide the older one for good.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Join, TraceKey};
+use crate::schema::Time;
+
+/// Traces that wait at once: as many of four spans as the default budget takes back in three minutes, in
+/// 15 MB. What is refused beyond it is given up, counted.
+const WAITING_MAX: usize = 100_000;
+
+/// How long a trace waits, in nanoseconds: an hour of a budget that never lasts is not a burst. Then it
+/// is given up, counted, and what began anew stays a timeline by itself.
+const PATIENCE_NS: i64 = 60 * 60 * 1_000_000_000;
+
+/// The traces that wait, and since when.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Refused {
+    queue: VecDeque<(Time, TraceKey)>,
+    /// Those of the queue that are still waited for.
+    since: BTreeMap<TraceKey, Time>,
+}
+
+impl Refused {
+    /// Waits for a trace; false where there is no room.
+    pub(super) fn wait(&mut self, now: Time, key: &TraceKey) -> bool {
+        if self.since.contains_key(key) {
+            return true;
+        }
+        if self.queue.len() >= WAITING_MAX {
+            return false;
+        }
+        self.queue.push_back((now, key.clone()));
+        self.since.insert(key.clone(), now);
+        true
+    }
+
+    pub(super) fn awaits(&self, key: &TraceKey) -> bool {
+        self.since.contains_key(key)
+    }
+
+    /// Waits no longer; false where nobody did.
+    pub(super) fn forget(&mut self, key: &TraceKey) -> bool {
+        self.since.remove(key).is_some()
+    }
+
+    /// The one that waits longest.
+    fn first(&mut self) -> Option<(Time, TraceKey)> {
+        while let Some((since, key)) = self.queue.front() {
+            if self.since.get(key) == Some(since) {
+                return Some((*since, key.clone()));
+            }
+            self.queue.pop_front();
+        }
+        None
+    }
+}
+
+impl Join {
+    /// Takes back what the budget allows now.
+    pub(super) fn recall_refused(&mut self) {
+        while let Some((since, key)) = self.recalls.refused.first() {
+            if self.may_recall() {
+                self.recalls.refused.forget(&key);
+                self.recall_again(&key);
+            } else if self.now.0.saturating_sub(since.0) > PATIENCE_NS {
+                self.recalls.refused.forget(&key);
+                self.count("recall_given_up", 1);
+            } else {
+                break;
+            }
+        }
+    }
+}
