@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::SessionKey;
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 
 /// Ends remembered, about 3 MB: an hour of a site that begins eighteen sessions a second, if every
 /// page were heard before the one that it follows. Beyond it the oldest is forgotten, counted; its session

@@ -16,7 +16,7 @@ use super::{Part, Replaced, Store, StoreError};
 use crate::disk::{self, Access};
 
 /// The file that is kept to have room for a manifest.
-const BALLAST: &str = "ballast";
+pub(super) const BALLAST: &str = "ballast";
 
 /// Its size in bytes: a manifest takes some 400 bytes for each file, and merging keeps those below
 /// some thousands.

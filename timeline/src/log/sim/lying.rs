@@ -4,8 +4,9 @@
 //! What must hold whenever the log was opened again:
 //! * what is there is what was appended, in order, each record once and where it was acknowledged;
 //! * what was acknowledged at or before the committed position that is on the disk, or before any
-//!   record that is there, is there or lies within a damage that was reported. Behind both nothing on
-//!   the disk can know of it.
+//!   record that is there, is there, or lies within a damage that was reported, or whoever stands there
+//!   is told that it was removed: the oldest segments go in order as well, so nobody else can know.
+//!   Behind both nothing on the disk can know of it.
 //!
 //! Not simulated: a disk that lies in two lives after each other. What recovery leaves in a segment that
 //! it set aside is told from the log only by the header of the next segment, which such a disk can lose.
@@ -144,7 +145,9 @@ impl Liar {
             let place = position.place();
             if let Some(at) = found.get(number) {
                 assert_eq!(at.place(), place, "record {number} has moved");
-            } else if damages.iter().any(|damage| covers(damage, place)) {
+            } else if damages.iter().any(|damage| covers(damage, place))
+                || self.is_told(*position, report.end)
+            {
                 self.met.reported += 1;
             } else {
                 assert!(
@@ -156,6 +159,11 @@ impl Liar {
         }
         // What was found was published, so it is promised from now on.
         self.promised = found;
+    }
+
+    /// Whether a follower that stands there is told that the log goes on later.
+    fn is_told(&self, position: Position, end: Position) -> bool {
+        matches!(read(disk(&self.storage), Some(position), end), Err(ReadError::Removed { .. }))
     }
 
     /// The records by their numbers; each must be one that was appended, and come in order.

@@ -79,5 +79,5 @@ fn orphans(storage: &SimStorage, store: &Store) -> Vec<String> {
     let names = files.keys().filter(|path| path.starts_with(DIRECTORY));
     let names = names.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     let unnamed = names.filter(|name| !store.manifest.names(name) && !store.shelf.names(name));
-    unnamed.filter(|name| name != "manifest.json").collect()
+    unnamed.filter(|name| name != "manifest.json" && name != room::BALLAST).collect()
 }
