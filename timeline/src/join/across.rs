@@ -3,10 +3,15 @@
 //! Each trace's root sends are sorted into chains by itself first; then a chain that begins as a
 //! first attempt is appended to the chain of another trace whose last send leads to it. Of several
 //! the failure that has waited longest is taken, and each failure is answered once.
+//!
+//! Where our beacon has numbered them its word holds: of one request (its intent and repetition, and
+//! the URL, since requests that a page began in one trace have one intent) attempt n is followed by
+//! attempt n + 1, whatever came of it.
 
 use std::collections::BTreeMap;
 
 use super::calls::{Attempt, AttemptKind, chains};
+use super::intents::{Named, named_by};
 use super::links::{Candidate, Domain};
 use super::sends::{CallKey, Evidence, Send};
 use super::tree::{Origin, Tree};
@@ -18,10 +23,36 @@ const OPEN_MAX: usize = 256;
 
 /// A chain whose last send may have been followed by another.
 struct Open {
-    domain: Domain,
-    last: Candidate,
-    trace: TraceId,
+    last: usize,
+    told: Told,
     chain: usize,
+}
+
+/// What is told of a send by which it may follow another, or another follow it.
+enum Told {
+    Numbered(Named),
+    Unnumbered(Domain, Candidate),
+}
+
+impl Told {
+    fn of(tree: &Tree<'_>, send: &Send) -> Option<Self> {
+        let origin = tree.nodes[send.teller].origin;
+        if let Some((_, Evidence::Beacon)) = send.previous {
+            return named_by(origin).map(Self::Numbered);
+        }
+        let candidate = match origin {
+            Origin::Span(span) => Candidate::of(span),
+            Origin::Sighting(sighting) => Candidate::of_event(&sighting.event),
+        };
+        candidate.map(|(domain, candidate)| Self::Unnumbered(domain, candidate))
+    }
+
+    fn may_lead(&self) -> bool {
+        match self {
+            Self::Numbered(_) => true,
+            Self::Unnumbered(_, candidate) => candidate.may_lead(),
+        }
+    }
 }
 
 /// The root sends of all traces by key, each call a chain of sends in time; fills in `attempts`.
@@ -60,24 +91,37 @@ fn link(
 ) -> Vec<Vec<usize>> {
     let mut linked: Vec<Vec<usize>> = Vec::new();
     let mut open: Vec<Open> = Vec::new();
-    let candidate = |send: usize| match tree.nodes[sends[send].teller].origin {
-        Origin::Span(span) => Candidate::of(span),
-        Origin::Sighting(sighting) => Candidate::of_event(&sighting.event),
-    };
     for chain in chains {
         let (head, last) = (chain[0], chain[chain.len() - 1]);
-        let trace = sends[head].home;
-        let own = candidate(head).filter(|_| begins(&sends[head], &attempts[head]));
-        let before = own.as_ref().and_then(|(domain, own)| {
+        let before = Told::of(tree, &sends[head]).and_then(|told| {
             let fits = |open: &Open| {
-                open.trace != trace && open.domain == *domain && open.last.leads_to(own)
+                let (before, own) = (&sends[open.last], &sends[head]);
+                before.home != own.home
+                    && match (&open.told, &told) {
+                        (Told::Numbered(before_named), Told::Numbered(named)) => {
+                            let number = attempts[open.last].number;
+                            before_named == named && is_next(before, number, own)
+                        }
+                        (Told::Unnumbered(domain, before), Told::Unnumbered(own_domain, later)) => {
+                            begins(own, &attempts[head])
+                                && domain == own_domain
+                                && before.leads_to(later)
+                        }
+                        _ => false,
+                    }
             };
             let found = open.iter().enumerate().filter(|(_, open)| fits(open));
-            found.min_by_key(|(_, open)| open.last.end_ns).map(|(at, _)| at)
+            let ended = |open: &Open| sends[open.last].end_ns.unwrap_or(i64::MAX);
+            found.min_by_key(|(_, open)| ended(open)).map(|(at, _)| at)
         });
         let at = match before.map(|at| open.remove(at)) {
             Some(before) => {
-                follow(sends, &linked[before.chain], &chain, attempts);
+                match before.told {
+                    Told::Numbered(_) => continue_numbered(&sends[head], &mut attempts[head]),
+                    Told::Unnumbered(..) => {
+                        follow(sends, &linked[before.chain], &chain, attempts);
+                    }
+                }
                 linked[before.chain].extend(chain);
                 before.chain
             }
@@ -86,14 +130,27 @@ fn link(
                 linked.len() - 1
             }
         };
-        if let Some((domain, last)) = candidate(last).filter(|(_, last)| last.may_lead()) {
+        if let Some(told) = Told::of(tree, &sends[last]).filter(Told::may_lead) {
             if open.len() >= OPEN_MAX {
                 open.remove(0);
             }
-            open.push(Open { domain, last, trace, chain: at });
+            open.push(Open { last, told, chain: at });
         }
     }
     linked
+}
+
+/// Whether `own` says that it is the attempt after `before`, which is the `number`-th.
+fn is_next(before: &Send, number: i32, own: &Send) -> bool {
+    let count = own.previous.map_or(0, |(count, _)| count);
+    count > 0 && count == number && before.key.target == own.key.target
+}
+
+/// Its number is the beacon's own; so is what kind of attempt it was.
+fn continue_numbered(send: &Send, attempt: &mut Attempt) {
+    if send.said_kind.as_ref().is_some_and(|said| *said == "hedge") {
+        attempt.kind = AttemptKind::Hedge;
+    }
 }
 
 /// Whether a chain's first send may follow another: nobody says that it is the first, or HTTP's own

@@ -1,9 +1,10 @@
 //! Which traces are derived together: those that may hold attempts of one logical request.
 //!
 //! Most SDKs put each attempt in a trace of its own. Signals: a browser's CLIENT spans by session
-//! (our beacon's are left out, it counts its attempts itself), and root SERVER spans by their
-//! idempotency key. Condition: [`Candidate::leads_to`]. Result: groups of traces. Whether two sends
-//! of a group *are* attempts of each other is decided in [`super::calls`], by the same condition.
+//! (our beacon's are left out: it counts its attempts itself, see [`super::intents`]), and root SERVER
+//! spans by their idempotency key. Condition: [`Candidate::leads_to`]. Result: groups of traces.
+//! Whether two sends of a group *are* attempts of each other is decided in [`super::across`], by the
+//! same condition.
 //!
 //! Invariants:
 //! * The groups are a function of the set of candidates held, not of their order of arrival.
@@ -16,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::TraceKey;
+use super::groups::Groups;
+use super::intents::{Intents, named_by_event, named_by_span};
 use super::sends::{CallKey, call_key, failed, redirected, sighted_key};
 use super::twin_links::TwinLinks;
 use super::twins::Telling;
@@ -127,9 +130,10 @@ type Place = (i64, TraceId, SpanId);
 pub(super) struct Links {
     candidates: BTreeMap<DomainKey, BTreeMap<Place, Candidate>>,
     domain_of: BTreeMap<TraceKey, DomainKey>,
-    /// The traces of each trace's group, in order; a trace by itself has no entry.
-    groups: BTreeMap<TraceKey, Vec<TraceKey>>,
+    groups: Groups,
     dirty: BTreeSet<DomainKey>,
+    /// Which traces hold attempts of one request that our beacon has numbered.
+    intents: Intents,
     /// Which traces tell of one attempt twice.
     twins: TwinLinks,
 }
@@ -141,6 +145,8 @@ impl Links {
         let trace = (row.trace_id, row.app.clone());
         let told = Telling::of_span(span);
         let room = told.is_none_or(|telling| self.twins.see(&trace, row.span_id, telling));
+        let named = named_by_span(span);
+        let room = room & named.is_none_or(|named| self.intents.see(&trace, named));
         let candidate = Candidate::of(span);
         room & candidate.is_none_or(|candidate| self.hold(trace, row.span_id, candidate, true))
     }
@@ -152,6 +158,8 @@ impl Links {
         let trace = (trace, row.app.clone());
         let told = Telling::of_event(event);
         let room = told.is_none_or(|telling| self.twins.see(&trace, span_id, telling));
+        let named = named_by_event(event);
+        let room = room & named.is_none_or(|named| self.intents.see(&trace, named));
         let candidate = Candidate::of_event(event);
         room & candidate.is_none_or(|candidate| self.hold(trace, span_id, candidate, false))
     }
@@ -193,8 +201,8 @@ impl Links {
         let mut found = BTreeSet::from([trace.clone()]);
         let mut pending = vec![trace.clone()];
         while let Some(at) = pending.pop() {
-            let linked = self.groups.get(&at).into_iter().flatten().cloned();
-            let next = linked.chain(self.twins.partners(&at));
+            let linked = self.groups.of(&at).iter().cloned();
+            let next = linked.chain(self.twins.partners(&at)).chain(self.intents.partners(&at));
             pending.extend(next.filter(|next| found.insert(next.clone())));
         }
         found.into_iter().collect()
@@ -209,7 +217,8 @@ impl Links {
     pub(super) fn forget(&mut self, trace: &TraceKey) {
         self.forget_candidates(trace);
         self.twins.forget(trace);
-        self.groups.remove(trace);
+        self.intents.forget(trace);
+        self.groups.forget(trace);
     }
 
     fn forget_candidates(&mut self, trace: &TraceKey) {
@@ -225,23 +234,12 @@ impl Links {
     /// Groups anew what has changed; returns the traces whose group is another now.
     pub(super) fn relink(&mut self) -> Vec<TraceKey> {
         let mut changed: Vec<TraceKey> = self.twins.relink().into_iter().collect();
+        changed.extend(self.intents.take_changed());
         for domain in std::mem::take(&mut self.dirty) {
             let Some(held) = self.candidates.get(&domain) else { continue };
             for members in components(held) {
-                let members: Vec<TraceKey> =
-                    members.into_iter().map(|trace| (trace, domain.0.clone())).collect();
-                for trace in &members {
-                    let before = self.groups.get(trace);
-                    let alone = members.len() == 1;
-                    if before != Some(&members).filter(|_| !alone) {
-                        changed.push(trace.clone());
-                    }
-                    if alone {
-                        self.groups.remove(trace);
-                    } else {
-                        self.groups.insert(trace.clone(), members.clone());
-                    }
-                }
+                let members = members.into_iter().map(|trace| (trace, domain.0.clone()));
+                changed.extend(self.groups.set(members.collect()));
             }
         }
         changed
