@@ -24,19 +24,23 @@ mod around;
 mod arrive;
 mod callees;
 mod calls;
+mod candidate;
 mod change;
 mod checkpoint;
 mod config;
 mod derive;
 mod erase;
 mod groups;
+mod held;
 mod identity;
 mod idle;
 mod intents;
 mod left;
 mod links;
+mod marks;
 mod recall;
 mod recent;
+mod repeats;
 mod request;
 mod sends;
 mod session;
@@ -316,8 +320,8 @@ impl Join {
             // What its pages know decides about the requests.
             self.recall_session(&(session, app.clone()));
         }
-        let outside =
-            Around { sessions: &self.sessions, callees: &self.callees, app, now: self.now };
+        let (sessions, callees, links) = (&self.sessions, &self.callees, &self.links);
+        let outside = Around { sessions, callees, links, app, now: self.now };
         let held = || members.iter().filter_map(|key| self.traces.get(key));
         let moment = Moment {
             abandon_final_before: Time(self.now.0 - seconds_ns(self.config.abandon_final_s)),
