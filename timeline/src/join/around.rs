@@ -1,5 +1,5 @@
-//! What a trace cannot know by itself: what its users and their pages did before and after, and who
-//! answers behind a host.
+//! What a trace cannot know by itself: which others are about the same, what its users and their pages
+//! did before and after, and who answers behind a host.
 //!
 //! Invariant: what is learned later is looked at again, for as long as the trace is open.
 
@@ -14,6 +14,12 @@ use super::{Join, SessionKey, derive};
 use crate::schema::{Label, PageId, SessionId, Time};
 
 impl Join {
+    /// Groups anew the traces whose links have changed.
+    pub(super) fn relink(&mut self) {
+        let changed = self.links.relink();
+        self.dirty_traces.extend(changed);
+    }
+
     /// Looks again at the traces that asked a host in vain of which something was learned.
     pub(super) fn tell_who_answers(&mut self) {
         let hosts = self.callees.take_fresh();

@@ -163,7 +163,7 @@ impl Held {
         *ahead_ns = apart.min();
         for ((trace, _), served) in served.iter_mut() {
             let known = callers.contains_key(&(*trace, served.caller));
-            let ahead_ns = ahead_ns.filter(|_| !known);
+            let ahead_ns = (*ahead_ns).filter(|_| !known);
             let before = (served.alone, served.candidate.start_ns, served.candidate.deed);
             served.alone = ahead_ns.is_some();
             if let Some(ahead_ns) = ahead_ns {

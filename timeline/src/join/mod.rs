@@ -361,11 +361,6 @@ impl Join {
         derived.clock_bounds
     }
 
-    /// Groups anew the traces whose links have changed.
-    fn relink(&mut self) {
-        self.dirty_traces.extend(self.links.relink());
-    }
-
     /// A bound is taken from settled traces only: an earlier look may have paired a callee with a
     /// caller that a later arrival replaces, and a bound cannot be taken back.
     fn bound_clocks(&mut self, app: &Label, bounds: Vec<(SessionId, i64, i64)>) {
