@@ -111,6 +111,11 @@ pub fn metrics(request: &mut ExportMetricsServiceRequest, trust: Trust) {
     }
 }
 
+/// Whether a user agent is a browser's, scrubbed or not.
+pub(super) fn is_browser(agent: &str) -> bool {
+    agent::is_browser(agent)
+}
+
 fn scrub_span(span: &mut Span, trust: Trust, geo: &mut Geo<'_>) {
     let calls = span.kind == SpanKind::Client as i32 || span.kind == SpanKind::Producer as i32;
     let scrub = Scrub { trust, calls };
