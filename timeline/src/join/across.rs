@@ -109,6 +109,10 @@ fn link(
                 before.chain
             }
             None => {
+                // What its user asks again by it, nobody's program sends again.
+                if let Some(at) = repeated(tree, sends, &open, head) {
+                    open.remove(at);
+                }
                 linked.push((key, chain));
                 linked.len() - 1
             }
@@ -143,6 +147,22 @@ fn before(
         }
         _ => false,
     };
+    longest(sends, open, fits)
+}
+
+/// Which of the open chains a user asks again by a send.
+fn repeated(tree: &Tree<'_>, sends: &[Send], open: &[Open<'_>], head: usize) -> Option<usize> {
+    let (own_domain, later) = tree.candidates.get(&sends[head].teller)?;
+    longest(sends, open, |open| match open.told {
+        Told::Unnumbered(domain, before) => {
+            domain == own_domain && before.repeated_by(later).is_some()
+        }
+        Told::Numbered(_) => false,
+    })
+}
+
+/// Of those that fit, the one that has waited longest.
+fn longest(sends: &[Send], open: &[Open<'_>], fits: impl Fn(&Open<'_>) -> bool) -> Option<usize> {
     let fitting = open.iter().enumerate().filter(|(_, open)| fits(open));
     let ended = |open: &Open<'_>| sends[open.last].end_ns.unwrap_or(i64::MAX);
     fitting.min_by_key(|(_, open)| ended(open)).map(|(at, _)| at)
