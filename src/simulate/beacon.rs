@@ -5,6 +5,7 @@
 //! times are the device's clock, which may be wrong by minutes; addresses carry no query.
 
 mod summary;
+mod traced;
 
 use super::browser::{AttemptEnd, Client, Navigation, Request};
 use super::scenario::{GATEWAY, Observer, Place};
@@ -22,16 +23,6 @@ const HOST: &str = "shop.example";
 
 /// The version of the beacon that the bodies claim.
 const BEACON_VERSION: &str = "0.1.0";
-
-/// What a tracing SDK's instrumentation of fetch writes.
-const TRACED: [&str; 6] = [
-    "http.request.method",
-    "url.full",
-    "server.address",
-    "server.port",
-    "http.response.status_code",
-    "error.type",
-];
 
 /// Spans and events a document keeps between two flushes; the oldest give way.
 const KEPT_MAX: usize = 1000;
@@ -52,6 +43,8 @@ pub(crate) enum Seen<'a> {
     Pending(&'a Request),
     /// A send was pending when the user gave up; the word is the trigger as far as it is known.
     Abandoned(&'a Request, &'static str),
+    /// One click, on a link or a button. A beacon sees by what it leads to that a user has acted.
+    Press,
     /// Many clicks at one place.
     Clicks(u32),
     /// The tab is shown (true) or hidden.
@@ -108,12 +101,12 @@ impl Beacon {
             return;
         }
         if context.scenario.browser.observer == Observer::Tracer {
-            if let Seen::Attempt(request, end) = seen {
-                let start_ns = device_ns(context, client, request.attempt_began_ns);
-                let mut span = attempt_span(context, request, end, start_ns, now_ns);
-                span.attributes.retain(|Attribute(name, _)| TRACED.contains(name));
+            for span in traced::spans(context, client, &mut self.path, seen) {
                 keep(&mut self.spans, span_json(&span));
             }
+            return;
+        }
+        if matches!(seen, Seen::Press) {
             return;
         }
         let sequence = int("behavior.sequence", self.sequence);
@@ -235,7 +228,7 @@ impl Beacon {
                 let state = if visible { "foreground" } else { "background" };
                 ("behavior.visibility", None, vec![word("browser.document.visibility", state)])
             }
-            Seen::Leave | Seen::Attempt(..) => ("behavior.leave", None, Vec::new()),
+            Seen::Leave | Seen::Press | Seen::Attempt(..) => ("behavior.leave", None, Vec::new()),
         }
     }
 }

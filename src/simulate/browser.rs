@@ -68,7 +68,7 @@ impl Client {
 pub(crate) struct Planned {
     pub(crate) fetch: Fetch,
     pub(crate) item: u32,
-    /// What was typed; never on the wire.
+    /// What was typed: on the wire only where a page's SDK keeps queries, and never by a beacon.
     pub(crate) query: u32,
 }
 

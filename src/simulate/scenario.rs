@@ -152,8 +152,9 @@ pub(crate) struct BrowserPolicy {
 pub(crate) enum Observer {
     /// A beacon like the product's: attempts are numbered, events tell what users did.
     Beacon,
-    /// A tracing SDK that knows of fetches alone: each send is a trace of its own that says
-    /// nothing of others, and one that was given up leaves no span.
+    /// A tracing SDK: each send is a trace of its own that says nothing of others, and one that was
+    /// given up leaves no span; document loads and clicks are spans as well. It passes the session
+    /// on to the gateway.
     Tracer,
 }
 

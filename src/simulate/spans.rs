@@ -4,9 +4,9 @@
 //! databases. Invariants: a SERVER span's parent is the span of the send that reached it; times
 //! are the service's own clock, which is off by a constant.
 
-use super::scenario::{Service, ServiceKind, Transport};
+use super::scenario::{Observer, Service, ServiceKind, Transport};
 use super::services::{Ended, Job, Send};
-use super::wire::{Attribute, Kind, Span, int, text, word};
+use super::wire::{Attribute, Kind, Span, hex, int, text, word};
 use super::world::Context;
 
 /// The port of every service inside the site.
@@ -32,6 +32,11 @@ pub(crate) fn server(context: &Context, job: &Job) -> Span {
     if let Some(client) = &arrival.client {
         attributes.push(text("client.address", client.address.clone()));
         attributes.push(word("user_agent.original", client.user_agent));
+        // A beacon's pages are found by their traces; a tracer's pass their session on as baggage,
+        // which the gateway's SDK copies to its spans.
+        if client.sampled && context.scenario.browser.observer == Observer::Tracer {
+            attributes.push(text("session.id", hex(&client.session_id)));
+        }
     }
     if job.status >= 500 {
         attributes.push(text("error.type", job.status.to_string()));

@@ -32,6 +32,7 @@ pub(crate) enum Value {
 /// OTLP's kinds of span, those that appear here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Internal = 1,
     Server = 2,
     Client = 3,
 }

@@ -174,14 +174,14 @@ async function checkIdentity() {
 }
 
 /**
- * The timeline: each call of the page is one request, each send one attempt. Not asked of the retry loop:
- * there each attempt has a trace of the other SDK's, and is a request by itself so far.
+ * The timeline: each call of the page is one request, each send one attempt; so is the retry loop, each
+ * of whose attempts has a trace of the other SDK's.
  */
 async function checkTimeline() {
   for (const order of ORDERS) {
-    for (const kind of CALLS.filter((kind) => kind != "retry")) {
+    for (const kind of CALLS) {
       const path = `/api/${slug(order)}/${kind}`;
-      const attempts = 1;
+      const attempts = kind == "retry" ? RETRIED_STATUSES.length : 1;
       await until(`one request of ${attempts} attempts for ${path}`, async (see) => {
         const rows = await sql(`SELECT attempts, outcome, coverage FROM requests WHERE layer = 'browser' AND route = '${path}'`);
         see(rows);

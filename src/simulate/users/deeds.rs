@@ -111,6 +111,7 @@ impl Users {
             _ if closing => self.leave(context, browser, id),
             0 => {
                 let failed = browser.failed(document);
+                browser.see(context, document, Seen::Press);
                 self.ask(context, browser, id, &failed);
             }
             1 => self.reload(context, browser, id),
@@ -143,6 +144,7 @@ impl Users {
             1 => self.reload(context, browser, id),
             2 => self.go(context, browser, id, 0),
             3 => {
+                browser.see(context, document, Seen::Press);
                 browser.cancel(context, document);
                 self.think(context, id);
             }
@@ -161,6 +163,9 @@ impl Users {
         let Some(session) = self.current(id, turn) else { return };
         let Some(planned) = session.again.take() else { return };
         session.asked = Some(planned);
+        if let Some(document) = session.document {
+            browser.see(context, document, Seen::Press);
+        }
         self.ask(context, browser, id, &[planned]);
     }
 
@@ -169,11 +174,17 @@ impl Users {
         let session = self.sessions.get_mut(&id).expect("the caller has the session");
         let planned = Planned { fetch, item: session.item, query: 0 };
         session.asked = Some(planned);
+        if let Some(document) = session.document {
+            browser.see(context, document, Seen::Press);
+        }
         self.ask(context, browser, id, &[planned]);
     }
 
     /// Opens another document in place of this one.
     fn go(&mut self, context: &mut Context, browser: &mut Browser, id: SessionId, page: usize) {
+        if let Some(document) = self.sessions.get(&id).and_then(|session| session.document) {
+            browser.see(context, document, Seen::Press);
+        }
         let item = self.next_item(id, page);
         self.replace(context, browser, id, (page, item, Navigation::Navigate));
     }

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::names::{Known, Name};
 use super::route;
+use super::scrub;
 use super::sender::{Sender, page_id};
 use super::value::cut;
 use crate::schema::{EventHints, Label, SessionId, SpanHints, TraceId};
@@ -102,9 +103,9 @@ fn hung_up(known: &Known<'_>) -> bool {
     }
 }
 
-/// Every browser's user agent begins so, and hardly any program's.
+/// Whether a server's caller calls itself a browser.
 fn is_browser(known: &Known<'_>) -> bool {
-    known.text(Name::UserAgent).is_some_and(|agent| agent.starts_with("Mozilla/"))
+    known.text(Name::UserAgent).is_some_and(|agent| scrub::is_browser(&agent))
 }
 
 /// A count, never negative.

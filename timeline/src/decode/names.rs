@@ -65,6 +65,8 @@ names! {
     UrlTemplate: "url.template";
     UrlPath: "url.path", "http.target";
     UrlFull: "url.full", "http.url";
+    /// What scrubbing left of a call's query.
+    QueryTag: "behavior.query_tag";
     ServicePeer: "service.peer.name", "peer.service";
     ServerAddress: "server.address", "net.peer.name", "http.host";
     ServerPort: "server.port", "net.peer.port";

@@ -15,6 +15,9 @@ const ROUTE_BYTES_MAX: usize = 256;
 /// list of values.
 const TARGET_BYTES_MAX: usize = 1024;
 
+/// The longest tag of a query; ours have seven letters, and a sender may write its own.
+const QUERY_TAG_BYTES_MAX: usize = 16;
+
 /// Parts of a path that are kept; the deepest of GitHub's REST routes has 11.
 const SEGMENTS_MAX: usize = 12;
 
@@ -45,10 +48,17 @@ pub(super) fn of(known: &Known<'_>) -> Option<String> {
 }
 
 /// The concrete thing asked for, ids and all: the URL, the method, the statement, the queue. Two
-/// sends of one call name the same target.
+/// sends of one call name the same target. Of a query the scrubber's tag stands behind its sign, so
+/// that two searches are two targets.
 pub(super) fn target(known: &Known<'_>) -> Option<String> {
-    let without_query =
-        |url: Cow<'_, str>| String::from(&url[..url.find(['?', '#']).unwrap_or(url.len())]);
+    let without_query = |url: Cow<'_, str>| {
+        let mut target = String::from(&url[..url.find(['?', '#']).unwrap_or(url.len())]);
+        if let Some(tag) = known.text(Name::QueryTag) {
+            target.push('?');
+            target.push_str(cut(&tag, QUERY_TAG_BYTES_MAX));
+        }
+        target
+    };
     let target = rpc(known)
         .or_else(|| known.text(Name::DbSummary).map(Cow::into_owned))
         .or_else(|| known.text(Name::DbStatement).map(Cow::into_owned))
@@ -151,7 +161,29 @@ fn database(known: &Known<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
     use super::*;
+
+    #[test]
+    fn a_target_has_what_is_left_of_the_query() {
+        let attribute = |(key, text): (&str, &str)| KeyValue {
+            key: String::from(key),
+            value: Some(AnyValue { value: Some(Value::StringValue(String::from(text))) }),
+            ..KeyValue::default()
+        };
+        let of = |pairs: &[(&str, &str)]| {
+            let attributes: Vec<KeyValue> = pairs.iter().map(|pair| attribute(*pair)).collect();
+            target(&Known::of(&attributes))
+        };
+        let url = ("url.full", "https://shop.example/search");
+        assert_eq!(of(&[url]).as_deref(), Some("https://shop.example/search"));
+        let tagged = of(&[url, ("behavior.query_tag", "{id3fa}")]);
+        assert_eq!(tagged.as_deref(), Some("https://shop.example/search?{id3fa}"));
+        let statement = of(&[("db.query.text", "SELECT 1"), ("behavior.query_tag", "{id3fa}")]);
+        assert_eq!(statement.as_deref(), Some("SELECT 1"));
+    }
 
     #[test]
     fn ids_in_paths_are_replaced() {

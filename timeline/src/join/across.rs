@@ -3,25 +3,55 @@
 //! Each trace's root sends are sorted into chains by itself first; then a chain that begins as a
 //! first attempt is appended to the chain of another trace whose last send leads to it. Of several
 //! the failure that has waited longest is taken, and each failure is answered once.
+//!
+//! Where our beacon has numbered them its word holds: of one request (its intent and repetition, and
+//! the URL, since requests that a page began in one trace have one intent) attempt n is followed by
+//! attempt n + 1, whatever came of it.
 
 use std::collections::BTreeMap;
 
 use super::calls::{Attempt, AttemptKind, chains};
-use super::links::{Candidate, Domain};
+use super::candidate::{Candidate, Domain};
+use super::intents::{Named, named_by};
 use super::sends::{CallKey, Evidence, Send};
-use super::tree::{Origin, Tree};
-use crate::schema::TraceId;
+use super::tree::Tree;
+use crate::schema::{Label, TraceId};
 
 /// Failures that are remembered while a later attempt is looked for: more than a user's page has
 /// at once, and a bound on the work for one who sends garbage. Beyond it the oldest is forgotten.
 const OPEN_MAX: usize = 256;
 
+/// The sends of one call in time, by what is asked.
+type Chain = (CallKey, Vec<usize>);
+
 /// A chain whose last send may have been followed by another.
-struct Open {
-    domain: Domain,
-    last: Candidate,
-    trace: TraceId,
+struct Open<'a> {
+    last: usize,
+    told: Told<'a>,
     chain: usize,
+}
+
+/// What is told of a send by which it may follow another, or another follow it.
+enum Told<'a> {
+    Numbered(Named),
+    Unnumbered(&'a Domain, &'a Candidate),
+}
+
+impl<'a> Told<'a> {
+    fn of(tree: &'a Tree<'_>, send: &Send) -> Option<Self> {
+        if let Some((_, Evidence::Beacon)) = send.previous {
+            return named_by(tree.nodes[send.teller].origin).map(Self::Numbered);
+        }
+        let (domain, candidate) = tree.candidates.get(&send.teller)?;
+        Some(Self::Unnumbered(domain, candidate))
+    }
+
+    fn may_lead(&self) -> bool {
+        match self {
+            Self::Numbered(_) => true,
+            Self::Unnumbered(_, candidate) => candidate.may_lead(),
+        }
+    }
 }
 
 /// The root sends of all traces by key, each call a chain of sends in time; fills in `attempts`.
@@ -31,22 +61,27 @@ pub(super) fn chains_of_traces(
     group: &[usize],
     attempts: &mut [Attempt],
 ) -> BTreeMap<CallKey, Vec<Vec<usize>>> {
-    let trace_of = |send: usize| sends[send].home;
     let mut of_trace: BTreeMap<TraceId, Vec<usize>> = BTreeMap::new();
     for &send in group {
-        of_trace.entry(trace_of(send)).or_default().push(send);
+        of_trace.entry(sends[send].home).or_default().push(send);
     }
-    let several = of_trace.len() > 1;
-    let mut of_key: BTreeMap<CallKey, Vec<Vec<usize>>> = BTreeMap::new();
+    if of_trace.len() < 2 {
+        return chains(sends, group, attempts);
+    }
+    // What only a server tells of has another key than what its browser tells of.
+    let mut of_ask: BTreeMap<(Label, String), Vec<Chain>> = BTreeMap::new();
     for group in of_trace.values() {
         for (key, chains) in chains(sends, group, attempts) {
-            of_key.entry(key).or_default().extend(chains);
+            let (method, path) = Candidate::ask(&key);
+            let same = of_ask.entry((method, String::from(path))).or_default();
+            same.extend(chains.into_iter().map(|chain| (key.clone(), chain)));
         }
     }
-    if several {
-        for chains in of_key.values_mut() {
-            chains.sort_by_key(|chain| (sends[chain[0]].start_ns, trace_of(chain[0])));
-            *chains = link(tree, sends, std::mem::take(chains), attempts);
+    let mut of_key: BTreeMap<CallKey, Vec<Vec<usize>>> = BTreeMap::new();
+    for mut chains in of_ask.into_values() {
+        chains.sort_by_key(|(_, chain)| (sends[chain[0]].start_ns, sends[chain[0]].home));
+        for (key, chain) in link(tree, sends, chains, attempts) {
+            of_key.entry(key).or_default().push(chain);
         }
     }
     of_key
@@ -55,45 +90,95 @@ pub(super) fn chains_of_traces(
 fn link(
     tree: &Tree<'_>,
     sends: &[Send],
-    chains: Vec<Vec<usize>>,
+    chains: Vec<Chain>,
     attempts: &mut [Attempt],
-) -> Vec<Vec<usize>> {
-    let mut linked: Vec<Vec<usize>> = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
-    let candidate = |send: usize| match tree.nodes[sends[send].teller].origin {
-        Origin::Span(span) => Candidate::of(span),
-        Origin::Sighting(sighting) => Candidate::of_event(&sighting.event),
-    };
-    for chain in chains {
+) -> Vec<Chain> {
+    let mut linked: Vec<Chain> = Vec::new();
+    let mut open: Vec<Open<'_>> = Vec::new();
+    for (key, chain) in chains {
         let (head, last) = (chain[0], chain[chain.len() - 1]);
-        let trace = sends[head].home;
-        let own = candidate(head).filter(|_| begins(&sends[head], &attempts[head]));
-        let before = own.as_ref().and_then(|(domain, own)| {
-            let fits = |open: &Open| {
-                open.trace != trace && open.domain == *domain && open.last.leads_to(own)
-            };
-            let found = open.iter().enumerate().filter(|(_, open)| fits(open));
-            found.min_by_key(|(_, open)| open.last.end_ns).map(|(at, _)| at)
-        });
-        let at = match before.map(|at| open.remove(at)) {
+        let at = match before(tree, sends, &open, head, attempts).map(|at| open.remove(at)) {
             Some(before) => {
-                follow(sends, &linked[before.chain], &chain, attempts);
-                linked[before.chain].extend(chain);
+                match before.told {
+                    Told::Numbered(_) => continue_numbered(&sends[head], &mut attempts[head]),
+                    Told::Unnumbered(..) => {
+                        follow(sends, &linked[before.chain].1, &chain, attempts);
+                    }
+                }
+                linked[before.chain].1.extend(chain);
                 before.chain
             }
             None => {
-                linked.push(chain);
+                // What its user asks again by it, nobody's program sends again.
+                if let Some(at) = repeated(tree, sends, &open, head) {
+                    open.remove(at);
+                }
+                linked.push((key, chain));
                 linked.len() - 1
             }
         };
-        if let Some((domain, last)) = candidate(last).filter(|(_, last)| last.may_lead()) {
+        if let Some(told) = Told::of(tree, &sends[last]).filter(Told::may_lead) {
             if open.len() >= OPEN_MAX {
                 open.remove(0);
             }
-            open.push(Open { domain, last, trace, chain: at });
+            open.push(Open { last, told, chain: at });
         }
     }
     linked
+}
+
+/// Which of the open chains a chain that begins with `head` continues: the one that has waited longest.
+fn before(
+    tree: &Tree<'_>,
+    sends: &[Send],
+    open: &[Open<'_>],
+    head: usize,
+    attempts: &[Attempt],
+) -> Option<usize> {
+    let own = &sends[head];
+    let told = Told::of(tree, own)?;
+    let fits = |open: &Open<'_>| match (&open.told, &told) {
+        _ if sends[open.last].home == own.home => false,
+        (Told::Numbered(before), Told::Numbered(named)) => {
+            before == named && is_next(&sends[open.last], attempts[open.last].number, own)
+        }
+        (Told::Unnumbered(domain, before), Told::Unnumbered(own_domain, later)) => {
+            domain == own_domain && begins(own, &attempts[head]) && before.leads_to(later)
+        }
+        _ => false,
+    };
+    longest(sends, open, fits)
+}
+
+/// Which of the open chains a user asks again by a send.
+fn repeated(tree: &Tree<'_>, sends: &[Send], open: &[Open<'_>], head: usize) -> Option<usize> {
+    let (own_domain, later) = tree.candidates.get(&sends[head].teller)?;
+    longest(sends, open, |open| match open.told {
+        Told::Unnumbered(domain, before) => {
+            domain == own_domain && before.repeated_by(later).is_some()
+        }
+        Told::Numbered(_) => false,
+    })
+}
+
+/// Of those that fit, the one that has waited longest.
+fn longest(sends: &[Send], open: &[Open<'_>], fits: impl Fn(&Open<'_>) -> bool) -> Option<usize> {
+    let fitting = open.iter().enumerate().filter(|(_, open)| fits(open));
+    let ended = |open: &Open<'_>| sends[open.last].end_ns.unwrap_or(i64::MAX);
+    fitting.min_by_key(|(_, open)| ended(open)).map(|(at, _)| at)
+}
+
+/// Whether `own` says that it is the attempt after `before`, which is the `number`-th.
+fn is_next(before: &Send, number: i32, own: &Send) -> bool {
+    let count = own.previous.map_or(0, |(count, _)| count);
+    count > 0 && count == number && before.key.target == own.key.target
+}
+
+/// Its number is the beacon's own; so is what kind of attempt it was.
+fn continue_numbered(send: &Send, attempt: &mut Attempt) {
+    if send.said_kind.as_ref().is_some_and(|said| *said == "hedge") {
+        attempt.kind = AttemptKind::Hedge;
+    }
 }
 
 /// Whether a chain's first send may follow another: nobody says that it is the first, or HTTP's own

@@ -1,4 +1,5 @@
-//! What a trace cannot know by itself: what its users' pages did next, and who answers behind a host.
+//! What a trace cannot know by itself: which others are about the same, what its users and their pages
+//! did before and after, and who answers behind a host.
 //!
 //! Invariant: what is learned later is looked at again, for as long as the trace is open.
 
@@ -6,11 +7,19 @@ use std::collections::BTreeMap;
 
 use super::callees::{Answer, Callees};
 use super::idle::Kept;
+use super::links::Links;
+use super::marks::Deed;
 use super::sends::Send;
 use super::{Join, SessionKey, derive};
 use crate::schema::{Label, PageId, SessionId, Time};
 
 impl Join {
+    /// Groups anew the traces whose links have changed.
+    pub(super) fn relink(&mut self) {
+        let changed = self.links.relink();
+        self.dirty_traces.extend(changed);
+    }
+
     /// Looks again at the traces that asked a host in vain of which something was learned.
     pub(super) fn tell_who_answers(&mut self) {
         let hosts = self.callees.take_fresh();
@@ -29,6 +38,7 @@ impl Join {
 pub(super) struct Around<'a> {
     pub(super) sessions: &'a BTreeMap<SessionKey, Kept>,
     pub(super) callees: &'a Callees,
+    pub(super) links: &'a Links,
     pub(super) app: &'a Label,
 }
 
@@ -44,5 +54,13 @@ impl derive::Outside for Around<'_> {
 
     fn answer(&self, caller: &Label, send: &Send, received: Time) -> Option<Answer> {
         self.callees.answer(&derive::asked_of(self.app, caller, send)?, received)
+    }
+
+    fn deed(&self, session: &SessionId, start_ns: i64) -> Option<Deed> {
+        self.links.deed(self.app, session, start_ns)
+    }
+
+    fn server_ahead_ns(&self, session: &SessionId) -> Option<i64> {
+        self.links.server_ahead_ns(self.app, session)
     }
 }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::callees::{Answer, Asked, Found, Known};
 use super::calls::{AttemptKind, Calls};
+use super::candidate;
+use super::marks::Deed;
 use super::request::{self, Requests};
 use super::sends::{self, Send};
 use super::sighting::{Sighting, sightings};
@@ -25,6 +27,10 @@ pub(super) trait Outside {
     /// Who answers `caller` behind a host, as other sends have found out around the time at which this
     /// one was received.
     fn answer(&self, caller: &Label, send: &Send, received: Time) -> Option<Answer>;
+    /// What the user of a session had done before a send that began at `start_ns` of its clock.
+    fn deed(&self, session: &SessionId, start_ns: i64) -> Option<Deed>;
+    /// How far the servers' clock is ahead of a session's, and the shortest way up.
+    fn server_ahead_ns(&self, session: &SessionId) -> Option<i64>;
 }
 
 /// What only the passing of time decides.
@@ -69,8 +75,10 @@ pub(super) fn derive(
         .collect();
     let spanless =
         sighted.values().filter(|sighting| !ended.contains(&(sighting.trace_id, sighting.span_id)));
-    let tree = Tree::new(spans.iter().copied(), spanless);
+    let mut tree = Tree::new(spans.iter().copied(), spanless);
+    tree.candidates = candidate::of_nodes(&tree, outside);
     let mut sends = sends::sends(&tree);
+    candidate::set_clocks(&tree, &mut sends);
     for send in &mut sends {
         send.learned = learned(&tree, send, outside);
     }

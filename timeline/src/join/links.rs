@@ -1,9 +1,11 @@
-//! Which traces are derived together: those that may hold attempts of one logical request.
+//! Which traces are derived together: those that may hold attempts of one logical request, or what
+//! its user asked again.
 //!
-//! Most SDKs put each attempt in a trace of its own. Signals: a browser's CLIENT spans by session
-//! (our beacon's are left out, it counts its attempts itself), and root SERVER spans by their
-//! idempotency key. Condition: [`Candidate::leads_to`]. Result: groups of traces. Whether two sends
-//! of a group *are* attempts of each other is decided in [`super::calls`], by the same condition.
+//! Most SDKs put each attempt in a trace of its own. Signals: [candidates](super::candidate) (our
+//! beacon's are left out: it counts its attempts itself, see [`super::intents`]) and
+//! [marks](super::marks), each within its [domain](super::held). Result: groups of traces. Whether two
+//! sends of a group *are* attempts of each other is decided in [`super::across`], and which request
+//! repeats which in [`super::repeats`], by the same conditions.
 //!
 //! Invariants:
 //! * The groups are a function of the set of candidates held, not of their order of arrival.
@@ -16,133 +18,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::TraceKey;
-use super::sends::{CallKey, call_key, failed, redirected, sighted_key};
+use super::candidate::{Candidate, Domain};
+use super::groups::Groups;
+use super::held::Held;
+use super::intents::{Intents, named_by_event, named_by_span};
+use super::marks::{Deed, Mark};
 use super::twin_links::TwinLinks;
 use super::twins::Telling;
-use crate::schema::{Event, Label, SessionId, Span, SpanId, TraceId};
+use crate::schema::{Event, Label, SessionId, Span, TraceId};
 
 /// A retry is inferred only within this time after the failure: every retry library studied backs
 /// off for at most 60 s, and what comes later is somebody asking anew.
 pub(super) const INFERRED_GAP_NS_MAX: i64 = 60_000_000_000;
 
-/// Attempts in one chain of traces. No retry library studied tries more than ten times, and an
-/// outage must not chain a page's polling into one request that never ends.
-const CHAIN_MAX: usize = 16;
-
-/// Candidates kept for each session: four a second over the window, which no user reaches. Beyond
-/// it an attempt is a request of its own, counted.
-const CANDIDATES_MAX: usize = 512;
-
-/// Within what attempts are looked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Domain {
-    Session(SessionId),
-    IdempotencyKey(String),
-}
-
-/// A send that may be an attempt of one in another trace.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Candidate {
-    asks: CallKey,
-    start_ns: i64,
-    pub(super) end_ns: i64,
-    failed: bool,
-    /// Answered by a redirect or a challenge.
-    redirected: bool,
-    /// Says itself that it follows another send.
-    resent: bool,
-    pub(super) idempotency_key: Option<String>,
-}
-
-impl Candidate {
-    /// The candidate that a span is, by what the span says alone.
-    pub(super) fn of(span: &Span) -> Option<(Domain, Self)> {
-        let (row, hints) = (&span.row, &span.hints);
-        let concrete = hints.target.as_ref().is_some_and(|target| target.contains('/'));
-        let domain = match (row.kind.as_str(), row.layer.as_str()) {
-            ("client", "browser") if concrete && hints.beacon_previous_attempts.is_none() => {
-                Domain::Session(row.session_id.clone()?)
-            }
-            ("server", "service") if row.parent_span_id.is_none() => {
-                Domain::IdempotencyKey(hints.idempotency_key.clone()?)
-            }
-            _ => return None,
-        };
-        let candidate = Self {
-            asks: call_key(span),
-            start_ns: row.time_client.0,
-            end_ns: row.time_client.plus_us(row.duration_us).0,
-            failed: failed(span),
-            redirected: redirected(span),
-            resent: hints.resend_count.is_some_and(|count| count > 0),
-            idempotency_key: hints.idempotency_key.clone(),
-        };
-        Some((domain, candidate))
-    }
-
-    /// The candidate that an attempt without a span is, where nobody has counted it: the last of its
-    /// request, since nothing is known of its end.
-    pub(super) fn of_event(event: &Event) -> Option<(Domain, Self)> {
-        let (row, hints) = (&event.row, &event.hints);
-        let uncounted = hints.target.is_some() && hints.previous_attempts.is_none();
-        let domain = Domain::Session(row.session_id.clone().filter(|_| uncounted)?);
-        let candidate = Self {
-            asks: sighted_key(event),
-            start_ns: row.time_client.plus_us(-hints.waited_us.unwrap_or(0)).0,
-            end_ns: i64::MAX,
-            failed: false,
-            redirected: false,
-            resent: false,
-            idempotency_key: None,
-        };
-        Some((domain, candidate))
-    }
-
-    /// Whether another send could follow this one at all.
-    pub(super) fn may_lead(&self) -> bool {
-        self.failed || self.redirected || self.idempotency_key.is_some()
-    }
-
-    /// Whether `later` may be the next attempt: the same thing asked again under the same
-    /// idempotency key, or, where there is none, after a failure and soon enough; or a resend that
-    /// says so after a redirect or a challenge.
-    pub(super) fn leads_to(&self, later: &Self) -> bool {
-        let soon = later.start_ns <= self.end_ns.saturating_add(INFERRED_GAP_NS_MAX);
-        soon && self.asks == later.asks
-            && match (&self.idempotency_key, &later.idempotency_key) {
-                (Some(own), Some(other)) => own == other,
-                _ => {
-                    let invited = self.failed || (self.redirected && later.resent);
-                    invited && self.end_ns <= later.start_ns
-                }
-            }
-    }
-}
-
 type DomainKey = (Label, Domain);
-type Place = (i64, TraceId, SpanId);
 
 /// The candidates held, and the groups they make.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Links {
-    candidates: BTreeMap<DomainKey, BTreeMap<Place, Candidate>>,
+    domains: BTreeMap<DomainKey, Held>,
     domain_of: BTreeMap<TraceKey, DomainKey>,
-    /// The traces of each trace's group, in order; a trace by itself has no entry.
-    groups: BTreeMap<TraceKey, Vec<TraceKey>>,
+    /// Traces whose next attempt may still come.
+    awaited: BTreeSet<TraceKey>,
+    groups: Groups,
     dirty: BTreeSet<DomainKey>,
+    /// Which traces hold attempts of one request that our beacon has numbered.
+    intents: Intents,
     /// Which traces tell of one attempt twice.
     twins: TwinLinks,
 }
 
 impl Links {
-    /// Looks at a span that came; false where it is a candidate for which there is no room.
+    /// Looks at a span that came; false where there is no room for what it tells.
     pub(super) fn see(&mut self, span: &Span) -> bool {
         let row = &span.row;
         let trace = (row.trace_id, row.app.clone());
         let told = Telling::of_span(span);
         let room = told.is_none_or(|telling| self.twins.see(&trace, row.span_id, telling));
-        let candidate = Candidate::of(span);
-        room & candidate.is_none_or(|candidate| self.hold(trace, row.span_id, candidate, true))
+        let named = named_by_span(span);
+        let room = room & named.is_none_or(|named| self.intents.see(&trace, named));
+        room & self.see_candidate(&trace, span) & self.see_mark(&trace, span)
     }
 
     /// Looks at an event that tells of an attempt; false where there is no room for it.
@@ -152,40 +67,67 @@ impl Links {
         let trace = (trace, row.app.clone());
         let told = Telling::of_event(event);
         let room = told.is_none_or(|telling| self.twins.see(&trace, span_id, telling));
-        let candidate = Candidate::of_event(event);
-        room & candidate.is_none_or(|candidate| self.hold(trace, span_id, candidate, false))
+        let named = named_by_event(event);
+        let room = room & named.is_none_or(|named| self.intents.see(&trace, named));
+        let Some((domain, candidate)) = Candidate::of_event(event) else { return room };
+        self.awaited.insert(trace.clone());
+        let place = (candidate.start_ns, trace.0, span_id);
+        room & self.hold(&trace, domain, |held| held.put_pending(place, candidate))
     }
 
-    /// Holds a candidate; what `ended` says more than that it was seen pending.
+    fn see_candidate(&mut self, trace: &TraceKey, span: &Span) -> bool {
+        let span_id = span.row.span_id;
+        if let Some((domain, candidate)) = Candidate::of(span) {
+            self.awaited.insert(trace.clone());
+            let place = (candidate.start_ns, trace.0, span_id);
+            return self.hold(trace, domain, |held| held.put_ended(place, candidate));
+        }
+        let served = Candidate::of_served(span).zip(span.row.parent_span_id);
+        let Some(((domain, candidate), caller)) = served else { return true };
+        self.hold(trace, domain, |held| held.put_served((trace.0, span_id), caller, candidate))
+    }
+
+    fn see_mark(&mut self, trace: &TraceKey, span: &Span) -> bool {
+        let row = &span.row;
+        let Some((mark, session)) = Mark::of(span).zip(row.session_id.clone()) else { return true };
+        let place = (row.time_client.0, row.trace_id, row.span_id);
+        self.hold(trace, Domain::Session(session), |held| held.put_mark(place, mark))
+    }
+
+    /// Puts something into the domain that it names, unless its trace belongs to a smaller one.
     fn hold(
         &mut self,
-        trace: TraceKey,
-        span_id: SpanId,
-        (domain, candidate): (Domain, Candidate),
-        ended: bool,
+        trace: &TraceKey,
+        domain: Domain,
+        put: impl FnOnce(&mut Held) -> bool,
     ) -> bool {
         let domain = (trace.1.clone(), domain);
-        match self.domain_of.get(&trace) {
+        match self.domain_of.get(trace) {
             Some(known) if *known < domain => return true,
-            Some(known) if *known > domain => {
-                self.dirty.insert(known.clone());
-                self.forget_candidates(&trace);
+            Some(known) if *known == domain => {}
+            _ => {
+                self.leave_domain(trace);
+                self.domain_of.insert(trace.clone(), domain.clone());
             }
-            _ => {}
         }
-        let held = self.candidates.entry(domain.clone()).or_default();
-        if held.len() >= CANDIDATES_MAX {
-            return false;
+        let held = self.domains.entry(domain.clone()).or_default();
+        let room = put(held);
+        if held.has_calls() {
+            self.dirty.insert(domain);
         }
-        let place = (candidate.start_ns, trace.0, span_id);
-        if ended {
-            held.insert(place, candidate);
+        room
+    }
+
+    /// A trace belongs to a smaller domain than was known.
+    fn leave_domain(&mut self, trace: &TraceKey) {
+        let Some(domain) = self.domain_of.remove(trace) else { return };
+        let Some(held) = self.domains.get_mut(&domain) else { return };
+        held.take_back(trace.0);
+        if held.is_empty() {
+            self.domains.remove(&domain);
         } else {
-            held.entry(place).or_insert(candidate);
+            self.dirty.insert(domain);
         }
-        self.domain_of.insert(trace, domain.clone());
-        self.dirty.insert(domain);
-        true
     }
 
     /// The traces that are derived together with this one, itself among them.
@@ -193,8 +135,8 @@ impl Links {
         let mut found = BTreeSet::from([trace.clone()]);
         let mut pending = vec![trace.clone()];
         while let Some(at) = pending.pop() {
-            let linked = self.groups.get(&at).into_iter().flatten().cloned();
-            let next = linked.chain(self.twins.partners(&at));
+            let linked = self.groups.of(&at).iter().cloned();
+            let next = linked.chain(self.twins.partners(&at)).chain(self.intents.partners(&at));
             pending.extend(next.filter(|next| found.insert(next.clone())));
         }
         found.into_iter().collect()
@@ -202,77 +144,50 @@ impl Links {
 
     /// Whether a trace may hold attempts of a request that others hold attempts of, or tell again of.
     pub(super) fn holds(&self, trace: &TraceKey) -> bool {
-        self.domain_of.contains_key(trace) || self.twins.awaits(trace)
+        self.awaited.contains(trace) || self.twins.awaits(trace)
+    }
+
+    /// What the user of a session had done before a send that began at `start_ns` of its clock.
+    pub(super) fn deed(&self, app: &Label, session: &SessionId, start_ns: i64) -> Option<Deed> {
+        self.of_session(app, session)?.deed(start_ns)
+    }
+
+    /// How far the servers' clock is ahead of a session's, and the shortest way up.
+    pub(super) fn server_ahead_ns(&self, app: &Label, session: &SessionId) -> Option<i64> {
+        self.of_session(app, session)?.ahead_ns
+    }
+
+    fn of_session(&self, app: &Label, session: &SessionId) -> Option<&Held> {
+        self.domains.get(&(app.clone(), Domain::Session(session.clone())))
     }
 
     /// Lets go of a trace, with its whole group.
     pub(super) fn forget(&mut self, trace: &TraceKey) {
-        self.forget_candidates(trace);
+        self.awaited.remove(trace);
         self.twins.forget(trace);
-        self.groups.remove(trace);
-    }
-
-    fn forget_candidates(&mut self, trace: &TraceKey) {
+        self.intents.forget(trace);
+        self.groups.forget(trace);
         let Some(domain) = self.domain_of.remove(trace) else { return };
-        if let Some(held) = self.candidates.get_mut(&domain) {
-            held.retain(|(_, of, _), _| *of != trace.0);
-            if held.is_empty() {
-                self.candidates.remove(&domain);
-            }
+        let Some(held) = self.domains.get_mut(&domain) else { return };
+        held.forget(trace.0);
+        if held.is_empty() {
+            self.domains.remove(&domain);
         }
     }
 
-    /// Groups anew what has changed; returns the traces whose group is another now.
+    /// Groups anew what has changed; returns the traces whose group, or what is known of the sends in
+    /// it, is another now.
     pub(super) fn relink(&mut self) -> Vec<TraceKey> {
         let mut changed: Vec<TraceKey> = self.twins.relink().into_iter().collect();
+        changed.extend(self.intents.take_changed());
         for domain in std::mem::take(&mut self.dirty) {
-            let Some(held) = self.candidates.get(&domain) else { continue };
-            for members in components(held) {
-                let members: Vec<TraceKey> =
-                    members.into_iter().map(|trace| (trace, domain.0.clone())).collect();
-                for trace in &members {
-                    let before = self.groups.get(trace);
-                    let alone = members.len() == 1;
-                    if before != Some(&members).filter(|_| !alone) {
-                        changed.push(trace.clone());
-                    }
-                    if alone {
-                        self.groups.remove(trace);
-                    } else {
-                        self.groups.insert(trace.clone(), members.clone());
-                    }
-                }
+            let Some(held) = self.domains.get_mut(&domain) else { continue };
+            let of_app = |trace: TraceId| (trace, domain.0.clone());
+            changed.extend(held.look_again().into_iter().map(of_app));
+            for members in held.groups() {
+                changed.extend(self.groups.set(members.into_iter().map(of_app).collect()));
             }
         }
         changed
     }
-}
-
-/// The traces of one domain, in groups: each candidate is tied to the failure that has waited
-/// longest for somebody to ask again, and each failure to one candidate.
-fn components(held: &BTreeMap<Place, Candidate>) -> Vec<Vec<TraceId>> {
-    let mut group_of: BTreeMap<TraceId, TraceId> =
-        held.keys().map(|(_, trace, _)| (*trace, *trace)).collect();
-    let mut tails: Vec<(&Candidate, TraceId, usize)> = Vec::new();
-    for ((_, trace, _), candidate) in held {
-        let fits = |(_, (before, ..)): &(usize, &(&Candidate, _, _))| before.leads_to(candidate);
-        let found = tails.iter().enumerate().filter(fits).min_by_key(|(_, (one, ..))| one.end_ns);
-        let mut length = 1;
-        if let Some((at, _)) = found {
-            let (_, before, before_length) = tails.remove(at);
-            length = before_length + 1;
-            let (one, other) = (group_of[&before], group_of[trace]);
-            for group in group_of.values_mut().filter(|group| **group == other) {
-                *group = one;
-            }
-        }
-        if candidate.may_lead() && length < CHAIN_MAX {
-            tails.push((candidate, *trace, length));
-        }
-    }
-    let mut groups: BTreeMap<TraceId, Vec<TraceId>> = BTreeMap::new();
-    for (trace, group) in group_of {
-        groups.entry(group).or_default().push(trace);
-    }
-    groups.into_values().collect()
 }

@@ -25,22 +25,28 @@ mod around;
 mod arrive;
 mod callees;
 mod calls;
+mod candidate;
 mod change;
 mod checkpoint;
 mod config;
 mod derive;
 mod ended;
 mod erase;
+mod groups;
+mod held;
 mod identity;
 mod idle;
+mod intents;
 mod left;
 mod links;
+mod marks;
 mod page;
 mod prints;
 mod proxied;
 mod recall;
 mod recent;
 mod refused;
+mod repeats;
 mod request;
 mod resends;
 mod sends;
@@ -315,7 +321,8 @@ impl Join {
             // What its pages know decides about the requests.
             self.recall_session(&(session, app.clone()));
         }
-        let outside = Around { sessions: &self.sessions, callees: &self.callees, app };
+        let (sessions, callees, links) = (&self.sessions, &self.callees, &self.links);
+        let outside = Around { sessions, callees, links, app };
         let held = || members.iter().filter_map(|key| self.traces.get(key));
         let moment = Moment {
             abandon_final_before: Time(self.now.0 - seconds_ns(self.config.abandon_final_s)),

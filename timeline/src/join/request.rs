@@ -14,6 +14,7 @@ use super::calls::Calls;
 use super::derive::{Moment, Outside};
 use super::identity::Identity;
 use super::left::trigger;
+use super::repeats::{Said, repeats};
 use super::sends::Send;
 use super::sighting::Sighting;
 use super::tree::{NodeId, Origin, Tree};
@@ -56,17 +57,34 @@ pub(super) fn requests(
     for call in &root_calls {
         *calls_of_trace.entry(trace_of(asked.calls.of_call[*call][0])).or_default() += 1;
     }
+    let id_of = |call: usize| {
+        let first = asked.calls.of_call[call][0];
+        let several = calls_of_trace[&trace_of(first)] > 1;
+        request_id(asked, &asked.sends[first], several)
+    };
+    let mut again = repeats(asked, &root_calls, id_of);
     root_calls
         .into_iter()
         .map(|call| {
             let members = &asked.calls.of_call[call];
             let nodes = members.iter().map(|send| asked.sends[*send].node()).collect();
             let trace_id = trace_of(members[0]);
-            let request = Request { all: asked, trace_id, members, rows };
-            let several = calls_of_trace[&trace_id] > 1;
-            (nodes, request.row(several, outside))
+            let (request_id, again) = (id_of(call), again.remove(&call));
+            let request = Request { all: asked, trace_id, request_id, members, rows, again };
+            (nodes, request.row(outside))
         })
         .collect()
+}
+
+fn request_id(asked: &Requests<'_, '_>, first: &Send, several: bool) -> TraceId {
+    if !several {
+        return first.home;
+    }
+    // A trace that holds several requests (a page load with its fetches) names each by half of
+    // its trace and the span that began it.
+    let mut id = first.home.0;
+    id[8..].copy_from_slice(&asked.tree.nodes[first.teller].span_id().0);
+    TraceId(id)
 }
 
 fn send_is_browser(asked: &Requests<'_, '_>, send: &Send) -> bool {
@@ -90,8 +108,11 @@ pub(super) struct Request<'a, 'trace> {
     pub(super) all: &'a Requests<'a, 'trace>,
     /// The trace of its first attempt.
     trace_id: TraceId,
+    request_id: TraceId,
     pub(super) members: &'a [usize],
     pub(super) rows: &'a [SpanRow],
+    /// Which request its user asked again by it, where nobody says so.
+    again: Option<Said>,
 }
 
 /// What one attempt came to.
@@ -105,7 +126,7 @@ pub(super) struct Ended<'a> {
 }
 
 impl<'a, 'trace> Request<'a, 'trace> {
-    fn row(&self, several: bool, outside: &dyn Outside) -> RequestRow {
+    fn row(&self, outside: &dyn Outside) -> RequestRow {
         let attempts: Vec<Ended<'_>> = self.members.iter().map(|send| self.ended(*send)).collect();
         let first = &attempts[0];
         let identity = self.identity();
@@ -125,7 +146,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
         let abandoned =
             attempts.iter().rev().find_map(|attempt| attempt.sighting.filter(|s| s.abandoned));
         let said = attempts.iter().find_map(|attempt| self.said(attempt));
-        let request_id = self.request_id(several, first);
+        let said = said.or_else(|| self.again.clone());
         RequestRow {
             time: identity.time,
             time_received: self.time_received(),
@@ -137,7 +158,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
             user_id: identity.user_id,
             page_id: identity.page_id,
             tab_id: identity.tab_id,
-            request_id,
+            request_id: self.request_id,
             trace_id: self.trace_id,
             method: identity.method,
             route: self.answer(|row| &row.route).unwrap_or(identity.route),
@@ -171,7 +192,7 @@ impl<'a, 'trace> Request<'a, 'trace> {
                 .filter(|_| outcome == "abandoned")
                 .map(|sighting| trigger(sighting, outside))
                 .or(inferred.map(Label::new)),
-            intent_id: said.as_ref().and_then(|said| said.intent_id).unwrap_or(request_id),
+            intent_id: said.as_ref().and_then(|said| said.intent_id).unwrap_or(self.request_id),
             repeat: said.as_ref().map_or(0, |said| said.repeat),
             repeat_cause: said.and_then(|said| said.repeat_cause),
             coverage: Label::new(coverage(&attempts, outcome)),
@@ -242,17 +263,6 @@ impl<'a, 'trace> Request<'a, 'trace> {
             .unwrap_or_else(Label::unknown)
     }
 
-    fn request_id(&self, several: bool, first: &Ended<'_>) -> TraceId {
-        if !several {
-            return self.trace_id;
-        }
-        // A trace that holds several requests (a page load with its fetches) names each by half of
-        // its trace and the span that began it.
-        let mut id = self.trace_id.0;
-        id[8..].copy_from_slice(&self.all.tree.nodes[first.send.teller].span_id().0);
-        TraceId(id)
-    }
-
     fn time_received(&self) -> Time {
         let sends = self.members.iter().map(|send| &self.all.sends[*send]);
         sends
@@ -279,24 +289,8 @@ impl<'a, 'trace> Request<'a, 'trace> {
     }
 
     fn said(&self, attempt: &Ended<'_>) -> Option<Said> {
-        let node = &self.all.tree.nodes[attempt.send.teller];
-        let (intent_id, repeat, repeat_cause) = match node.origin {
-            Origin::Span(span) => {
-                (span.hints.intent_id, span.hints.repeat, span.hints.repeat_cause.clone())
-            }
-            Origin::Sighting(Sighting { event, .. }) => {
-                (event.hints.intent_id, event.hints.repeat, event.hints.repeat_cause.clone())
-            }
-        };
-        intent_id.map(|_| Said { intent_id, repeat, repeat_cause })
+        Said::of(self.all.tree.nodes[attempt.send.teller].origin)
     }
-}
-
-/// What the beacon said of the user's intent.
-struct Said {
-    intent_id: Option<TraceId>,
-    repeat: i32,
-    repeat_cause: Option<Label>,
 }
 
 fn start_time(origin: Origin<'_>) -> Time {

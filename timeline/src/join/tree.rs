@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::candidate::{Candidate, Domain};
 use super::sighting::Sighting;
 use super::twins;
 use crate::schema::{Label, SessionId, Span, SpanId, TraceId};
@@ -114,6 +115,8 @@ impl<'trace> Node<'trace> {
 pub(super) struct Tree<'trace> {
     pub(super) nodes: Vec<Node<'trace>>,
     pub(super) order: Vec<NodeId>,
+    /// Of several traces, the nodes that may be attempts of others, once somebody has looked.
+    pub(super) candidates: BTreeMap<NodeId, (Domain, Candidate)>,
 }
 
 impl<'trace> Tree<'trace> {
@@ -142,7 +145,7 @@ impl<'trace> Tree<'trace> {
                 nodes[parent].children.push(id);
             }
         }
-        let mut tree = Self { nodes, order: Vec::new() };
+        let mut tree = Self { nodes, order: Vec::new(), candidates: BTreeMap::new() };
         tree.walk();
         for (kept, echo) in twins::pairs(&tree.nodes) {
             tree.nodes[echo].echo = true;

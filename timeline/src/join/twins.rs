@@ -46,7 +46,7 @@ impl Telling {
         let (row, hints) = (&span.row, &span.hints);
         let target = hints.target.as_ref().filter(|target| target.contains('/'))?;
         (row.layer == "browser" && row.kind == "client").then(|| Self {
-            asks: fingerprint(&(&row.app, &row.method, target)),
+            asks: fingerprint(&(&row.app, &row.method, bare(target))),
             start_ns: row.time_client.0,
             end_ns: Some(row.time_client.plus_us(row.duration_us).0),
             ours: hints.beacon_previous_attempts.is_some(),
@@ -60,7 +60,7 @@ impl Telling {
         let target = event.hints.target.as_ref()?;
         let waited_us = event.hints.waited_us.unwrap_or(0);
         Some(Self {
-            asks: fingerprint(&(&event.row.app, event.hints.method.as_ref()?, target)),
+            asks: fingerprint(&(&event.row.app, event.hints.method.as_ref()?, bare(target))),
             start_ns: event.row.time_client.plus_us(-waited_us).0,
             end_ns: None,
             ours: true,
@@ -96,6 +96,11 @@ impl Telling {
         let end = |one: &Self| one.end_ns.unwrap_or(i64::MAX);
         self.start_ns <= end(other) && other.start_ns <= end(self)
     }
+}
+
+/// A URL without what is left of its query: our beacon takes the query off, others leave that to us.
+fn bare(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
 }
 
 /// A telling among the nodes of a tree.

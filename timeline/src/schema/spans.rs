@@ -139,8 +139,8 @@ pub struct SpanHints {
     pub tab_id: Option<TabId>,
     /// Whom a caller's span says it calls: `service.peer.name`, the database, the address.
     pub callee: Option<Label>,
-    /// The concrete thing called: the URL without its query, the RPC's method, the statement's
-    /// summary. Two sends of one call name the same target.
+    /// The concrete thing called: the URL with a tag for its query, the RPC's method, the
+    /// statement's summary. Two sends of one call name the same target.
     pub target: Option<String>,
     /// The browser's clock when it sent the body (`behavior.sent_at`).
     pub sent_at: Option<Time>,

@@ -37,6 +37,13 @@ pub(super) fn reduced(agent: &str) -> String {
     }
 }
 
+/// Whether a user agent is a browser's, as it came or reduced. Every browser's begins with `Mozilla/`,
+/// and hardly any program's.
+pub(super) fn is_browser(agent: &str) -> bool {
+    let product = agent.split('/').next().unwrap_or(agent);
+    product == "Mozilla" || FAMILIES.iter().any(|(_, family)| *family == product)
+}
+
 /// At most four digits: no product has counted further, and more could be a number that names.
 fn major(version: &str) -> &str {
     let end = version.bytes().take(4).take_while(u8::is_ascii_digit).count();
@@ -46,6 +53,21 @@ fn major(version: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_browser_is_one_after_it_was_reduced() {
+        let chrome = "Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0.6478.126 Safari/537.36";
+        let samsung = "Mozilla/5.0 (Linux; Android 13) SamsungBrowser/23.0 Chrome/115.0";
+        let programs = ["okhttp/4.12.0", "curl", "", "ChromeCrawler/1.0"];
+        for (agent, expected) in [chrome, samsung]
+            .map(|agent| (agent, true))
+            .into_iter()
+            .chain(programs.map(|agent| (agent, false)))
+        {
+            assert_eq!(is_browser(agent), expected, "{agent}");
+            assert_eq!(is_browser(&reduced(agent)), expected, "{agent}, reduced");
+        }
+    }
 
     #[test]
     fn family_and_major() {

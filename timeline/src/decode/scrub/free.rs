@@ -244,8 +244,13 @@ fn is_card(digits: &str) -> bool {
     CARD_DIGITS.contains(&digits.len()) && sum.is_multiple_of(10)
 }
 
+/// Twelve bits of a checksum in place of `what`.
+pub(super) fn tag(what: &str) -> String {
+    format!("{{id{:03x}}}", crc32c::crc32c(what.as_bytes()) & 0xfff)
+}
+
 fn push_tag(what: &str, result: &mut String) {
-    result.push_str(&format!("{{id{:03x}}}", crc32c::crc32c(what.as_bytes()) & 0xfff));
+    result.push_str(&tag(what));
 }
 
 #[cfg(test)]

@@ -111,6 +111,11 @@ pub fn metrics(request: &mut ExportMetricsServiceRequest, trust: Trust) {
     }
 }
 
+/// Whether a user agent is a browser's, scrubbed or not.
+pub(super) fn is_browser(agent: &str) -> bool {
+    agent::is_browser(agent)
+}
+
 fn scrub_span(span: &mut Span, trust: Trust, geo: &mut Geo<'_>) {
     let calls = span.kind == SpanKind::Client as i32 || span.kind == SpanKind::Producer as i32;
     let scrub = Scrub { trust, calls };
@@ -119,7 +124,11 @@ fn scrub_span(span: &mut Span, trust: Trust, geo: &mut Geo<'_>) {
     if let Some(status) = &mut span.status {
         free_text(&mut status.message);
     }
+    let tag = if calls { query_tag(&span.attributes) } else { None };
     scrub.located(&mut span.attributes, geo);
+    if let Some(tag) = tag {
+        set(&mut span.attributes, "behavior.query_tag", tag);
+    }
     for event in &mut span.events {
         free_text(&mut event.name);
         scrub.attributes(Some(&mut event.attributes));
@@ -128,6 +137,20 @@ fn scrub_span(span: &mut Span, trust: Trust, geo: &mut Geo<'_>) {
         text::trace_state(&mut link.trace_state);
         scrub.attributes(Some(&mut link.attributes));
     }
+}
+
+/// What stays of the query of the URL that is called.
+fn query_tag(attributes: &[KeyValue]) -> Option<String> {
+    let known = Known::of(attributes);
+    let url = known.text(Name::UrlFull).or_else(|| known.text(Name::UrlPath))?;
+    text::query(&url).map(free::tag)
+}
+
+/// Gives an attribute this value, whatever was sent under its name.
+fn set(attributes: &mut Vec<KeyValue>, key: &str, value: String) {
+    attributes.retain(|attribute| attribute.key != key);
+    let value = Some(AnyValue { value: Some(Value::StringValue(value)) });
+    attributes.push(KeyValue { key: String::from(key), value, ..KeyValue::default() });
 }
 
 fn free_text(text: &mut String) {
@@ -161,10 +184,10 @@ impl Scrub {
             ("geo.region.iso_code", place.subdivision),
             ("behavior.region", place.region),
         ] {
-            attributes.retain(|attribute| attribute.key != key);
-            if !value.is_empty() {
-                let value = Some(AnyValue { value: Some(Value::StringValue(value)) });
-                attributes.push(KeyValue { key: String::from(key), value, ..KeyValue::default() });
+            if value.is_empty() {
+                attributes.retain(|attribute| attribute.key != key);
+            } else {
+                set(attributes, key, value);
             }
         }
     }

@@ -104,6 +104,7 @@ fn the_place_is_found_before_the_address_is_cut() {
 
 #[test]
 fn browsers_may_not_say_who_or_where_they_are() {
+    let tag = free::tag("c");
     check(
         Kind::Client,
         Trust::Browser,
@@ -124,8 +125,26 @@ fn browsers_may_not_say_who_or_where_they_are() {
             ("service.peer.name", "api"),
             ("session.id", "s"),
             ("url.full", "https://a.example/{email}"),
+            ("behavior.query_tag", tag.as_str()),
         ],
     );
+}
+
+#[test]
+fn of_the_query_of_a_call_a_checksum_stays() {
+    let tag = |url: &str| {
+        let left = scrubbed(&[("http.url", url)], Kind::Client, Trust::Service);
+        assert!(left.iter().all(|(_, value)| !value.contains("jane")), "{left:?}");
+        left.into_iter().find(|(key, _)| key == "behavior.query_tag").map(|(_, value)| value)
+    };
+    let [jane, john] = ["jane", "john"].map(|name| tag(&format!("/search?q={name}#top")));
+    assert!(jane.is_some() && jane != john, "two words are two searches");
+    assert_eq!(jane.as_ref().map(String::len), Some("{id3fa}".len()));
+    assert_eq!(tag("/search?q=jane"), jane);
+    assert_eq!((tag("/search"), tag("/search?")), (None, None));
+    // Whoever serves a call is not asked twice by it.
+    let served = [("http.target", "/search?q=jane")];
+    check(Kind::Server, Trust::Service, &served, &[("http.target", "/search")]);
 }
 
 #[test]

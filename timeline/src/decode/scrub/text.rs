@@ -18,6 +18,12 @@ pub(super) fn url(text: &str) -> String {
     format!("{}{}{}", &text[..scheme_end], &text[host..path], free::path(&text[path..]))
 }
 
+/// The query of a URL, where it has one.
+pub(super) fn query(url: &str) -> Option<&str> {
+    let url = url.split('#').next().unwrap_or(url);
+    url.split_once('?').map(|(_, query)| query).filter(|query| !query.is_empty())
+}
+
 /// Where `;jsessionid=` begins: with it anyone takes over the user's session.
 fn find_session_parameter(text: &str) -> Option<usize> {
     text.to_ascii_lowercase().find(";jsessionid=")
@@ -76,6 +82,19 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(url(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_stands_between_two_signs() {
+        for (text, expected) in [
+            ("https://shop.example/a?q=1#x?y", Some("q=1")),
+            ("/a?q=1?2", Some("q=1?2")),
+            ("/a?", None),
+            ("/a#x?y", None),
+            ("/a", None),
+        ] {
+            assert_eq!(query(text), expected, "{text}");
         }
     }
 

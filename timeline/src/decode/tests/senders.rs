@@ -178,9 +178,12 @@ fn the_nearest_word_for_the_session_wins() {
 #[test]
 fn a_server_says_when_its_client_hung_up() {
     let agent = ("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)");
+    // As the scrubber leaves it.
+    let reduced = ("user_agent.original", "Chrome/140");
     for (kind, attributes, hung_up, browser_made) in [
         (2, &[("http.response.status_code", "499"), agent][..], true, true),
         (2, &[("http.status_code", "499"), ("http.user_agent", "curl/8")], true, false),
+        (2, &[("http.response.status_code", "499"), reduced], true, true),
         (2, &[("error.type", "ECONNRESET")], true, false),
         (2, &[("error.type", "java.io.ClientAbortException")], true, false),
         (2, &[("error.type", "asyncio.exceptions.CancelledError")], true, false),

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::world::{Arrival, Spec, Standing, T0_NS, factors, join, span, trace_id};
+use super::world::{
+    Arrival, Spec, Standing, T0_NS, beacon_attempt, event, factors, join, span, trace_id,
+};
 use crate::decode::Rows;
 use crate::join::{Change, Config, Join};
 use crate::schema::{Label, Span};
@@ -133,6 +135,73 @@ fn what_links_two_traces_and_what_does_not() {
     check(failed, later, &keys, 2);
 }
 
+/// An attempt of our beacon in the trace that another SDK has named for it.
+fn adopted(trace: u8, number: i32, spec: Spec<'_>) -> Span {
+    let mut told = beacon_attempt(span(Spec { trace, id: u64::from(trace), ..spec }), number);
+    told.hints.intent_id = Some(trace_id(1));
+    told
+}
+
+#[test]
+fn attempts_that_the_beacon_numbers_are_linked_by_number() {
+    let at = |trace: u8, number, start_ms, status| {
+        adopted(trace, number, Spec { start_ms, status, ..SPAN })
+    };
+    let attempts = |spans: Vec<Span>| {
+        let standing = join(&arrivals(spans), 1);
+        let mut attempts: Vec<i32> = standing.requests.values().map(|row| row.attempts).collect();
+        attempts.sort_unstable();
+        attempts
+    };
+    let three = || vec![at(1, 1, 0, 503), at(2, 2, 1_000, 503), at(3, 3, 200_000, 200)];
+    let standing = join(&arrivals(three()), 1);
+    let request = &standing.requests[&trace_id(1).to_string()];
+    assert_eq!((request.attempts, request.outcome.as_str()), (3, "ok"));
+    assert_eq!((request.intent_id, request.repeat), (trace_id(1), 0));
+    assert!(standing.spans.values().all(|row| row.request_id == Some(trace_id(1))));
+    // Whatever came of the attempt before, and whenever it was: the beacon's word holds.
+    assert_eq!(attempts(vec![at(1, 1, 0, 200), at(2, 2, 1_000, 200)]), [2]);
+    assert_eq!(attempts(three().into_iter().rev().collect()), [3]);
+    // The user's repetition is a request of its own, whose attempts are numbered anew.
+    let repeated =
+        [(4, 1, 300_000, 503), (5, 2, 301_000, 200)].map(|(trace, number, ms, status)| {
+            let mut told = at(trace, number, ms, status);
+            told.hints.repeat = 1;
+            told
+        });
+    assert_eq!(attempts(three().into_iter().chain(repeated).collect()), [2, 3]);
+    // Of two requests that a page began in one trace, each is followed by its own.
+    let other = |trace: u8, number, start_ms, status| {
+        adopted(trace, number, Spec { start_ms, status, target: "http://shop/y", ..SPAN })
+    };
+    let mut second = other(1, 1, 5, 503);
+    second.row.span_id = super::world::span_id(77);
+    let world = vec![at(1, 1, 0, 503), second, at(2, 2, 1_000, 200), other(3, 2, 1_001, 200)];
+    assert_eq!(attempts(world), [2, 2]);
+    // A later one whose predecessor is missing stands for its call.
+    assert_eq!(attempts(vec![at(1, 1, 0, 503), at(3, 3, 2_000, 200)]), [1, 1]);
+}
+
+#[test]
+fn an_adopted_attempt_whose_page_was_left_is_one_of_its_request() {
+    let mut abandon = event("behavior.abandon", "p1", 3, 2, 2, 1_500);
+    abandon.hints.waited_us = Some(500_000);
+    abandon.hints.previous_attempts = Some(1);
+    abandon.hints.intent_id = Some(trace_id(1));
+    abandon.hints.method = Some(Label::new("GET"));
+    abandon.hints.target = Some(String::from("http://shop/x"));
+    let first = adopted(1, 1, Spec { status: 503, ..SPAN });
+    let mut world = arrivals(vec![first]);
+    world.push(Arrival::Event(Box::new(abandon)));
+    for _ in 0..2 {
+        let standing = join(&world, 1);
+        let rows: Vec<_> =
+            standing.requests.values().map(|row| (row.attempts, row.outcome.as_str())).collect();
+        assert_eq!(rows, [(2, "abandoned")]);
+        world.reverse();
+    }
+}
+
 #[test]
 fn service_roots_are_linked_by_their_idempotency_key_alone() {
     let server = Spec { kind: "server", service: "shop", status: 503, ..SPAN };
@@ -164,6 +233,12 @@ fn many_traces() -> impl Strategy<Value = Vec<Arrival>> {
             span.hints.idempotency_key = (hint % 5 == 0).then(|| format!("k{}", hint % 2));
             span.hints.resend_count = (hint == 7).then_some(1);
             span.hints.beacon_previous_attempts = (hint == 8).then_some(0);
+            if hint == 9 {
+                // Our beacon's, numbered within the request that it names.
+                span.hints.beacon_previous_attempts = Some(at as i32 % 3);
+                span.hints.intent_id = Some(trace_id(1 + at as u8 % 2));
+                span.hints.repeat = at as i32 / 8;
+            }
             span
         });
         arrivals(spans.collect())

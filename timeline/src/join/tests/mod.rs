@@ -1,5 +1,6 @@
 //! Known answers, and the property that order, batching and repetition do not matter.
 
+mod asked_again;
 mod bounds;
 mod budget;
 mod known_answers;

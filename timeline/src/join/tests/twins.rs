@@ -20,7 +20,8 @@ const SPAN: Spec<'static> = Spec {
 /// How two scripts stand to each other in the page.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Layout {
-    /// The other SDK was loaded last: it sets the trace context, and our beacon adopts its trace.
+    /// The other SDK was loaded last: it sets the trace context, and our beacon adopts its trace,
+    /// another one for each attempt. The first of them is the intent of all.
     Adopted,
     /// The same, and our beacon's span stands below the other.
     Below,
@@ -72,7 +73,7 @@ fn fetch(number: u8, layout: Layout, start_ms: i64, answers: &[i32]) -> Vec<Arri
         let (ours, other) = match layout {
             Layout::Adopted => {
                 let trace = if at == 0 { ours.trace } else { own_trace };
-                (Some(ours), Some(Spec { trace, ..other }))
+                (Some(Spec { trace, ..ours }), Some(Spec { trace, ..other }))
             }
             Layout::Below => {
                 let trace = own_trace - at as u8;
@@ -86,7 +87,13 @@ fn fetch(number: u8, layout: Layout, start_ms: i64, answers: &[i32]) -> Vec<Arri
             Layout::Alone => (Some(ours), None),
             Layout::Foreign => (None, Some(Spec { trace: own_trace - at as u8, ..other })),
         };
-        spans.extend(ours.map(|ours| beacon_attempt(span(ours), at as i32 + 1)));
+        spans.extend(ours.map(|ours| {
+            let mut told = beacon_attempt(span(ours), at as i32 + 1);
+            if layout == Layout::Adopted {
+                told.hints.intent_id = Some(trace_id(number * 8));
+            }
+            told
+        }));
         spans.extend(other.map(foreign));
         let parent = if layout == Layout::Ours { ours } else { other.or(ours) };
         if let Some(parent) = parent.filter(|_| layout != Layout::Untraced) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
 
-use super::{Config, Limits, Resume, Store, StoreError, Table};
+use super::{Config, Limits, Resume, Store, StoreError, Table, room};
 use crate::disk::sim::SimStorage;
 use crate::schema::{Label, LossRow, Time};
 
