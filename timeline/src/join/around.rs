@@ -14,12 +14,6 @@ use super::{Join, SessionKey, derive};
 use crate::schema::{Label, PageId, SessionId, Time};
 
 impl Join {
-    /// Groups anew the traces whose links have changed.
-    pub(super) fn relink(&mut self) {
-        let changed = self.links.relink();
-        self.dirty_traces.extend(changed);
-    }
-
     /// Looks again at the traces that asked a host in vain of which something was learned.
     pub(super) fn tell_who_answers(&mut self) {
         let hosts = self.callees.take_fresh();

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::links::INFERRED_GAP_NS_MAX;
-use super::recent::fingerprint;
+use super::prints::fingerprint;
 use crate::schema::{Span, SpanId, TraceId};
 
 /// Marks kept for each session: two a second over the time within which a retry is inferred. Beyond
