@@ -271,7 +271,7 @@ fn prepare<P: Payload>(
     let source = if door == Door::Beacon { Source::Beacon } else { Source::Otlp };
     let mut envelope = Envelope::new(source, received_ns);
     sender.sign(&mut envelope);
-    if let Some(source) = payload.scrub(&collector.geo) {
+    if let Some(source) = payload.scrub(&collector.geo, &collector.config.otlp.query_parameters) {
         envelope.geo_source = String::from(&*source);
     }
     payload.store(&mut envelope);

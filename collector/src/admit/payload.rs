@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ethogram_timeline::decode::admit::{self, Rejected};
 use ethogram_timeline::decode::json::{self, BeaconBody};
 use ethogram_timeline::decode::scan::{Limits, Scanner, Signal, sessions};
-use ethogram_timeline::decode::scrub::{self, Trust};
+use ethogram_timeline::decode::scrub::{self, Policy, Trust};
 use ethogram_timeline::record::Envelope;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -75,9 +75,9 @@ pub(crate) trait Payload: Sized + Send + 'static {
         std::iter::empty()
     }
 
-    /// Removes personal data; addresses become places. Returns which source of places was asked
+    /// Removes personal data; addresses become places, and of queries the parameters `kept` stay. Returns which source of places was asked
     /// with success.
-    fn scrub(&mut self, geo: &Geo) -> Option<Arc<str>>;
+    fn scrub(&mut self, geo: &Geo, kept: &[String]) -> Option<Arc<str>>;
 
     /// Puts the records into the envelope.
     fn store(self, envelope: &mut Envelope);
@@ -97,9 +97,10 @@ impl Payload for ExportTraceServiceRequest {
         vec![Admitted { kind: Kind::Traces, kept: spans(self), rejected }]
     }
 
-    fn scrub(&mut self, geo: &Geo) -> Option<Arc<str>> {
+    fn scrub(&mut self, geo: &Geo, kept: &[String]) -> Option<Arc<str>> {
         let mut source = None;
-        scrub::traces(self, Trust::Service, &mut |address| place(geo, address, &mut source));
+        let policy = Policy { trust: Trust::Service, query_parameters: kept };
+        scrub::traces(self, policy, &mut |address| place(geo, address, &mut source));
         source
     }
 
@@ -122,7 +123,7 @@ impl Payload for ExportLogsServiceRequest {
         vec![Admitted { kind: Kind::Logs, kept: log_records(self), rejected }]
     }
 
-    fn scrub(&mut self, geo: &Geo) -> Option<Arc<str>> {
+    fn scrub(&mut self, geo: &Geo, _: &[String]) -> Option<Arc<str>> {
         let mut source = None;
         scrub::logs(self, Trust::Service, &mut |address| place(geo, address, &mut source));
         source
@@ -149,7 +150,7 @@ impl Payload for ExportMetricsServiceRequest {
 
     /// Metrics speak of pools and queues, so they have no place; addresses in them are cut all
     /// the same.
-    fn scrub(&mut self, _: &Geo) -> Option<Arc<str>> {
+    fn scrub(&mut self, _: &Geo, _: &[String]) -> Option<Arc<str>> {
         scrub::metrics(self, Trust::Service);
         None
     }
@@ -179,7 +180,7 @@ impl Payload for BeaconBody {
     }
 
     /// A browser may state no address, so none is looked up; its place is the envelope's.
-    fn scrub(&mut self, _: &Geo) -> Option<Arc<str>> {
+    fn scrub(&mut self, _: &Geo, _: &[String]) -> Option<Arc<str>> {
         scrub::traces(&mut self.traces, Trust::Browser, &mut |_| None);
         scrub::logs(&mut self.logs, Trust::Browser, &mut |_| None);
         None

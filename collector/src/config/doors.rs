@@ -74,6 +74,9 @@ pub struct OtlpConfig {
     pub token_bodies_per_second: u32,
     /// Bodies of one token at once: ten seconds' worth.
     pub token_burst: u32,
+    /// Names of query parameters that stay, of services' spans, as `url.query`: those that say what was
+    /// asked for and not by whom, such as `page`. Of all others a checksum of 12 bits stays at most.
+    pub query_parameters: Vec<String>,
     /// The certificate of both OTLP doors.
     pub tls: TlsConfig,
     /// PEM file of the authorities whose certificates services must show. It needs `tls`. Tokens, where
@@ -229,6 +232,7 @@ impl Default for OtlpConfig {
             cors_origins: Vec::new(),
             token_bodies_per_second: 10_000,
             token_burst: 100_000,
+            query_parameters: Vec::new(),
             tls: TlsConfig::default(),
             client_ca_file: None,
         }

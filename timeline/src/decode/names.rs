@@ -65,6 +65,7 @@ names! {
     UrlTemplate: "url.template";
     UrlPath: "url.path", "http.target";
     UrlFull: "url.full", "http.url";
+    UrlQuery: "url.query";
     /// What scrubbing left of a call's query.
     QueryTag: "behavior.query_tag";
     ServicePeer: "service.peer.name", "peer.service";

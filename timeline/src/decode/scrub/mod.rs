@@ -44,6 +44,22 @@ pub enum Trust {
     Service,
 }
 
+/// What is scrubbed, beside what always is.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// Who sent the request.
+    pub trust: Trust,
+    /// Parameters of queries that the operator keeps, by name: those of a service's calls and of the
+    /// requests it serves stay as `url.query`, but for what is personal in their values.
+    pub query_parameters: &'a [String],
+}
+
+impl From<Trust> for Policy<'_> {
+    fn from(trust: Trust) -> Self {
+        Self { trust, query_parameters: &[] }
+    }
+}
+
 /// Where an address is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -60,14 +76,20 @@ pub type Geo<'a> = dyn FnMut(&str) -> Option<Place> + 'a;
 
 /// Scrubs spans. Of a service's span, the place of its client address is looked up through `geo`
 /// and set on the span before the address is cut.
-pub fn traces(request: &mut ExportTraceServiceRequest, trust: Trust, geo: &mut Geo<'_>) {
+pub fn traces<'a>(
+    request: &mut ExportTraceServiceRequest,
+    policy: impl Into<Policy<'a>>,
+    geo: &mut Geo<'_>,
+) {
+    let policy = policy.into();
+    let trust = policy.trust;
     for resource in &mut request.resource_spans {
         let inner = Scrub { trust, calls: false };
         inner.attributes(resource.resource.as_mut().map(|resource| &mut resource.attributes));
         for scope in &mut resource.scope_spans {
             inner.scope(scope.scope.as_mut());
             for span in &mut scope.spans {
-                scrub_span(span, trust, geo);
+                scrub_span(span, policy, geo);
             }
         }
     }
@@ -116,16 +138,20 @@ pub(super) fn is_browser(agent: &str) -> bool {
     agent::is_browser(agent)
 }
 
-fn scrub_span(span: &mut Span, trust: Trust, geo: &mut Geo<'_>) {
+fn scrub_span(span: &mut Span, policy: Policy<'_>, geo: &mut Geo<'_>) {
     let calls = span.kind == SpanKind::Client as i32 || span.kind == SpanKind::Producer as i32;
-    let scrub = Scrub { trust, calls };
+    let scrub = Scrub { trust: policy.trust, calls };
     free_text(&mut span.name);
     text::trace_state(&mut span.trace_state);
     if let Some(status) = &mut span.status {
         free_text(&mut status.message);
     }
     let tag = if calls { query_tag(&span.attributes) } else { None };
+    let query = kept_query(&span.attributes, policy.query_parameters);
     scrub.located(&mut span.attributes, geo);
+    if let Some(query) = query {
+        set(&mut span.attributes, "url.query", query);
+    }
     if let Some(tag) = tag {
         set(&mut span.attributes, "behavior.query_tag", tag);
     }
@@ -144,6 +170,25 @@ fn query_tag(attributes: &[KeyValue]) -> Option<String> {
     let known = Known::of(attributes);
     let url = known.text(Name::UrlFull).or_else(|| known.text(Name::UrlPath))?;
     text::query(&url).map(free::tag)
+}
+
+/// The parameters of these names in the query of the URL, as a query.
+fn kept_query(attributes: &[KeyValue], names: &[String]) -> Option<String> {
+    if names.is_empty() {
+        return None;
+    }
+    let known = Known::of(attributes);
+    let query = known.text(Name::UrlQuery).or_else(|| {
+        let url = known.text(Name::UrlFull).or_else(|| known.text(Name::UrlPath))?;
+        text::query(&url).map(|query| String::from(query).into())
+    })?;
+    let kept = query.split('&').filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = free::scrubbed(value).unwrap_or_else(|| String::from(value));
+        names.iter().any(|kept| kept == name).then(|| format!("{name}={value}"))
+    });
+    let kept = kept.collect::<Vec<_>>().join("&");
+    (!kept.is_empty()).then_some(kept)
 }
 
 /// Gives an attribute this value, whatever was sent under its name.

@@ -184,3 +184,30 @@ fn metrics_are_scrubbed_with_their_exemplars() {
         assert_eq!((left.get("client.address"), left.0.len()), (Some("203.0.113.0"), 1));
     }
 }
+
+#[test]
+fn what_the_operator_keeps_of_a_query_stays_but_for_what_is_personal() {
+    let names = ["page", "sort"].map(String::from);
+    let policy = Policy { trust: Trust::Service, query_parameters: &names };
+    let check = |sent: &[(&str, &str)], expected: Option<&str>| {
+        let attributes = sent.iter().map(|(key, value)| KeyValue {
+            key: String::from(*key),
+            value: Some(AnyValue { value: Some(Value::StringValue(String::from(*value))) }),
+            ..KeyValue::default()
+        });
+        let mut span = Span { attributes: attributes.collect(), ..Span::default() };
+        for time in ["once", "twice"] {
+            scrub_span(&mut span, policy, &mut |_| None);
+            let known = Known::of(&span.attributes);
+            assert_eq!(known.text(Name::UrlQuery).as_deref(), expected, "{sent:?} {time}");
+            let url = known.text(Name::UrlFull).unwrap_or_default();
+            assert!(!url.contains('?'), "{url}");
+        }
+    };
+    let url = "https://shop.example/list?page=2&q=jane&sort=price#x";
+    check(&[("url.full", url)], Some("page=2&sort=price"));
+    check(&[("http.target", "/list?q=jane&page=3")], Some("page=3"));
+    check(&[("url.path", "/list"), ("url.query", "sort=jane@shop.example")], Some("sort={email}"));
+    check(&[("url.full", "https://shop.example/list?q=jane")], None);
+    check(&[("url.full", "https://shop.example/list")], None);
+}
