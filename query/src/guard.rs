@@ -163,6 +163,12 @@ impl Visitor for Names {
                 refuse(&function.name)?;
                 refuse_distinct(function)
             }
+            ast::Expr::Struct { .. }
+            | ast::Expr::Dictionary(_)
+            | ast::Expr::Map(_)
+            | ast::Expr::Tuple(_) => {
+                ControlFlow::Break(ApiError::plan(format!("this is refused: {}", functions::TYPES)))
+            }
             _ => ControlFlow::Continue(()),
         }
     }

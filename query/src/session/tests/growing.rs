@@ -47,7 +47,13 @@ async fn refuses_what_grows() {
         (chain("concat_ws(x, x, x)"), "values of"),
         (chain("replace(x, 'a', 'aa')"), "values of"),
         (chain("[x, x]"), "values of"),
-        (chain("named_struct('a', x, 'b', x)"), "values of"),
+        (chain("named_struct('a', x, 'b', x)"), "no types"),
+        (chain("struct(x, x)"), "no types"),
+        (chain("STRUCT(x, x)"), "no types"),
+        (chain("{a: x, b: x}"), "no types"),
+        (chain("MAP {x: x}"), "no types"),
+        (chain("map([x], [x])"), "no types"),
+        (chain("(x, x)"), "no types"),
         (
             format!(
                 "WITH t AS (SELECT '{}' AS x) SELECT {} FROM t, spans",
