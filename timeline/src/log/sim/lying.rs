@@ -152,7 +152,10 @@ impl Liar {
             } else {
                 assert!(
                     Some(place) > known,
-                    "record {number} at {position} is silently absent; known up to {known:?}, {damages:?}"
+                    "record {number} at {position} is silently absent; known up to {known:?}, {damages:?}, \
+                     whoever stands there: {:?}",
+                    read(disk(&self.storage), Some(*position), report.end)
+                        .map(|(found, _)| found.len())
                 );
                 self.met.unknowable += 1;
             }
@@ -161,9 +164,10 @@ impl Liar {
         self.promised = found;
     }
 
-    /// Whether a follower that stands there is told that the log goes on later.
+    /// Whether a follower that stands there is told that the log goes on later, or is another one.
     fn is_told(&self, position: Position, end: Position) -> bool {
-        matches!(read(disk(&self.storage), Some(position), end), Err(ReadError::Removed { .. }))
+        let told = read(disk(&self.storage), Some(position), end);
+        matches!(told, Err(ReadError::Removed { .. } | ReadError::OtherLog { .. }))
     }
 
     /// The records by their numbers; each must be one that was appended, and come in order.
