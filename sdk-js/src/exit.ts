@@ -1,7 +1,7 @@
 // Leaving and coming back. `pagehide` comes first, then `visibilitychange`, and around them the
 // browser rejects what was waiting. So what waits, or was rejected a moment ago, is judged at
-// pagehide, once, and later rejections are not believed. Firefox rejects already when a navigation
-// begins, right after `beforeunload`, and pagehide comes when the next page's server has answered.
+// pagehide, once, and later rejections are not believed. Firefox and WebKit reject already when a
+// navigation begins, right after `beforeunload`; pagehide comes when the next page's server has answered.
 // Never `unload`: it costs the page the back-forward cache, which `beforeunload` no longer does.
 
 import { micros, withoutQuery } from "./encode";

@@ -23,8 +23,8 @@ const LOOK_MS = 500;
 const ABORT_MS_MAX = 1_000;
 /**
  * A network error so shortly before the page leaves is the leaving: browsers reject what waits on
- * their way out, Chromium in the same task as pagehide, others some time before. Firefox does so when
- * a navigation begins: then the doubt lasts until it arrives, or for as long as failures count.
+ * their way out, Chromium in the same task as pagehide, others when the navigation begins: then the
+ * doubt lasts until it arrives, or for as long as failures count.
  */
 const REJECTED_MS_MAX = 100;
 /** Requests watched at once; more are let through unwatched. Browsers queue long before this. */
