@@ -1,6 +1,7 @@
-// Which browser the tests drive: ETHOGRAM_TEST_BROWSER is chromium or firefox.
+// Which browser the tests drive: ETHOGRAM_TEST_BROWSER is chromium, firefox or webkit.
 import { chromium } from "playwright-core";
 import { launchFirefox } from "./firefox.mjs";
+import { launchWebKit } from "./webkit.mjs";
 
 /** What some scenarios need and not every browser has, each with how a page that has it shows that. */
 export const FEATURES = {
@@ -43,6 +44,13 @@ const ENGINES = {
   firefox: {
     lacks: ["fetch-later", "network-information", "layout-shifts", "fine-clock", "devtools-protocol", "cache-of-the-waiting"],
     launch: launchFirefox,
+  },
+  webkit: {
+    lacks: [
+      "fetch-later", "navigation-api", "timeout-error", "response-status", "pagehide-while-loading", "network-information",
+      "layout-shifts", "largest-paint", "fine-clock", "load-for-each", "wheel", "console", "devtools-protocol", "cache-of-the-waiting",
+    ],
+    launch: launchWebKit,
   },
 };
 
