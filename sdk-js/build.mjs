@@ -14,12 +14,12 @@ const here = dirname(fileURLToPath(import.meta.url));
  * compressed best when many were tried; any others are as right.
  */
 const INTERNAL_PROPERTIES = {
-  arrival: "G", askedMs: "M", attempt: "u", attempts: "k", before: "_", begin: "N", bytes: "S", cadence: "l",
-  carry: "L", cause: "n", dropped: "C", end: "H", endMs: "i", erase: "F", failure: "X", firstMs: "Z", ids: "T",
-  intent: "$", isSpan: "p", left: "K", lose: "P", note: "R", opened: "t", owed: "w", paces: "D", place: "a",
-  previous: "q", put: "O", putBack: "m", repeat: "c", request: "g", said: "d", sample: "h", sequence: "U",
-  session: "o", sighted: "v", startMs: "s", startedSince: "V", take: "b", text: "e", touch: "y", trace: "x",
-  untilMs: "f", verdict: "r",
+  arrival: "t", askedMs: "H", attempt: "u", attempts: "w", before: "V", begin: "_", bytes: "Q", cadence: "m",
+  carry: "Y", cause: "i", dropped: "M", end: "E", endMs: "r", erase: "o", failure: "$", firstMs: "h", ids: "D",
+  intent: "S", isSpan: "n", left: "G", lose: "q", note: "P", opened: "N", owed: "c", paces: "W", place: "f",
+  previous: "v", put: "g", putBack: "F", repeat: "l", request: "b", said: "z", sample: "O", sequence: "Z",
+  session: "p", sighted: "X", startMs: "e", startedSince: "A", take: "y", text: "d", touch: "T", trace: "R",
+  untilMs: "k", verdict: "s", waiting: "a",
 };
 
 const outputs = [

@@ -1,13 +1,15 @@
 // Leaving and coming back. `pagehide` comes first, then `visibilitychange`, and around them the
 // browser rejects what was waiting. So what waits, or was rejected a moment ago, is judged at
-// pagehide, once, and later rejections are not believed. Never `unload` or `beforeunload`: they cost the page the back-forward cache.
+// pagehide, once, and later rejections are not believed. Firefox and WebKit reject already when a
+// navigation begins, right after `beforeunload`; pagehide comes when the next page's server has answered.
+// Never `unload`: it costs the page the back-forward cache, which `beforeunload` no longer does.
 
 import { micros, withoutQuery } from "./encode";
 import { navigation } from "./load";
 import type { Page } from "./page";
 import { listen } from "./patch";
 import { record, recordPlace } from "./recorder";
-import { carry, leave, restore } from "./requests";
+import { carry, depart, leave, restore } from "./requests";
 import { summarize } from "./summary";
 import { flush, flushHidden } from "./transport";
 
@@ -29,11 +31,13 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   const { navigation: navigating } = window as { navigation?: EventTarget };
   if (navigating) {
     listen("navigate", (event: NavigateEvent) => {
-      if (event.downloadRequest == null && event.destination?.sameDocument === false) {
+      if (event.downloadRequest == null && !event.destination!.sameDocument) {
         trigger = event.navigationType == "reload" ? "reload" : "navigate";
       }
     }, navigating);
   }
+
+  listen("beforeunload", depart);
 
   listen("pagehide", () => {
     finishClicks();
@@ -66,7 +70,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
 
   listen("visibilitychange", () => {
     if (left) return;
-    const hidden = document.visibilityState == "hidden";
+    const { hidden } = document;
     record("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });
     if (hidden) {
       summarize();

@@ -87,7 +87,7 @@ function run(granted: boolean): void {
 function start(config: Config, granted: boolean): typeof end {
   begin();
   const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => (granted ? openStorage(name) : undefined);
-  const page = openPage(storage("sessionStorage"), navigation()?.type || "navigate", window.top == window);
+  const page = openPage(storage("sessionStorage"), navigation()?.type || "navigate", top == self);
   const session = granted ? createSession(storage("localStorage"), +(config.sampleRatio ?? 1)) : undefined;
   const queue = createQueue();
   openTransport(

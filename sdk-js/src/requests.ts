@@ -4,7 +4,7 @@
 // because it cannot be watched without reading it. What is waiting when the page leaves is an
 // abandonment, reported once: the browser's rejections that follow are no network errors.
 
-import { createAttempts, isFailure, type Attempt, type Attempts, type Carried, type Failure, type Verdict } from "./attempts";
+import { ANSWER_MS_MAX, createAttempts, isFailure, type Attempt, type Attempts, type Carried, type Failure, type Verdict } from "./attempts";
 import { now } from "./clock";
 import { micros, span, withoutQuery, type Attributes } from "./encode";
 import { digest, randomHex } from "./ids";
@@ -23,7 +23,8 @@ const LOOK_MS = 500;
 const ABORT_MS_MAX = 1_000;
 /**
  * A network error so shortly before the page leaves is the leaving: browsers reject what waits on
- * their way out, Chromium in the same task as pagehide, others some time before.
+ * their way out, Chromium in the same task as pagehide, others when the navigation begins: then the
+ * doubt lasts until it arrives, or for as long as failures count.
  */
 const REJECTED_MS_MAX = 100;
 /** Requests watched at once; more are let through unwatched. Browsers queue long before this. */
@@ -40,6 +41,8 @@ let away: boolean;
 let timer: unknown;
 /** Which attempt the page says the next request is; 0 where it says nothing. */
 let said = 0;
+/** When a navigation began. Until it arrives may take long: the next page's server answers first. */
+let departedMs = 0;
 
 /** Begins with nothing but what the reloaded document has left. */
 export function openRequests(givenPage: Page): void {
@@ -54,6 +57,9 @@ export function closeRequests(): void {
   waiting = new Set();
   doubts = new Map();
 }
+
+/** A navigation begins. The page may stay all the same: the user changes his mind, or gets a file. */
+export const depart = (): number => (departedMs = now());
 
 /** The page says which attempt the next request is, 1 for the first. */
 export const say = (number: number): number => (said = number);
@@ -162,7 +168,7 @@ export function end(attempt: Attempt | undefined, error: Failure, status = 0, re
         "error.type": error || undefined,
       }),
     );
-  if (error == "network") doubt(attempt, REJECTED_MS_MAX, tell);
+  if (error == "network") doubt(attempt, atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, tell);
   else if (error == "abort" && atMs - inputMs <= ABORT_MS_MAX) {
     doubt(attempt, ABORT_MS_MAX, () =>
       attempts.startedSince(request.place, inputMs) ? tell() : abandon(attempt, error, atMs),

@@ -76,10 +76,9 @@ function deliver(entries: Entry[], leaving: boolean): void {
   const text = body(resource(entries[0]!.session), entries);
   const size = text.length;
   const request = { method: "POST", body: text, credentials: "omit" as const };
-  const later = (window as { fetchLater?: (url: string, init: object) => object }).fetchLater;
   // Where the budget is spent, the browser's own list of late requests has another. It throws when full.
   if (leaving && inFlight + size > IN_FLIGHT_BYTES_MAX) {
-    if (!quietly(() => later!(url, { ...request, activateAfter: 0 }))) failed(entries);
+    if (!quietly(() => (window as { fetchLater?: (url: string, init: object) => object }).fetchLater!(url, { ...request, activateAfter: 0 }))) failed(entries);
     return;
   }
   const owner = queue;

@@ -25,8 +25,9 @@ export function patchXhr(mayPropagate: (url: URL) => boolean): void {
   };
 
   const watch = (xhr: XMLHttpRequest): void =>
-    listen("readystatechange timeout abort error", ({ type }) => {
-      if (type != "readystatechange") end(xhr, type == "error" ? "network" : (type as Failure));
+    // Firefox calls it a load, with status 0, when a PUT's connection breaks.
+    listen("readystatechange timeout abort error load", ({ type }) => {
+      if (type != "readystatechange") end(xhr, type[1]! > "n" ? "network" : (type as Failure));
       else if (xhr.readyState == 4 && xhr.status) {
         // Asking for a header by name that CORS hides makes the browser complain in the console.
         end(xhr, "", xhr.status, /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);

@@ -62,7 +62,17 @@ for (const [why, options] of [
   });
 }
 
-scenario("counts are withdrawn when the page comes back", { bfcache: true, tag: 'data-flush-ms="50" data-sample-ratio="0"' }, async (world) => {
+scenario("a page with the beacon is kept for a return, as without it", { bfcache: true }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => addEventListener("pageshow", ({ persisted }) => (window.isKept = persisted)));
+  await page.evaluate(() => (location.href = "/page/next"));
+  await page.waitForURL("**/page/next");
+  await page.evaluate(() => history.back());
+  await until("the return", () => page.evaluate(() => location.pathname == "/page").catch(() => false));
+  assert.equal(await page.evaluate(() => window.isKept), true);
+});
+
+scenario("counts are withdrawn when the page comes back", { bfcache: true, needs: "cache-of-the-waiting", tag: 'data-flush-ms="50" data-sample-ratio="0"' }, async (world) => {
   const page = await world.visit();
   await page.evaluate(() => void fetch("/held").then(() => (window.answered = true)));
   await until("the request", () => world.requests.length);
@@ -124,15 +134,17 @@ scenario("the collector switches timelines off, and on again for later sessions"
 
 scenario("where the key is refused the page says no more", async (world) => {
   world.collectorStatus = 403;
-  const page = await world.visit();
-  await until("the refusal", () => world.bodies.length == 1);
-  await page.evaluate(() => fetch("/fast"));
-  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
-  await page.goto("about:blank");
-  const second = await world.visit();
-  await until("the next page's try", () => world.bodies.length >= 2);
-  await second.close();
-  assert.equal(world.bodies.length, 2);
+  for (const leave of [(page) => page.goto("about:blank"), (page) => page.close()]) {
+    const page = await world.visit();
+    const isRefused = () => page.evaluate(() => performance.getEntriesByType("resource").some(({ name }) => name.includes("/v1/beacon")));
+    await until("the refusal", isRefused);
+    await page.evaluate(() => fetch("/fast"));
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+    await leave(page);
+  }
+  // On a slow machine the load may be on its way when the refusal comes; what happens later is not told.
+  assert.ok(world.bodies.length >= 2 && world.bodies.length <= 4);
+  assert.ok(world.bodies.every(({ body }) => !/\/fast|behavior\.leave/.test(body)));
 });
 
 /** Runs the page's timers a hundred times as fast, and keeps what pauses were asked for. */
@@ -151,6 +163,8 @@ scenario("in an outage there is one probe at a time, with pauses that grow and d
     for (let n = 0; n < 4000; n++) ethogram.record("of_the_page", { text: "x".repeat(200), n });
   });
   await until("ten probes", () => world.bodies.length >= 10);
+  // The first failure finds several bodies under way; after it each has its pause.
+  await until("ten pauses", () => page.evaluate(() => pauses.filter((ms) => ms % 1).length >= 10));
   const pauses = (await page.evaluate(() => window.pauses)).filter((ms) => ms % 1);
   // A timer that rings early is set again; the pause is what it was set to first.
   assert.ok(pauses.every((ms) => ms >= 0 && ms <= 60_001), pauses.join());
@@ -179,7 +193,7 @@ scenario("Retry-After is obeyed", { script: HURRY, order: "before", tag: 'data-f
   assert.ok(first >= 30_000 && first <= 32_000, `${first}`);
 });
 
-scenario("what exceeds the budget of keepalive at exit goes through fetchLater", { tag: 'data-flush-ms="60000"' }, async (world) => {
+scenario("what exceeds the budget of keepalive at exit goes through fetchLater", { needs: "fetch-later", tag: 'data-flush-ms="60000"' }, async (world) => {
   const page = await world.visit();
   let lates = 0;
   // Where the page is slow to go, answers come first and there is room again: then once more.

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { has } from "./browsers.mjs";
 import { createWorld, until } from "./world.mjs";
 
 const PROGRAM = process.env.ETHOGRAM || join(process.env.CARGO_TARGET_DIR || fileURLToPath(new URL("../../target", import.meta.url)), "debug/ethogram");
@@ -115,7 +116,8 @@ const joined = (what, requests) =>
     requests.map((request) => ({ parent_span_id: spanOf(request), session_id: sessionOf(request), n: 1 })).sort((a, b) => (a.parent_span_id < b.parent_span_id ? -1 : 1)),
   );
 
-function scenario(name, options, story) {
+function scenario(name, { needs, ...options }, story) {
+  if (needs && !has(needs)) return;
   test(name, { timeout: 300_000 }, async () => {
     const world = await traced(options);
     try {
@@ -152,7 +154,7 @@ for (const [how, trigger, leave] of [
     await leave(page);
     const [held] = requestsOf(world, "/held");
     await told("the abandonment", `SELECT attempts, outcome, abandon_trigger, waited_us BETWEEN 500000 AND ${(Date.now() - startMs + 60_000) * 1000} AS waited FROM requests WHERE request_id = ${quote(traceOf(held))}`, [
-      { attempts: 1, outcome: "abandoned", abandon_trigger: trigger, waited: true },
+      { attempts: 1, outcome: "abandoned", abandon_trigger: has("navigation-api") ? trigger : "leave", waited: true },
     ]);
     await joined("the abandoned", [held]);
     if (trigger != "reload") return;
@@ -177,7 +179,7 @@ scenario("a request that is done 100 ms before the user leaves", { tag: 'data-fl
   await joined("the request", [fast]);
 });
 
-scenario("a return from the back-forward cache", { bfcache: true }, async (world) => {
+scenario("a return from the back-forward cache", { bfcache: true, needs: "cache-of-the-waiting" }, async (world) => {
   const page = await world.visit();
   await page.evaluate(() => void fetch("/held").then((response) => response.text()));
   await arrived(world, "/held");

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { has } from "./browsers.mjs";
 import { createWorld, until } from "./world.mjs";
 
 /** Least precision and recall of `retry`, for each library and for all. */
@@ -288,6 +289,7 @@ const FRIENDS = {
     sends: 24,
   },
   "infinite scroll": {
+    needs: "wheel",
     play: () => {
       document.body.append(Object.assign(document.createElement("div"), { style: "height:90000px" }));
       let cursor = 0;
@@ -310,7 +312,8 @@ const FRIENDS = {
   },
 };
 
-for (const [name, { play, users, worker, truth = (page, told) => told, sends = 15 }] of Object.entries(FRIENDS)) {
+for (const [name, { needs, play, users, worker, truth = (page, told) => told, sends = 15 }] of Object.entries(FRIENDS)) {
+  if (needs && !has(needs)) continue;
   test(`${name} are no retries`, { timeout: 180_000 }, async () => {
     await visit({ worker }, async (page, world, log) => {
       await page.evaluate(play);

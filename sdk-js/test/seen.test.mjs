@@ -1,7 +1,7 @@
 // What the beacon sees besides requests: the load, long-held connections, vitals, and what the page says itself.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { test } from "node:test";
+import { has } from "./browsers.mjs";
 import { scenario, until } from "./world.mjs";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -23,11 +23,11 @@ for (const [timing, isNamed] of [
     assert.match(load.spanId, /^[0-9a-f]{16}$/);
     assert.equal(load.kind, 1, "INTERNAL: the load is no send of ours");
     assert.equal(load["url.full"], world.origin + "/page");
-    assert.equal(load["http.response.status_code"], 200);
+    assert.equal(load["http.response.status_code"], has("response-status") ? 200 : undefined);
     const order = [
       "resource_timing.fetch_start", "resource_timing.connect_end", "resource_timing.request_start", "resource_timing.response_start",
       "resource_timing.response_end", "navigation_timing.dom_interactive", "navigation_timing.dom_complete", "navigation_timing.load_event_start",
-    ].map((name) => load["browser." + name] ?? assert.fail(name));
+    ].map((name) => load["browser." + name] ?? (name == "resource_timing.fetch_start" && !has("fine-clock") ? 0 : assert.fail(name)));
     // A connection is made before the request, or was there already; the rest is in order.
     assert.deepEqual(order, [...order].sort((a, b) => a - b));
     const took = Number(BigInt(load.endTimeUnixNano) - BigInt(load.startTimeUnixNano)) / 1e6;
@@ -139,7 +139,7 @@ for (const [way, leave] of [
   ["a link", (page) => page.click("a", { noWaitAfter: true })],
   ["a reload", (page) => void page.reload().catch(() => {})],
 ]) {
-  scenario(`a page that is left while it loads is abandoned: ${way}`, async (world) => {
+  scenario(`a page that is left while it loads is abandoned: ${way}`, { needs: "pagehide-while-loading" }, async (world) => {
     const page = await world.context.newPage();
     await page.goto(world.origin + "/page/slow", { waitUntil: "commit" });
     await until("all but its image", () => page.evaluate(() => window.ethogram && document.readyState == "interactive"));
@@ -153,17 +153,23 @@ for (const [way, leave] of [
   });
 }
 
-scenario("who speaks is named, and over what connection", async (world) => {
+scenario("who speaks is named", async (world) => {
   const page = await world.visit();
-  await page.evaluate(() => {
-    Object.defineProperty(navigator.connection, "type", { get: () => "wifi", configurable: true });
-    ethogram.record("checkout_step", { step: 2, "app.widget.id": "pay" });
-  });
+  await page.evaluate(() => ethogram.record("checkout_step", { step: 2, "app.widget.id": "pay" }));
   const [event] = await until("the page's own event", () => world.events("checkout_step").length && world.events("checkout_step"));
   assert.deepEqual([event["behavior.step"], event["app.widget.id"]], [2, "pay"]);
   const { resource } = event;
   assert.deepEqual([resource["telemetry.sdk.name"], resource["telemetry.sdk.language"]], ["ethogram", "webjs"]);
   assert.match(resource["telemetry.sdk.version"], /^\d+\.\d+\.\d+$/);
+});
+
+scenario("over what connection it speaks is told", { needs: "network-information" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    Object.defineProperty(navigator.connection, "type", { get: () => "wifi", configurable: true });
+    ethogram.record("checkout_step");
+  });
+  const [{ resource }] = await until("the page's own event", () => world.events("checkout_step").length && world.events("checkout_step"));
   assert.match(resource["behavior.effective_type"], /^(slow-)?[2-4]g$/);
   assert.equal(resource["network.connection.type"], "wifi");
 });
@@ -173,9 +179,10 @@ scenario("web vitals come with their own script", { beacon: "beacon-vitals.js" }
   await page.click("#buy");
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 50))));
   await page.goto("about:blank");
+  const wanted = ["fcp", "ttfb", ...(has("layout-shifts") ? ["cls"] : []), ...(has("largest-paint") ? ["lcp"] : [])];
   const found = await until("the vitals", () => {
     const list = world.events("browser.web_vital");
-    return ["cls", "fcp", "lcp", "ttfb"].every((name) => list.some((event) => event["browser.web_vital.name"] == name)) && list;
+    return wanted.every((name) => list.some((event) => event["browser.web_vital.name"] == name)) && list;
   });
   for (const event of found) {
     assert.match(event["browser.web_vital.rating"], /^(good|needs-improvement|poor)$/);
@@ -184,28 +191,14 @@ scenario("web vitals come with their own script", { beacon: "beacon-vitals.js" }
     assert.equal(typeof event["browser.web_vital.delta"], "number");
     assert.match(event["browser.web_vital.id"], /^v\d/);
   }
-  assert.ok(found.find((event) => event["browser.web_vital.name"] == "lcp")["browser.web_vital.value"] > 0);
+  const painted = has("largest-paint") ? "lcp" : "fcp";
+  assert.ok(found.find((event) => event["browser.web_vital.name"] == painted)["browser.web_vital.value"] > 0);
 });
 
 scenario("the module of vitals tells by the page's own beacon", { tag: "data-off", script: 'import("/vitals-page.mjs")' }, async (world) => {
   await world.visit();
   const [vital] = await until("a vital", () => world.events("browser.web_vital").length && world.events("browser.web_vital"));
   assert.equal(vital.resource["service.version"], "of the module");
-});
-
-test("importing the modules does nothing where there is no page", async () => {
-  for (const file of ["ethogram.mjs", "vitals.mjs"]) {
-    const before = Object.getOwnPropertyNames(globalThis).join();
-    const api = await import(new URL(`../dist/${file}`, import.meta.url));
-    assert.equal(Object.getOwnPropertyNames(globalThis).join(), before);
-    if (!api.init) continue;
-    api.init({ key: "k" });
-    api.consent(true);
-    api.identify("u");
-    api.record("x");
-    assert.equal(api.attempt(2, () => 5), 5);
-    api.stop();
-  }
 });
 
 const own = "addEventListener('securitypolicyviolation', (e) => (window.violations ||= []).push(e.violatedDirective)); fetch('/fast')";

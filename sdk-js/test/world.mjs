@@ -1,25 +1,12 @@
-// A page, its API and a collector in one small server, and Chromium to visit it.
+// A page, its API and a collector in one small server, and a browser to visit it.
 import { createServer } from "node:http";
 import { once } from "node:events";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { readFile } from "node:fs/promises";
-import { chromium } from "playwright-core";
+import { has, launch } from "./browsers.mjs";
 
-const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
-/** No condition of these tests takes longer, on a machine that does other things as well. */
-const PATIENCE_MS = 60_000;
-
-/** Waits until `condition` gives something true, and gives that. */
-export async function until(what, condition) {
-  const deadline = Date.now() + PATIENCE_MS;
-  for (;;) {
-    const found = await condition();
-    if (found) return found;
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+export { until } from "./until.mjs";
 
 const plain = (value) =>
   value.stringValue ?? value.doubleValue ?? value.arrayValue?.values.map(plain) ?? (value.intValue === undefined ? undefined : Number(value.intValue));
@@ -63,8 +50,12 @@ function acceptSocket(request, socket) {
   });
 }
 
-/** Each story has its own world: what one page leaves behind must not reach another. */
+/**
+ * Each story has its own world: what one page leaves behind must not reach another. It exists where the
+ * browser has the feature that it `needs`.
+ */
 export function scenario(name, options, story = options) {
+  if (options.needs && !has(options.needs)) return;
   test(name, { timeout: 180_000 }, async () => {
     const world = await createWorld(typeof options == "object" ? options : {});
     try {
@@ -134,11 +125,7 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
   server.on("upgrade", (request, socket) => acceptSocket(request, socket));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    headless: true,
-    ignoreDefaultArgs: bfcache ? ["--disable-back-forward-cache"] : [],
-  });
+  const browser = await launch({ bfcache });
   const context = await browser.newContext();
   return Object.assign(world, {
     context,

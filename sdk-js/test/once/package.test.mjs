@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 
-const here = fileURLToPath(new URL("..", import.meta.url));
+const here = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
 const tool = (name, ...args) => run(process.execPath, [join(here, "node_modules", ...name), ...args], { cwd: here });
 
@@ -98,4 +98,19 @@ test("the version is one: of the package, of the scope on the wire, of the scrip
   assert.ok(scripts.length && scripts.every((script) => script.version == version));
   assert.ok((await readFile(join(here, "src/encode.ts"), "utf8")).includes(`VERSION = "${version}"`));
   assert.match(await readFile(join(here, "CHANGELOG.md"), "utf8"), new RegExp(`^## ${version.replaceAll(".", "\\.")}`, "m"));
+});
+
+test("importing the modules does nothing where there is no page", async () => {
+  for (const file of ["ethogram.mjs", "vitals.mjs"]) {
+    const before = Object.getOwnPropertyNames(globalThis).join();
+    const api = await import(new URL(`../../dist/${file}`, import.meta.url));
+    assert.equal(Object.getOwnPropertyNames(globalThis).join(), before);
+    if (!api.init) continue;
+    api.init({ key: "k" });
+    api.consent(true);
+    api.identify("u");
+    api.record("x");
+    assert.equal(api.attempt(2, () => 5), 5);
+    api.stop();
+  }
 });
