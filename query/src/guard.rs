@@ -14,6 +14,7 @@
 
 mod growth;
 mod shape;
+mod types;
 mod uses;
 
 use std::collections::VecDeque;
@@ -120,7 +121,7 @@ fn check_names(statement: &Statement, limits: &SqlConfig) -> Result<(), ApiError
         Statement::Explain(explain) => return check_names(&explain.statement, limits),
         _ => return Ok(()),
     };
-    let mut names = Names { uses: Uses::new(limits.tables_max) };
+    let mut names = Names { uses: Uses::new(limits.tables_max), types: Types::default() };
     match inner.visit(&mut names) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -130,6 +131,7 @@ fn check_names(statement: &Statement, limits: &SqlConfig) -> Result<(), ApiError
 /// Walks a parsed statement for what the plan can no longer tell, or would tell less clearly.
 struct Names {
     uses: Uses,
+    types: Types,
 }
 
 impl Visitor for Names {
@@ -158,16 +160,11 @@ impl Visitor for Names {
     }
 
     fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<ApiError> {
+        self.types.see(expression)?;
         match expression {
             ast::Expr::Function(function) => {
                 refuse(&function.name)?;
                 refuse_distinct(function)
-            }
-            ast::Expr::Struct { .. }
-            | ast::Expr::Dictionary(_)
-            | ast::Expr::Map(_)
-            | ast::Expr::Tuple(_) => {
-                ControlFlow::Break(ApiError::plan(format!("this is refused: {}", functions::TYPES)))
             }
             _ => ControlFlow::Continue(()),
         }

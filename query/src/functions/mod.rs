@@ -41,10 +41,6 @@ const USE_HDR: &str = "its tails are wrong and change from run to run; use hdr_q
 /// Why functions that make something large out of a small text are refused.
 const TOO_LARGE: &str = "it can make any amount of data out of a few bytes";
 
-/// Why types are not built: their size doubles with each use of a column, and the planner compares
-/// types whole, so that a short chain of common tables would be planned for years.
-pub(crate) const TYPES: &str = "no types are built here; select the parts as columns";
-
 /// Functions the engine has and Ethogram refuses, with the reason a person reads.
 pub const REFUSED: &[(&str, &str)] = &[
     ("approx_percentile_cont", USE_HDR),
@@ -59,11 +55,6 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("list_repeat", TOO_LARGE),
     ("array_resize", TOO_LARGE),
     ("list_resize", TOO_LARGE),
-    ("named_struct", TYPES),
-    ("struct", TYPES),
-    ("row", TYPES),
-    ("map", TYPES),
-    ("make_map", TYPES),
     ("input_file_name", "it names the server's files"),
     ("file_row_index", "it names the server's files"),
 ];

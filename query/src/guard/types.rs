@@ -1,0 +1,66 @@
+//! How large the types can become that a statement builds.
+//!
+//! A struct of `n` parts has a type as large as theirs together, and a part may be a struct itself, of a
+//! common table before it: each place multiplies. The planner compares types whole, so a chain of forty
+//! places of two parts would be planned for years. It is counted before anything is planned, and errs on
+//! the safe side: places that have nothing to do with each other multiply too.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast;
+
+use super::last_name;
+use crate::error::ApiError;
+
+/// Parts of all types together. `named_struct('finished', h, 'left', h)` has four, and a statement holds
+/// some such; a type of thousands of parts is compared in microseconds.
+const PARTS_MAX: usize = 4_096;
+
+/// Functions whose result has the types of all that they are given.
+const BUILDERS: [&str; 5] = ["named_struct", "struct", "row", "map", "make_map"];
+
+/// The places of a statement that build types.
+pub(super) struct Types {
+    parts: usize,
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self { parts: 1 }
+    }
+}
+
+impl Types {
+    /// Takes note of an expression.
+    pub(super) fn see(&mut self, expression: &ast::Expr) -> ControlFlow<ApiError> {
+        let parts = match expression {
+            ast::Expr::Struct { values, .. } => values.len(),
+            ast::Expr::Tuple(values) => values.len(),
+            ast::Expr::Dictionary(fields) => fields.len(),
+            ast::Expr::Map(map) => 2 * map.entries.len(),
+            ast::Expr::Function(function) if is_builder(function) => arguments(function),
+            _ => 1,
+        };
+        self.parts = self.parts.saturating_mul(parts.max(1));
+        if self.parts > PARTS_MAX {
+            return ControlFlow::Break(ApiError::limit(format!(
+                "the types that the statement builds may have {} parts; at most {PARTS_MAX} are planned",
+                self.parts
+            )));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_builder(function: &ast::Function) -> bool {
+    let name = last_name(&function.name);
+    name.is_some_and(|name| BUILDERS.iter().any(|builder| builder.eq_ignore_ascii_case(name)))
+}
+
+fn arguments(function: &ast::Function) -> usize {
+    match &function.args {
+        ast::FunctionArguments::List(list) => list.args.len(),
+        ast::FunctionArguments::Subquery(_) => 1,
+        ast::FunctionArguments::None => 0,
+    }
+}
