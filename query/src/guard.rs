@@ -39,6 +39,7 @@ use crate::error::ApiError;
 use crate::functions::{self, censored, digits::Digits, list};
 use crate::tables::TimelineTable;
 use shape::Shape;
+use types::Types;
 use uses::Uses;
 
 /// What the parser counts as recursion: a parenthesis costs it up to three levels, so this is
