@@ -163,12 +163,12 @@ scenario("in an outage there is one probe at a time, with pauses that grow and d
     for (let n = 0; n < 4000; n++) ethogram.record("of_the_page", { text: "x".repeat(200), n });
   });
   await until("ten probes", () => world.bodies.length >= 10);
-  // The first failure finds several bodies under way; after it each has its pause.
-  await until("ten pauses", () => page.evaluate(() => pauses.filter((ms) => ms % 1).length >= 10));
+  // The first failure finds several bodies under way; after it each has its pause. By a coarse clock the
+  // rest of one may be asked for twice.
+  await until("ten pauses, by full jitter all of them different", () => page.evaluate(() => new Set(pauses.filter((ms) => ms % 1)).size >= 10));
   const pauses = (await page.evaluate(() => window.pauses)).filter((ms) => ms % 1);
   // A timer that rings early is set again; the pause is what it was set to first.
   assert.ok(pauses.every((ms) => ms >= 0 && ms <= 60_001), pauses.join());
-  assert.ok(new Set(pauses).size >= 9, "full jitter: no two are alike");
   assert.ok(Math.max(...pauses) > 4_000, `they grow: ${pauses}`);
   assert.ok(world.bodies.every(({ body }) => Buffer.byteLength(body) <= 16_384), "bodies are at most 16 KiB");
   world.collectorStatus = 204;

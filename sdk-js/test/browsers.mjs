@@ -25,7 +25,7 @@ export const FEATURES = {
     },
   },
   "load-for-each": { means: "a load for each of two XMLHttpRequests at once that are alike" },
-  wheel: { means: "a driver that turns the mouse's wheel" },
+  wheel: { means: "a driver that turns the mouse's wheel each time it is told" },
   console: { means: "a driver that hears what is said in the console" },
   "devtools-protocol": { means: "the thread's own time and the size of the heap, by the DevTools protocol" },
   "cache-of-the-waiting": { means: "a back-forward cache that keeps a page with the requests it waits for" },

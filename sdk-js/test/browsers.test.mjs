@@ -49,17 +49,3 @@ scenario("whether a page that is left while it loads hears of it is as declared"
   await page.goto(world.origin + "/page");
   assert.equal(await page.evaluate(() => localStorage.heard == "yes"), has("pagehide-while-loading"));
 });
-
-scenario("whether the driver turns the wheel is as declared", { tag: "data-off" }, async (world) => {
-  const page = await world.visit();
-  await page.evaluate(() => {
-    document.body.append(Object.assign(document.createElement("div"), { style: "height:90000px" }));
-    addEventListener("wheel", () => (window.isTurned = true));
-    addEventListener("click", () => (window.isClicked = true));
-  });
-  await page.mouse.wheel(0, 400);
-  // What is done after it arrives after it.
-  await page.click("#buy");
-  await page.waitForFunction(() => window.isClicked);
-  assert.equal(await page.evaluate(() => !!window.isTurned), has("wheel"));
-});

@@ -32,7 +32,10 @@ async function start() {
   const end = () => [driver, display].forEach((program) => program.kill());
   process.on("exit", end);
   const ask = async (method, path, body) => {
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, body: body && JSON.stringify(body) });
+    // A driver that does not answer fails the story, by the name of what it was asked.
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, body: body && JSON.stringify(body), signal: AbortSignal.timeout(60_000) }).catch((error) => {
+      throw new Error(`${method} ${path}: ${error}`);
+    });
     const { value } = await response.json();
     if (!response.ok) throw new Error(`${path}: ${value.error} ${value.message}`);
     return value;
