@@ -28,7 +28,7 @@ pub use role::Role;
 /// A condition that does not come true within this time will not: builds without optimisation on a
 /// busy machine of two cores stay far below. `ETHOGRAM_TEST_PATIENCE_S` says another, in seconds.
 fn patience() -> Duration {
-    Duration::from_secs(number_from("ETHOGRAM_TEST_PATIENCE_S", 60))
+    Duration::from_secs(number_from("ETHOGRAM_TEST_PATIENCE_S", 180))
 }
 
 /// How often a condition is looked at.
