@@ -13,6 +13,7 @@ import { flush, flushHidden } from "./transport";
 
 /** The part of the Navigation API that is read here; not all browsers have it. */
 interface NavigateEvent extends Event {
+  signal?: AbortSignal;
   navigationType?: string;
   downloadRequest?: string | null;
   destination?: { sameDocument: boolean };
@@ -26,14 +27,13 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   let trigger = "leave";
   left = false;
 
-  const { navigation: navigating } = window as { navigation?: EventTarget };
-  if (navigating) {
-    listen("navigate", (event: NavigateEvent) => {
-      if (event.downloadRequest == null && event.destination?.sameDocument === false) {
-        trigger = event.navigationType == "reload" ? "reload" : "navigate";
-      }
-    }, navigating);
-  }
+  // Where there is no such API, nobody speaks of it.
+  listen("navigate", ({ downloadRequest, destination, navigationType, signal }: NavigateEvent) => {
+    if (downloadRequest != null || destination?.sameDocument !== false) return;
+    trigger = navigationType == "reload" ? navigationType : "navigate";
+    // Called off.
+    signal!.addEventListener("abort", () => (trigger = "leave"));
+  }, (window as { navigation?: EventTarget }).navigation);
 
   listen("pagehide", () => {
     finishClicks();
@@ -65,8 +65,8 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   });
 
   listen("visibilitychange", () => {
-    if (left) return;
-    const hidden = document.visibilityState == "hidden";
+    if (left) return flush(true);
+    const { hidden } = document;
     record("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });
     if (hidden) {
       summarize();

@@ -131,6 +131,8 @@ scenario("where the key is refused the page says no more", async (world) => {
   await page.goto("about:blank");
   const second = await world.visit();
   await until("the next page's try", () => world.bodies.length >= 2);
+  // It hears of the refusal before it goes.
+  await second.waitForLoadState("networkidle");
   await second.close();
   assert.equal(world.bodies.length, 2);
 });
