@@ -61,6 +61,8 @@ names! {
     Method: "http.request.method", "http.method";
     StatusCode: "http.response.status_code", "http.status_code";
     ErrorType: "error.type";
+    /// An answer whose status the page may not see: of `no-cors`, or a redirect it follows by itself.
+    Opaque: "behavior.opaque";
     Route: "http.route";
     UrlTemplate: "url.template";
     UrlPath: "url.path", "http.target";

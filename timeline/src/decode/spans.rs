@@ -135,6 +135,7 @@ fn status_code(known: &Known<'_>) -> Option<i32> {
 
 /// What the sender says; and of a browser's request without an answer `network`, since browser
 /// SDKs leave the status unset and give no type when a request was aborted or its connection died.
+/// Our beacon says where there was an answer without a status.
 fn error_type(
     known: &Known<'_>,
     kind: SpanKind,
@@ -152,8 +153,9 @@ fn error_type(
         };
         return Some(sender.labels.get(word));
     }
-    (is_request && status_code.is_none() && known.text(Name::Method).is_some())
-        .then(|| sender.labels.get("network"))
+    let is_opaque = known.text(Name::Opaque).is_some_and(|said| said == "true");
+    let unanswered = is_request && status_code.is_none() && !is_opaque;
+    (unanswered && known.text(Name::Method).is_some()).then(|| sender.labels.get("network"))
 }
 
 /// How many spans one stands for, by the consistent probability sampling of OpenTelemetry: of the

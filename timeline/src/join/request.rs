@@ -15,7 +15,7 @@ use super::derive::{Moment, Outside};
 use super::identity::Identity;
 use super::left::trigger;
 use super::repeats::{Said, repeats};
-use super::sends::Send;
+use super::sends::{Send, is_opaque};
 use super::sighting::Sighting;
 use super::tree::{NodeId, Origin, Tree};
 use crate::schema::{AttemptItem, Label, RequestRow, Span, SpanId, SpanRow, Time, TraceId};
@@ -214,8 +214,10 @@ impl<'a, 'trace> Request<'a, 'trace> {
         let answered = span.is_some()
             && match status_code {
                 Some(code) => code < 400,
-                // A browser's attempt without a status got no answer, whatever its span status says.
-                None => !send.browser && row.is_some_and(|row| row.status != "error"),
+                // A browser's attempt without a status got no answer, whatever its span status says,
+                // unless the page may not see what it got.
+                None if send.browser => span.is_some_and(is_opaque),
+                None => row.is_some_and(|row| row.status != "error"),
             };
         let sighting =
             self.all.sighted.get(&(teller.trace_id(), teller.span_id())).filter(|_| send.browser);

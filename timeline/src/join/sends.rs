@@ -295,6 +295,12 @@ pub(super) fn failed(span: &Span) -> bool {
     }
 }
 
+/// Whether a browser had an answer whose status is kept from the page: of `no-cors`, or a redirect
+/// that the page follows by itself.
+pub(super) fn is_opaque(span: &Span) -> bool {
+    span.row.error_type.is_none() && span.row.attributes.get("behavior.opaque") == Some("true")
+}
+
 /// A program that aborts so soon has not waited in vain: it wants something else, as a search field
 /// does at each key, and what it asks next is no retry. Who aborts later has a timeout of its own. The
 /// beacon draws the same line.

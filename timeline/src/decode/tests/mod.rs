@@ -225,6 +225,8 @@ fn a_browser_request_without_an_answer_failed_in_the_network() {
         (&web, 3, &[get, ("http.response.status_code", "0")][..], None, Some("network")),
         (&web, 3, &[get], None, Some("network")),
         (&web, 3, &[get, ("error.type", "abort")], None, Some("abort")),
+        (&web, 3, &[get, ("behavior.opaque", "true")], None, None),
+        (&web, 3, &[get, ("behavior.opaque", "false")], None, Some("network")),
         (&web, 3, &[get, ("http.status_code", "500")], Some(500), None),
         (&web, 1, &[get], None, None),
         (&web, 3, &[], None, None),

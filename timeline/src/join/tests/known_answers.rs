@@ -232,6 +232,20 @@ fn leaving_reloading_and_coming_back() {
 }
 
 #[test]
+fn an_answer_that_the_page_may_not_see_is_one() {
+    for (is_opaque, outcome) in [(true, "ok"), (false, "failed")] {
+        let mut client = span(Spec { id: 10, status: 0, ..SPAN });
+        if is_opaque {
+            let said = (String::from("behavior.opaque"), String::from("true"));
+            client.row.attributes = std::iter::once(said).collect();
+            client.row.error_type = None;
+        }
+        let standing = join(&arrivals(vec![beacon_attempt(client, 1)]), 1);
+        assert_eq!(standing.requests[&trace_id(1).to_string()].outcome, outcome);
+    }
+}
+
+#[test]
 fn a_trace_without_a_session_is_a_request_of_its_root() {
     let server = span(Spec { id: 5, kind: "server", service: "a", ms: 120, ..SPAN });
     let standing = join(&arrivals(vec![server]), 1);
