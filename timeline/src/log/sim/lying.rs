@@ -80,7 +80,7 @@ impl Liar {
     fn live(&mut self) -> bool {
         let committed = disk(&self.storage).read_committed().expect("a file that can be read");
         let committed = committed.map(|committed| committed.position);
-        if self.lives % 2 == 0 {
+        if self.lives.is_multiple_of(2) {
             self.lie();
         }
         self.lives += 1;

@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { load } from "./source.mjs";
-import { scenario, until } from "./world.mjs";
+import { scenario, until } from "../world.mjs";
 
 const { createQueue } = await load("queue");
 

@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { load } from "./source.mjs";
-import { scenario, until } from "./world.mjs";
+import { scenario, until } from "../world.mjs";
 
 const { digest } = await load("ids");
 const kinds = (spans) => spans.map((span) => [span["behavior.attempt_kind"], span["behavior.repeat_cause"]].filter(Boolean).join(" "));

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { createWorld, until } from "./world.mjs";
+import { createWorld, until } from "../world.mjs";
 
 const RIGHT_MIN = 0.99;
 /** A hasty user; the pauses between clicks differ, so that no retry is always or never near one. */

@@ -1,6 +1,6 @@
 // What pages do to and with the browser's functions: frames, iterators, other scripts in fetch's place, routes.
 import assert from "node:assert/strict";
-import { scenario, until } from "./world.mjs";
+import { scenario, until } from "../world.mjs";
 
 const ELSEWHERE = "http://elsewhere.test";
 

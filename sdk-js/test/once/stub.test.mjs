@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { runInNewContext } from "node:vm";
 
-const recipes = await readFile(new URL("../docs/recipes.md", import.meta.url), "utf8");
+const recipes = await readFile(new URL("../../docs/recipes.md", import.meta.url), "utf8");
 const stub = /<script>(window\.ethogram\|\|.*?)<\/script>/.exec(recipes)[1];
 
 test("what the page asks to be sent is sent, and calls are kept", () => {
@@ -20,7 +20,7 @@ test("what the page asks to be sent is sent, and calls are kept", () => {
 });
 
 test("the program prints the same", async () => {
-  const source = await readFile(new URL("../../src/snippet.rs", import.meta.url), "utf8");
+  const source = await readFile(new URL("../../../src/snippet.rs", import.meta.url), "utf8");
   const [, printed] = /const STUB: &str = "(.*)";/.exec(source);
   assert.equal(JSON.parse(`"${printed}"`), `<script>${stub}</script>`);
 });
