@@ -40,11 +40,14 @@ fn check_collector(ethogram: &Ethogram, process: Option<u32>) {
     assert!(most.expect("the kernel says") < MEMORY_BYTES_MAX, "{most:?} bytes");
 }
 
+/// Compresses bytes by one coding.
+type Compress = fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn compressed_bodies() {
     let ethogram = Ethogram::start(&[]);
     let collector = ethogram.role("collector");
-    let codings: [(&str, fn(&[u8]) -> Vec<u8>); 2] = [("gzip", gzip), ("zstd", zstd)];
+    let codings: [(&str, Compress); 2] = [("gzip", gzip), ("zstd", zstd)];
     for (name, compress) in codings {
         let whole = compress(&spans());
         let seeds = vec![whole.clone(), whole.repeat(2), compress(&[0x12, 0].repeat(50_000))];
