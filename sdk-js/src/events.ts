@@ -2,9 +2,9 @@
 
 import { now } from "./clock";
 import { withoutQuery } from "./encode";
-import { act } from "./input";
+import { ask } from "./input";
 import type { Page } from "./page";
-import { later, listen, patch, quietly } from "./patch";
+import { listen, patch, quietly } from "./patch";
 import { record, recordPlace } from "./recorder";
 
 /** Three clicks within a second on one thing: nobody needs that, unless nothing happens. */
@@ -15,11 +15,11 @@ const EXCEPTIONS_MAX = 20;
 /** The head of a message says what is wrong; its tail is where data ends up. */
 const MESSAGE_CHARS_MAX = 256;
 
-/** The page's first records. That it was reloaded is told or counted once, at the beacon's first start. */
-export function recordArrival(page: Page, isFirst: boolean): void {
+/** The page's first records. */
+export function recordArrival(page: Page): void {
   const { arrival, before } = page;
   recordPlace(arrival, before?.page);
-  if (arrival == "reload" && isFirst) {
+  if (arrival == "reload") {
     record("behavior.refresh", {
       "previous_page_id": before?.page,
       "pending_requests": before?.pending,
@@ -28,25 +28,19 @@ export function recordArrival(page: Page, isFirst: boolean): void {
   }
 }
 
-/**
- * Changes of address within the document; query and fragment may be the route. Setting the same address
- * again is bookkeeping, and so is replacing what stands behind the path: maps do so at each move.
- */
+/** Changes of address within the document. Setting the same address again is bookkeeping. */
 export function watchRoutes(): void {
-  let place = location.href;
+  let place = withoutQuery(location);
   const changed = (type: string): void => {
-    const old = new URL(place);
-    place = location.href;
-    if (old.href == place || (type == "replace" && withoutQuery(old) == withoutQuery(location))) return;
-    act();
+    if (place == (place = withoutQuery(location))) return;
+    ask();
     recordPlace(type);
   };
-  listen("popstate hashchange", () => changed("traverse"));
+  listen("popstate", () => changed("traverse"));
   for (const type of ["push", "replace"]) {
-    patch(History.prototype, type + "State", "apply", (original: Function, self: History, args: []) => {
-      const given = Reflect.apply(original, self, args);
+    patch(history, type + "State", "apply", (original: Function, self: History, args: []) => {
+      Reflect.apply(original, self, args);
       quietly(() => changed(type));
-      return given;
     });
   }
 }
@@ -60,8 +54,7 @@ export function watchClicks(): () => void {
     if (times.some((time, index) => time - times[index - BURST_CLICKS + 1]! <= BURST_MS)) {
       record("behavior.click_burst", {
         "click_count": times.length,
-        // Not `id`: in a form that may be one of its fields.
-        "app.widget.id": (target as Element).getAttribute("id") || undefined,
+        "app.widget.id": (target as Element).id || undefined,
       });
     }
     times = [];
@@ -72,7 +65,7 @@ export function watchClicks(): () => void {
     if (event.target != target) finish();
     target = event.target;
     times.push(now());
-    timer = later(finish, BURST_MS);
+    timer = setTimeout(finish, BURST_MS) as unknown as number;
   });
   return finish;
 }

@@ -15,7 +15,7 @@ import { createQueue } from "./queue";
 import { openRecorder, record as write } from "./recorder";
 import { closeRequests, openRequests, say } from "./requests";
 import { createSession } from "./session";
-import { forget, openStorage } from "./storage";
+import { openStorage } from "./storage";
 import { watchStreams } from "./streams";
 import { summarize } from "./summary";
 import { flush, openTransport, stopTransport } from "./transport";
@@ -24,9 +24,7 @@ import { patchXhr } from "./xhr";
 export type { Attributes, Config };
 
 let config: Config | undefined;
-/** What the visitor has answered, before the beacon started or since; it outlives the beacon. */
-let answer: boolean | undefined;
-/** Ends the running beacon; with `erase` nothing more is sent. */
+/** Ends the running beacon; with `erase` nothing more is sent and the visitor is forgotten. */
 let end: ((erase?: boolean) => void) | undefined;
 /** Whether the running beacon may tell of the visitor. */
 let isGranted: boolean | undefined;
@@ -36,7 +34,7 @@ export const init = (given: Config): void =>
   quietly(() => {
     if (config || isOff(given)) return;
     config = { ...given };
-    run();
+    run(!needsConsent(config));
   });
 
 /** Sends what there is and ends the beacon; `init` may start it again. */
@@ -47,16 +45,12 @@ export const stop = (): void =>
   });
 
 /** The visitor's answer. `false` drops what was not sent and erases the stored ids. */
-export const consent = (granted: boolean): void =>
-  quietly(() => {
-    answer = granted;
-    run();
-    if (!granted) forget();
-  });
+export const consent = (granted: boolean): void => quietly(() => run(granted));
 
 /** Names the user from now on, by a pseudonym; without an id, no longer. */
 export const identify = (user?: string): void =>
   quietly(() => {
+    if (end) flush(false);
     if (config) config.user = user;
   });
 
@@ -79,46 +73,41 @@ export const record = (name: string, attributes?: Attributes): void =>
     if (end) write(name, attributes);
   });
 
-function run(): void {
-  quietly(() => {
-    const granted = answer ?? !needsConsent(config!);
-    if ((document as { prerendering?: boolean }).prerendering) {
-      // Nobody sees the page yet; nobody may ever.
-      document.addEventListener("prerenderingchange", run);
-    } else if (config && granted != isGranted) {
-      end?.(!granted);
-      end = start(config, (isGranted = granted));
-    }
-  });
+function run(granted: boolean): void {
+  if ((document as { prerendering?: boolean }).prerendering) {
+    // Nobody sees the page yet; nobody may ever.
+    document.addEventListener("prerenderingchange", () => quietly(() => run(granted)), { once: true });
+  } else if (config && granted != isGranted) {
+    end?.(!granted);
+    end = start(config, (isGranted = granted));
+  }
 }
-
-/** How the document came is told once: 1 when it was counted, 2 when it is on a timeline. */
-let told = 0;
 
 /** Starts a beacon that tells a timeline, or without consent one that stores nothing and counts. */
 function start(config: Config, granted: boolean): typeof end {
   begin();
-  const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => (granted as true) && openStorage(name);
-  const page = openPage(storage("sessionStorage"), (told < 2 && navigation()?.type) || "navigate", top == self);
-  const session = granted ? createSession(storage("localStorage"), config.sampleRatio as number, () => consent(false)) : undefined;
+  const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => (granted ? openStorage(name) : undefined);
+  const page = openPage(storage("sessionStorage"), navigation()?.type || "navigate", top == self);
+  const session = granted ? createSession(storage("localStorage"), +(config.sampleRatio ?? 1)) : undefined;
   const queue = createQueue();
   openTransport(
     queue,
     (config.endpoint || "/v1/beacon") + "?key=" + encodeURIComponent(config.key || "local"),
-    // A text is a number too, for a timer as for a comparison.
-    (config.flushMs ?? FLUSH_MS) as number,
-    ({ session, who }) => {
+    +(config.flushMs ?? FLUSH_MS),
+    (id) => {
       const connection = (navigator as { connection?: { type?: string; effectiveType?: string } }).connection;
       return {
-        ...(session && {
-          "session.id": session,
-          "tab_id": page.tab,
-          "page_id": page.id,
-          "user.id": who,
-          "browser.language": navigator.language,
-          "network.connection.type": connection?.type,
-          "effective_type": connection?.effectiveType,
-        }),
+        ...(id
+          ? {
+              "session.id": id,
+              "tab_id": page.tab,
+              "page_id": page.id,
+              "user.id": config.user,
+              "browser.language": navigator.language,
+              "network.connection.type": connection?.type,
+              "effective_type": connection?.effectiveType,
+            }
+          : {}),
         "sent_at": micros(now()) * 1000,
         "dropped_records": queue.dropped() || undefined,
         "service.version": config.version,
@@ -130,11 +119,10 @@ function start(config: Config, granted: boolean): typeof end {
     },
     (ratio) => session?.sample(ratio),
   );
-  openRecorder(session, page, queue, config);
+  openRecorder(session, page, queue);
   openRequests(page);
   watchInput();
-  recordArrival(page, !told);
-  told = granted ? 2 : 1;
+  recordArrival(page);
   // A page may have taken these away.
   quietly(watchStreams);
   watchExit(page, watchClicks());
@@ -148,7 +136,10 @@ function start(config: Config, granted: boolean): typeof end {
   return (erase) => {
     undo();
     closeRequests();
-    if (!erase) {
+    if (erase) {
+      session?.erase();
+      page.erase();
+    } else {
       summarize();
       page.note(false);
       flush(true);
