@@ -164,9 +164,11 @@ impl Liar {
         self.promised = found;
     }
 
-    /// Whether a follower that stands there is told that the log goes on later, or is another one.
+    /// Whether a follower that stands before it, at the start of its segment, is told that the log goes
+    /// on later, or is another one. Whoever stands behind it has it.
     fn is_told(&self, position: Position, end: Position) -> bool {
-        let told = read(disk(&self.storage), Some(position), end);
+        let before = Position { offset: 0, ..position };
+        let told = read(disk(&self.storage), Some(before), end);
         matches!(told, Err(ReadError::Removed { .. } | ReadError::OtherLog { .. }))
     }
 
