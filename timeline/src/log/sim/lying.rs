@@ -4,8 +4,8 @@
 //! What must hold whenever the log was opened again:
 //! * what is there is what was appended, in order, each record once and where it was acknowledged;
 //! * what was acknowledged at or before the committed position that is on the disk, or before any
-//!   record that is there, is there, or lies within a damage that was reported, or whoever stands there
-//!   is told that it was removed: the oldest segments go in order as well, so nobody else can know.
+//!   record that is there, is there, or lies within a damage that was reported, or before the oldest
+//!   segment that is there: the oldest go in order as well, so nothing on the disk can tell.
 //!   Behind both nothing on the disk can know of it.
 //!
 //! Not simulated: a disk that lies in two lives after each other. What recovery leaves in a segment that
@@ -141,12 +141,13 @@ impl Liar {
         let committed = committed.filter(|position| position.log_id == report.log_id);
         let last = found.values().map(Position::place).max();
         let known = committed.map(|position| position.place()).max(last);
+        let oldest = found.values().map(|position| position.segment).min();
         for (number, position) in &self.promised {
             let place = position.place();
             if let Some(at) = found.get(number) {
                 assert_eq!(at.place(), place, "record {number} has moved");
             } else if damages.iter().any(|damage| covers(damage, place))
-                || self.is_told(*position, report.end)
+                || oldest.is_some_and(|oldest| position.segment < oldest)
             {
                 self.met.reported += 1;
             } else {
@@ -162,14 +163,6 @@ impl Liar {
         }
         // What was found was published, so it is promised from now on.
         self.promised = found;
-    }
-
-    /// Whether a follower that stands before it, at the start of its segment, is told that the log goes
-    /// on later, or is another one. Whoever stands behind it has it.
-    fn is_told(&self, position: Position, end: Position) -> bool {
-        let before = Position { offset: 0, ..position };
-        let told = read(disk(&self.storage), Some(before), end);
-        matches!(told, Err(ReadError::Removed { .. } | ReadError::OtherLog { .. }))
     }
 
     /// The records by their numbers; each must be one that was appended, and come in order.
