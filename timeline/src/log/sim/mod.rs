@@ -5,7 +5,6 @@
 mod flips;
 mod following;
 mod lives;
-mod lying;
 mod sweeps;
 mod world;
 
