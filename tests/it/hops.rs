@@ -139,7 +139,8 @@ fn add(places: &mut Places, place: String, row: &Value, names: &[&'static str]) 
     }
 }
 
-fn with_factors(mut places: Places) -> Places {
+/// The same with the factors that the counts make.
+pub(crate) fn with_factors(mut places: Places) -> Places {
     for numbers in places.values_mut() {
         let of = |name: &str, by: &str| numbers[name] / numbers[by];
         let factors = [

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::Ethogram;
 use crate::hops::{
     HOP_NUMBERS, Places, REGION_NUMBERS, answered_hops, answered_regions, contradictions,
-    deviations, true_hops, true_regions,
+    deviations, true_hops, true_regions, with_factors,
 };
 use crate::world::{World, number, seeds, word};
 
@@ -144,16 +144,7 @@ fn over_routes(hops: &Places) -> Places {
             *sum.entry(name).or_default() += numbers[name];
         }
     }
-    for numbers in merged.values_mut() {
-        let of = |name: &str, by: &str| numbers[name] / numbers[by];
-        let factors = [
-            ("local", of("sends", "first_attempts")),
-            ("inherited", of("first_attempts", "logical_calls")),
-            ("amplification", of("sends", "logical_calls")),
-        ];
-        numbers.extend(factors);
-    }
-    merged
+    with_factors(merged)
 }
 
 /// Requests, intents and the user's factor that are further from the truth than a share. Whoever gave
