@@ -179,6 +179,20 @@ impl Ethogram {
         panic!("{sql}\nexpected {expected}, has {latest:?}");
     }
 
+    /// Waits until a second of log time has passed since now: then all that is learned from what is
+    /// visible is learned, such as who answers behind a host.
+    pub fn wait_for_a_second_of_log(&self) {
+        let until_s = otlp::now_ns() as f64 / 1e9 + 1.0;
+        wait_for("a second of log time", || {
+            let metrics = self.get(&self.at.query, "/metrics");
+            let text = metrics.text();
+            let value = text.lines().find_map(|line| {
+                line.strip_prefix("ethogram_complete_until_seconds ")?.parse::<f64>().ok()
+            });
+            value.filter(|complete_s| *complete_s >= until_s)
+        });
+    }
+
     /// The answer of a role's endpoint.
     pub fn get(&self, address: &str, path: &str) -> Answer {
         Request::get(path).send(address)

@@ -16,7 +16,8 @@
 //! a statement, `----` and the answer, a line a row, NULL as `NULL`; and `query error WORDS` with a
 //! statement that is refused with these words. `#` begins a comment. `TYPES` are not compared.
 //!
-//! Invariant: a file is answered in the order of its lines, once all of its records are visible.
+//! Invariant: a file is answered in the order of its lines, once all of its records are visible and
+//! what they teach is learned.
 
 use std::collections::BTreeMap;
 
@@ -96,6 +97,7 @@ fn a_session_of_any_length_is_shown_as_far_as_it_fits() {
 fn run(text: &str) -> Vec<String> {
     let ethogram = Ethogram::start(&[]);
     let (mut spans, mut events) = (0, 0);
+    let mut is_settled = true;
     let mut problems = Vec::new();
     let mut lines = text.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
@@ -106,10 +108,15 @@ fn run(text: &str) -> Vec<String> {
             (Some(door @ ("beacon" | "otlp")), Some(what)) => {
                 send(&ethogram, door, what, words);
                 *(if what == "span" { &mut spans } else { &mut events }) += 1;
+                is_settled = false;
             }
             (Some("query"), _) => {
-                ethogram.wait_for_value("SELECT count(*) FROM spans", spans);
-                ethogram.wait_for_value("SELECT count(*) FROM events", events);
+                if !is_settled {
+                    ethogram.wait_for_value("SELECT count(*) FROM spans", spans);
+                    ethogram.wait_for_value("SELECT count(*) FROM events", events);
+                    ethogram.wait_for_a_second_of_log();
+                    is_settled = true;
+                }
                 let block: Vec<&str> = lines
                     .by_ref()
                     .map(|(_, line)| line)
