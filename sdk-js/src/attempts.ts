@@ -4,8 +4,8 @@
 // logical request of that key:
 //
 // * it comes at the cadence of the earlier successes: a new request (polling), whatever became of the last;
-// * it is waiting or has failed, and the user acted since, a moment ago: the user asks again, a new
-//   request with the same intent and `repeat` one higher, because think time is not latency;
+// * it is waiting or has failed, and the user acted since, which explains the send (see input.ts): the user
+//   asks again, a new request with the same intent and `repeat` one higher, because think time is not latency;
 // * one of its sends has failed and no send has answered that: a *retry*, another attempt of it;
 // * it is still waiting: a *hedge*, another attempt of it;
 // * it has succeeded, or was refused for good, or is too long ago: a new request.
@@ -29,6 +29,8 @@ export interface Logical extends Asked {
   readonly trace: string;
   readonly cause: "user" | "refresh" | undefined;
   readonly firstMs: number;
+  /** How long after the user's last act. */
+  readonly afterMs: number;
   /** Method and URL without query: the granularity at which an aborted request is replaced. */
   readonly place: string;
   attempts: number;
@@ -48,6 +50,10 @@ export interface Logical extends Asked {
 }
 
 export interface Attempt {
+  /** What it shares with those that may be attempts of one request. */
+  readonly alike: string;
+  /** What the page aborts it by. */
+  signal?: Partial<AbortSignal> | null | undefined;
   /** As a span names them; trace and span id are also what the server is told. */
   readonly ids: { readonly traceId: string; readonly spanId: string };
   /** What its span and its events say alike. */
@@ -58,9 +64,6 @@ export interface Attempt {
   readonly startMs: number;
   /** The page left while it waited: told as abandoned, and its later rejection is not believed. */
   left?: boolean;
-  /** How it ended, when it has. */
-  endMs?: number;
-  failure?: Failure;
   /** Sightings told so far. */
   sighted?: number;
 }
@@ -82,7 +85,7 @@ export type Carried = [key: string, intent: string, repeat: number];
  * Back-offs of the retry libraries in use end at 30 s; twice that, since timers of hidden pages lag.
  */
 export const ANSWER_MS_MAX = 60_000;
-/** A send so soon after the user acted is the user's: handlers debounce, and render before they ask. */
+/** A send so soon after the user acted may be the user's: handlers debounce, and render before they ask. */
 const USER_MS_MAX = 1_000;
 /** Nobody polls faster; what follows a success sooner is a loop over other things. */
 const CADENCE_MS_MIN = 250;
@@ -102,11 +105,11 @@ const isNear = (ms: number, paceMs: number): boolean =>
 
 export interface Attempts {
   /**
-   * Places a new send of `key`. `touchedMs` is when the user last acted or the page last navigated.
-   * A trace the page has chosen by itself (`adopted`) becomes the trace of a new request. `given` is
+   * Places a new send of `key`. `touchedMs` is when the user last acted or the page last navigated, and
+   * `slackMs` how far the delay since may be off the one before the request that is repeated. A trace the page has chosen by itself (`adopted`) becomes the trace of a new request. `given` is
    * which attempt the page says it is, 1 for the first; 0 where it says nothing.
    */
-  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string, given?: number): [Logical, Kind];
+  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string, given?: number, slackMs?: number): [Logical, Kind];
   /** Ends one attempt of `request`. A hedge that lost does not undo the success of the one that won. */
   end(request: Logical, verdict: Verdict, atMs: number, retryAfterMs?: number): void;
   /** Whether a request to the place has started since `sinceMs`. */
@@ -121,19 +124,23 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
   const before = new Map(carried.map(([key, intent, repeat]) => [key, { intent, repeat }]));
 
   return {
-    begin(key, place, startMs, touchedMs, adopted, given) {
+    begin(key, place, startMs, touchedMs, adopted, given, slackMs = Infinity) {
+      const afterMs = startMs - touchedMs;
       let last = newest.get(key);
-      if (given! > 1) last ||= [...newest.values()].find((request) => request.place == place && request.attempts == given! - 1);
+      let request: Logical | undefined;
+      let kind: Kind = "first";
+      if (given! > 1) {
+        request = last ||= [...newest.values()].find((request) => request.place == place && request.attempts == given! - 1);
+        kind = "retry";
+      }
       const paces = last ? [startMs - last.firstMs, startMs - last.endMs!] : [];
-      let request = given! > 1 ? last : undefined;
-      let kind: Kind = given! > 1 ? "retry" : "first";
       let again: Asked | undefined = startMs <= atMs + ANSWER_MS_MAX ? before.get(key) : undefined;
       let cause: Logical["cause"] = again && "refresh";
       if (
         !given && last && (last.owed || last.verdict != "ok") && (last.waiting || startMs <= last.untilMs!) &&
         !paces.some((ms, index) => isNear(ms, last!.cadence[index]!))
       ) {
-        if (touchedMs > (last.owed ? last.endMs! : last.startMs) && startMs - touchedMs <= USER_MS_MAX) {
+        if (touchedMs > (last.owed ? last.endMs! : last.startMs) && afterMs <= USER_MS_MAX && Math.abs(afterMs - last.afterMs) <= slackMs) {
           again = last;
           cause = "user";
         } else if (last.owed || last.waiting) {
@@ -150,6 +157,7 @@ export function createAttempts(newTrace: () => string, carried: Carried[] = [], 
           repeat: again ? again.repeat + 1 : 0,
           cause,
           firstMs: startMs,
+          afterMs,
           place,
           attempts: 0,
           waiting: 0,

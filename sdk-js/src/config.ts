@@ -45,8 +45,8 @@ export function fromScript(script: HTMLScriptElement): Config {
 }
 
 /** Whether the visitor, or who runs the page, wants no beacon. */
-export const isOff = (config: Config): boolean => !!config.off || !!quietly(() => localStorage.getItem(OFF_KEY));
+export const isOff = (config: Config): unknown => config.off || quietly(() => localStorage.getItem(OFF_KEY));
 
 /** Whether to wait for consent: asked for by the page, or by the browser's Global Privacy Control. */
-export const needsConsent = (config: Config): boolean =>
-  config.consent == "required" || !!(navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl;
+export const needsConsent = (config: Config): unknown =>
+  config.consent == "required" || (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl;

@@ -1,8 +1,8 @@
 // OTLP/JSON, as much of it as a beacon says: spans and log records with an event name.
 // Pure: values in, text out. Names and units of the wire are decided here and where things are recorded.
 
-/** A number that is whole is sent as an OTLP int, any other as a double. */
-export type Value = string | number | number[] | undefined;
+/** A number that is whole is sent as an OTLP int, any other as a double; null and undefined not at all. */
+export type Value = string | number | boolean | null | undefined | readonly Value[];
 /**
  * A name without a dot is one we coined and is sent under `behavior.`: "attempt" is `behavior.attempt`.
  * Names are quoted, so that no bundler shortens them.
@@ -21,23 +21,35 @@ export const micros = (ms: number): number => Math.round(ms * 1000);
 /** A URL as it may leave the page: query and fragment carry personal data, the path names the place. */
 export const withoutQuery = (url: URL | Location): string => (url.origin + url.pathname).slice(0, 2048);
 
-const anyValue = (value: Value): unknown =>
-  typeof value == "string"
-    ? { stringValue: value }
-    : Array.isArray(value)
-      ? { arrayValue: { values: value.map(anyValue) } }
-      : value! % 1
-        ? { doubleValue: value }
-        : { intValue: "" + value };
+/** An OTLP int has 64 bits. */
+const INT_MAX = 9e18;
+
+/** Pages pass what they have, whatever the types say: one value that is no OTLP would lose the whole body. */
+const anyValue = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? { arrayValue: { values: value.map(anyValue) } }
+    : value === !!value
+      ? { boolValue: value }
+      : !Number.isFinite(value)
+        ? { stringValue: "" + value }
+        : (value as number) % 1 || Math.abs(value as number) > INT_MAX
+          ? { doubleValue: value }
+          : { intValue: "" + value };
 
 const keyValues = (attributes: Attributes): unknown[] =>
   Object.entries(attributes).flatMap(([name, value]) =>
-    value === undefined ? [] : { key: name.includes(".") ? name : "behavior." + name, value: anyValue(value) },
+    value == null ? [] : { key: name.includes(".") ? name : "behavior." + name, value: anyValue(value) },
   );
 
-/** One record, or a resource: OTLP's own fields, of which those undefined are left out, and attributes. */
+/**
+ * One record, or a resource: OTLP's own fields, of which those undefined are left out, and attributes.
+ * In ASCII, so that its length is its bytes, which are what the browser's budget and ours count.
+ */
 export const write = (fields: object, attributes: Attributes): string =>
-  JSON.stringify({ ...fields, attributes: keyValues(attributes) });
+  JSON.stringify({ ...fields, attributes: keyValues(attributes) }).replace(
+    /[^ -~]/g,
+    (character) => "\\u" + (character.charCodeAt(0) + 65536).toString(16).slice(1),
+  );
 
 /** One span; `fields` are its ids, name and kind. */
 export const span = (fields: object, startMs: number, endMs: number, attributes: Attributes): string =>
@@ -47,11 +59,12 @@ export const span = (fields: object, startMs: number, endMs: number, attributes:
 export const event = (name: string, timeMs: number, attributes: Attributes, about?: object): string =>
   write({ timeUnixNano: nanos(timeMs), eventName: name, ...about }, attributes);
 
-/** What `span` or `event` has written, to be sent under its session. */
+/** What `span` or `event` has written, to be sent under its session and as its user's. */
 export interface Entry {
   text: string;
   isSpan: boolean;
   session: string;
+  who?: string | undefined;
 }
 
 /** One body for `POST /v1/beacon`. */

@@ -2,9 +2,9 @@
 
 import { now } from "./clock";
 import { withoutQuery } from "./encode";
-import { ask } from "./input";
+import { act } from "./input";
 import type { Page } from "./page";
-import { listen, patch, quietly } from "./patch";
+import { later, listen, patch, quietly } from "./patch";
 import { record, recordPlace } from "./recorder";
 
 /** Three clicks within a second on one thing: nobody needs that, unless nothing happens. */
@@ -15,11 +15,11 @@ const EXCEPTIONS_MAX = 20;
 /** The head of a message says what is wrong; its tail is where data ends up. */
 const MESSAGE_CHARS_MAX = 256;
 
-/** The page's first records. */
-export function recordArrival(page: Page): void {
+/** The page's first records. That it was reloaded is told or counted once, at the beacon's first start. */
+export function recordArrival(page: Page, isFirst: boolean): void {
   const { arrival, before } = page;
   recordPlace(arrival, before?.page);
-  if (arrival == "reload") {
+  if (arrival == "reload" && isFirst) {
     record("behavior.refresh", {
       "previous_page_id": before?.page,
       "pending_requests": before?.pending,
@@ -28,19 +28,25 @@ export function recordArrival(page: Page): void {
   }
 }
 
-/** Changes of address within the document. Setting the same address again is bookkeeping. */
+/**
+ * Changes of address within the document; query and fragment may be the route. Setting the same address
+ * again is bookkeeping, and so is replacing what stands behind the path: maps do so at each move.
+ */
 export function watchRoutes(): void {
-  let place = withoutQuery(location);
+  let place = location.href;
   const changed = (type: string): void => {
-    if (place == (place = withoutQuery(location))) return;
-    ask();
+    const old = new URL(place);
+    place = location.href;
+    if (old.href == place || (type == "replace" && withoutQuery(old) == withoutQuery(location))) return;
+    act();
     recordPlace(type);
   };
-  listen("popstate", () => changed("traverse"));
+  listen("popstate hashchange", () => changed("traverse"));
   for (const type of ["push", "replace"]) {
-    patch(history, type + "State", "apply", (original: Function, self: History, args: []) => {
-      Reflect.apply(original, self, args);
+    patch(History.prototype, type + "State", "apply", (original: Function, self: History, args: []) => {
+      const given = Reflect.apply(original, self, args);
       quietly(() => changed(type));
+      return given;
     });
   }
 }
@@ -54,7 +60,8 @@ export function watchClicks(): () => void {
     if (times.some((time, index) => time - times[index - BURST_CLICKS + 1]! <= BURST_MS)) {
       record("behavior.click_burst", {
         "click_count": times.length,
-        "app.widget.id": (target as Element).id || undefined,
+        // Not `id`: in a form that may be one of its fields.
+        "app.widget.id": (target as Element).getAttribute("id") || undefined,
       });
     }
     times = [];
@@ -65,7 +72,7 @@ export function watchClicks(): () => void {
     if (event.target != target) finish();
     target = event.target;
     times.push(now());
-    timer = setTimeout(finish, BURST_MS) as unknown as number;
+    timer = later(finish, BURST_MS);
   });
   return finish;
 }

@@ -15,6 +15,7 @@ import { flush, flushHidden } from "./transport";
 
 /** The part of the Navigation API that is read here; not all browsers have it. */
 interface NavigateEvent extends Event {
+  signal?: AbortSignal;
   navigationType?: string;
   downloadRequest?: string | null;
   destination?: { sameDocument: boolean };
@@ -28,14 +29,13 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   let trigger = "leave";
   left = false;
 
-  const { navigation: navigating } = window as { navigation?: EventTarget };
-  if (navigating) {
-    listen("navigate", (event: NavigateEvent) => {
-      if (event.downloadRequest == null && !event.destination!.sameDocument) {
-        trigger = event.navigationType == "reload" ? "reload" : "navigate";
-      }
-    }, navigating);
-  }
+  // Where there is no such API, nobody speaks of it.
+  listen("navigate", ({ downloadRequest, destination, navigationType, signal }: NavigateEvent) => {
+    if (downloadRequest != null || destination?.sameDocument !== false) return;
+    trigger = navigationType == "reload" ? navigationType : "navigate";
+    // Called off.
+    signal!.addEventListener("abort", () => (trigger = "leave"));
+  }, (window as { navigation?: EventTarget }).navigation);
 
   listen("beforeunload", depart);
 
@@ -69,7 +69,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   });
 
   listen("visibilitychange", () => {
-    if (left) return;
+    if (left) return flush(true);
     const { hidden } = document;
     record("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });
     if (hidden) {

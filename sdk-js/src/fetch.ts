@@ -1,49 +1,53 @@
 // fetch, watched. The page gets what the native function gives: the same promise value, the same
 // errors, bodies and streams untouched. Whatever goes wrong here, the page's request is sent as it was.
 
-import type { Attempt, Failure } from "./attempts";
+import type { Attempt } from "./attempts";
 import { patch, quietly } from "./patch";
 import { propagate } from "./propagate";
-import { begin, end } from "./requests";
+import { begin, classify, end } from "./requests";
 
 type FetchArguments = [input: RequestInfo | URL, init?: RequestInit];
 
 /** Patches `window.fetch`. */
 export function patchFetch(mayPropagate: (url: URL) => boolean): void {
-  patch(window, "fetch", "apply", (original: typeof fetch, self: Window, args: FetchArguments): Promise<Response> => {
+  patch(window, "fetch", "apply", (original: typeof fetch, self: Window, args: FetchArguments): unknown => {
     let sent = args;
     let attempt: Attempt | undefined;
-    let aborting: AbortSignal | null | undefined;
     quietly(() => {
       const input = args[0];
-      const init = args[1] || {};
-      const request = input instanceof Request ? input : undefined;
+      let init = args[1] || {};
+      // It may be of a frame, whose classes are others.
+      const request = Object.prototype.toString.call(input) == "[object Request]" ? (input as Request) : undefined;
       const url = new URL(request ? request.url : "" + input, document.baseURI);
+      const signal = init.signal || request?.signal;
+      if (signal?.aborted || !args.length) return;
+      // Headers that can be read but once: the page's request gets what was read.
+      if ((init.headers as { next?: Function })?.next?.call) sent = [input, (init = { __proto__: init, headers: [...(init.headers as [])] } as RequestInit)];
       const headers = new Headers(init.headers || request?.headers);
-      aborting = init.signal || request?.signal;
-      if (aborting?.aborted || !args.length) return;
       const method = init.method || request?.method || "GET";
       // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
       // URL says; what is posted may be anything, so each such Request stands for itself.
-      attempt = begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers);
+      attempt = begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers, signal);
       if (attempt?.session && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
-        sent = withHeaders(args, attempt, headers);
+        sent = withHeaders(sent, request, attempt, headers);
       }
     });
-    const promise = Reflect.apply(original, self, sent);
-    // The derived promise is the page's, so that a rejection nobody handles stays unhandled.
-    return attempt
-      ? promise.then(
-          (response: Response) => {
-            quietly(() => end(attempt, "", response.status, response.headers.get("retry-after")));
-            return response;
-          },
-          (error: unknown) => {
-            quietly(() => end(attempt, classify(error, aborting)));
-            throw error;
-          },
-        )
-      : promise;
+    const answered = <Given extends Partial<Response>>(response?: Given): Given | undefined => {
+      quietly(() => end(attempt, "", response?.status, response?.headers?.get("retry-after")));
+      return response;
+    };
+    const failed = (error: unknown): never => {
+      quietly(() => end(attempt, classify(error, attempt!.signal)));
+      throw error;
+    };
+    try {
+      // What another script has put in fetch's place may give no promise, or throw.
+      const promise: Promise<Response> & Partial<Response> = Reflect.apply(original, self, sent);
+      // The derived promise is the page's, so that a rejection nobody handles stays unhandled.
+      return attempt && promise?.then ? promise.then(answered, failed) : answered(promise);
+    } catch (error) {
+      failed(error);
+    }
   });
 }
 
@@ -53,17 +57,9 @@ export function patchFetch(mayPropagate: (url: URL) => boolean): void {
  * as fetch itself would do; copying a Request through an init would lose its referrer, and spreading
  * an init that inherits would lose what it inherits.
  */
-function withHeaders([input, init]: FetchArguments, attempt: Attempt, headers: Headers): FetchArguments {
-  const isPlain = !(input instanceof Request) && (!init || Object.getPrototypeOf(init) == Object.prototype);
+function withHeaders([input, init]: FetchArguments, given: Request | undefined, attempt: Attempt, headers: Headers): FetchArguments {
+  const isPlain = !given && (!init || (init as { __proto__?: object }).__proto__ == Object.prototype);
   const request = isPlain ? { ...init, headers } : new Request(input, init);
   propagate(attempt, headers, (name, value) => request.headers.append(name, value));
   return isPlain ? [input, request] : [request as Request];
-}
-
-/** Why a fetch was rejected. A signal's reason that speaks of time is a timeout, whoever made it. */
-function classify(error: unknown, signal: AbortSignal | null | undefined): Failure {
-  const aborted = signal?.aborted;
-  const { name, code, message } = ((aborted && signal.reason) || error || {}) as Record<string, unknown>;
-  if (aborted && /time/i.test(`${name}${code}${message}`)) return "timeout";
-  return aborted || name == "AbortError" ? "abort" : "network";
 }

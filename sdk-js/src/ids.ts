@@ -5,10 +5,10 @@ export const randomHex = (bytes: number): string =>
   [...crypto.getRandomValues(new Uint8Array(bytes))].map((byte) => (byte + 256).toString(16).slice(1)).join("");
 
 /**
- * Characters of a text that are hashed. A body that differs only beyond this place, and not in its
- * length, is taken for the same; a larger number costs the page time with every large upload.
+ * Characters of a text that are hashed, at its head and at its tail. Bodies of one length that differ only
+ * between are taken for the same; a larger number costs the page time with every large upload.
  */
-const DIGEST_CHARS_MAX = 10_000;
+const DIGEST_CHARS_MAX = 5_000;
 
 /**
  * A digest of 32 bits (FNV-1a over characters). It keeps URLs and bodies out of storage, and is no
@@ -16,6 +16,6 @@ const DIGEST_CHARS_MAX = 10_000;
  */
 export function digest(text: string): string {
   let hash = ~text.length;
-  for (const character of text.slice(0, DIGEST_CHARS_MAX)) hash = Math.imul(hash ^ character.codePointAt(0)!, 16777619);
+  for (const character of text.slice(0, DIGEST_CHARS_MAX) + text.slice(DIGEST_CHARS_MAX).slice(-DIGEST_CHARS_MAX)) hash = Math.imul(hash ^ character.codePointAt(0)!, 16777619);
   return (hash >>> 0).toString(36);
 }

@@ -12,5 +12,5 @@ if (!early?.init) {
   page.ethogram = api;
   const script = document.currentScript;
   if (script) init(fromScript(script as HTMLScriptElement));
-  for (const [name, ...given] of early || []) api[name]?.(...given);
+  for (const [name, ...given] of Array.isArray(early) ? early : []) api[name]?.(...given);
 }

@@ -15,7 +15,7 @@ import { createQueue } from "./queue";
 import { openRecorder, record as write } from "./recorder";
 import { closeRequests, openRequests, say } from "./requests";
 import { createSession } from "./session";
-import { openStorage } from "./storage";
+import { forget, openStorage } from "./storage";
 import { watchStreams } from "./streams";
 import { summarize } from "./summary";
 import { flush, openTransport, stopTransport } from "./transport";
@@ -24,7 +24,9 @@ import { patchXhr } from "./xhr";
 export type { Attributes, Config };
 
 let config: Config | undefined;
-/** Ends the running beacon; with `erase` nothing more is sent and the visitor is forgotten. */
+/** What the visitor has answered, before the beacon started or since; it outlives the beacon. */
+let answer: boolean | undefined;
+/** Ends the running beacon; with `erase` nothing more is sent. */
 let end: ((erase?: boolean) => void) | undefined;
 /** Whether the running beacon may tell of the visitor. */
 let isGranted: boolean | undefined;
@@ -34,7 +36,7 @@ export const init = (given: Config): void =>
   quietly(() => {
     if (config || isOff(given)) return;
     config = { ...given };
-    run(!needsConsent(config));
+    run();
   });
 
 /** Sends what there is and ends the beacon; `init` may start it again. */
@@ -45,12 +47,16 @@ export const stop = (): void =>
   });
 
 /** The visitor's answer. `false` drops what was not sent and erases the stored ids. */
-export const consent = (granted: boolean): void => quietly(() => run(granted));
+export const consent = (granted: boolean): void =>
+  quietly(() => {
+    answer = granted;
+    run();
+    if (!granted) forget();
+  });
 
 /** Names the user from now on, by a pseudonym; without an id, no longer. */
 export const identify = (user?: string): void =>
   quietly(() => {
-    if (end) flush(false);
     if (config) config.user = user;
   });
 
@@ -73,41 +79,46 @@ export const record = (name: string, attributes?: Attributes): void =>
     if (end) write(name, attributes);
   });
 
-function run(granted: boolean): void {
-  if ((document as { prerendering?: boolean }).prerendering) {
-    // Nobody sees the page yet; nobody may ever.
-    document.addEventListener("prerenderingchange", () => quietly(() => run(granted)), { once: true });
-  } else if (config && granted != isGranted) {
-    end?.(!granted);
-    end = start(config, (isGranted = granted));
-  }
+function run(): void {
+  quietly(() => {
+    const granted = answer ?? !needsConsent(config!);
+    if ((document as { prerendering?: boolean }).prerendering) {
+      // Nobody sees the page yet; nobody may ever.
+      document.addEventListener("prerenderingchange", run);
+    } else if (config && granted != isGranted) {
+      end?.(!granted);
+      end = start(config, (isGranted = granted));
+    }
+  });
 }
+
+/** How the document came is told once: 1 when it was counted, 2 when it is on a timeline. */
+let told = 0;
 
 /** Starts a beacon that tells a timeline, or without consent one that stores nothing and counts. */
 function start(config: Config, granted: boolean): typeof end {
   begin();
-  const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => (granted ? openStorage(name) : undefined);
-  const page = openPage(storage("sessionStorage"), navigation()?.type || "navigate", top == self);
-  const session = granted ? createSession(storage("localStorage"), +(config.sampleRatio ?? 1)) : undefined;
+  const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => (granted as true) && openStorage(name);
+  const page = openPage(storage("sessionStorage"), (told < 2 && navigation()?.type) || "navigate", top == self);
+  const session = granted ? createSession(storage("localStorage"), config.sampleRatio as number, () => consent(false)) : undefined;
   const queue = createQueue();
   openTransport(
     queue,
     (config.endpoint || "/v1/beacon") + "?key=" + encodeURIComponent(config.key || "local"),
-    +(config.flushMs ?? FLUSH_MS),
-    (id) => {
+    // A text is a number too, for a timer as for a comparison.
+    (config.flushMs ?? FLUSH_MS) as number,
+    ({ session, who }) => {
       const connection = (navigator as { connection?: { type?: string; effectiveType?: string } }).connection;
       return {
-        ...(id
-          ? {
-              "session.id": id,
-              "tab_id": page.tab,
-              "page_id": page.id,
-              "user.id": config.user,
-              "browser.language": navigator.language,
-              "network.connection.type": connection?.type,
-              "effective_type": connection?.effectiveType,
-            }
-          : {}),
+        ...(session && {
+          "session.id": session,
+          "tab_id": page.tab,
+          "page_id": page.id,
+          "user.id": who,
+          "browser.language": navigator.language,
+          "network.connection.type": connection?.type,
+          "effective_type": connection?.effectiveType,
+        }),
         "sent_at": micros(now()) * 1000,
         "dropped_records": queue.dropped() || undefined,
         "service.version": config.version,
@@ -119,10 +130,11 @@ function start(config: Config, granted: boolean): typeof end {
     },
     (ratio) => session?.sample(ratio),
   );
-  openRecorder(session, page, queue);
+  openRecorder(session, page, queue, config);
   openRequests(page);
   watchInput();
-  recordArrival(page);
+  recordArrival(page, !told);
+  told = granted ? 2 : 1;
   // A page may have taken these away.
   quietly(watchStreams);
   watchExit(page, watchClicks());
@@ -136,10 +148,7 @@ function start(config: Config, granted: boolean): typeof end {
   return (erase) => {
     undo();
     closeRequests();
-    if (erase) {
-      session?.erase();
-      page.erase();
-    } else {
+    if (!erase) {
       summarize();
       page.note(false);
       flush(true);

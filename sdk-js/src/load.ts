@@ -2,7 +2,7 @@
 
 import { span, withoutQuery, type Attributes } from "./encode";
 import { randomHex } from "./ids";
-import { listen, quietly } from "./patch";
+import { later, listen } from "./patch";
 import { parseTraceparent } from "./propagate";
 import { recordSpan, touch } from "./recorder";
 
@@ -14,12 +14,18 @@ export const navigation = (): PerformanceNavigationTiming | undefined =>
 /** Tells of the load when it is over; a page that leaves before has abandoned it. */
 export function watchLoad(): void {
   // The load has ended when its own event has.
-  const tellSoon = (): unknown => setTimeout(() => quietly(tell));
+  const tellSoon = (): unknown => later(tell);
   if (document.readyState == LOADED) tellSoon();
   else listen("load", tellSoon);
 }
 
+/** A beacon that starts anew in the same document has nothing to tell of it. */
+let isTold = false;
+
 function tell(): void {
+  const id = touch();
+  if (!id || isTold) return;
+  isTold = true;
   const entry = navigation()!;
   const named = (name: string): RegExpExecArray | null | undefined =>
     parseTraceparent(entry.serverTiming?.find((timing) => timing.name.toLowerCase() == name)?.description);
@@ -35,5 +41,5 @@ function tell(): void {
   }
   const ids = { traceId: server?.[1] || randomHex(16), spanId: randomHex(8), parentSpanId: server?.[2] };
   const startMs = performance.timeOrigin;
-  recordSpan(touch(), span({ ...ids, name: "documentLoad", "kind": 1 }, startMs, startMs + entry.duration, attributes));
+  recordSpan(id, span({ ...ids, name: "documentLoad", "kind": 1 }, startMs, startMs + entry.duration, attributes));
 }

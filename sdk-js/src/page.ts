@@ -3,9 +3,7 @@
 
 import type { Carried } from "./attempts";
 import { randomHex } from "./ids";
-import { readJson, writeJson } from "./storage";
-
-const STORAGE_KEY = "ethogram.tab";
+import { readJson, TAB_KEY, writeJson } from "./storage";
 
 interface TabRecord {
   tab: string;
@@ -32,7 +30,6 @@ export interface Page {
   sequence(): number;
   /** Notes whether the document lives, and when it leaves, what it leaves behind. */
   note(open: boolean, pending?: number, keys?: Carried[]): void;
-  erase(): void;
 }
 
 /**
@@ -43,13 +40,10 @@ export interface Page {
  * A frame reads the tab's record and never writes it: the tab's story is that of its top document.
  */
 export function openPage(storage: Storage | undefined, navigation: string, isTop: boolean): Page {
-  const found = readJson<TabRecord>(storage, STORAGE_KEY);
+  const found = readJson<TabRecord>(storage, TAB_KEY);
   const before = found && isTop && (!found.open || navigation == "reload") ? found : undefined;
   const id = randomHex(8);
   const tab = before?.tab || (!isTop && found?.tab) || randomHex(8);
-  const write = (record: TabRecord | undefined): void => {
-    if (isTop) writeJson(storage, STORAGE_KEY, record);
-  };
   const reloads = navigation == "reload" ? (before?.reloads || 0) + 1 : 0;
   let sequence = 0;
   const page: Page = {
@@ -59,8 +53,9 @@ export function openPage(storage: Storage | undefined, navigation: string, isTop
     before,
     reloads,
     sequence: () => sequence++,
-    note: (open, pending = 0, keys = []) => write({ tab, page: id, open, pending, keys, reloads }),
-    erase: () => write(undefined),
+    note: (open, pending = 0, keys = []) => {
+      if (isTop) writeJson(storage, TAB_KEY, { tab, page: id, open, pending, keys, reloads });
+    },
   };
   page.note(true);
   return page;

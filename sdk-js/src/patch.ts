@@ -9,6 +9,9 @@ export function quietly<T>(work: () => T): T | undefined {
   }
 }
 
+/** A timer whose work the page sees no error of. */
+export const later = (work: () => unknown, ms?: number): number => setTimeout(() => quietly(work), ms) as unknown as number;
+
 let ending = new AbortController();
 
 /** From now on, what is patched and listened to belongs to a beacon that starts. */
@@ -38,9 +41,24 @@ export function patch(target: object, name: string, trap: "apply" | "construct",
   signal.addEventListener("abort", () => place[name] == patched && put(original));
 }
 
-/** Listens before the page does, disturbs nothing, and ends with the beacon. */
-export function listen<Heard extends Event>(types: string, heard: (event: Heard) => void, target: EventTarget | undefined = window): void {
+/** Notices each call of a method before it is made. */
+export const before = <Self>(target: object, name: string, notice: (self: Self, args: string[]) => void): void =>
+  patch(target, name, "apply", (original: Function, self: Self, args: string[]) => {
+    quietly(() => notice(self, args));
+    return Reflect.apply(original, self, args);
+  });
+
+/**
+ * Listens before the page does, disturbs nothing, and ends with the beacon. What listens to the page's own
+ * objects stays and says no more: a signal would hold on to each of them as long as the page lives.
+ */
+export function listen<Heard extends Event>(types: string, heard: (event: Heard) => void, target?: EventTarget): void {
+  const { signal } = ending;
   for (const type of types.split(" ")) {
-    target.addEventListener(type, (event) => quietly(() => heard(event as Heard)), { capture: true, passive: true, signal: ending.signal });
+    (target || window).addEventListener(type, (event) => signal.aborted || quietly(() => heard(event as Heard)), {
+      capture: true,
+      passive: true,
+      signal: target ? undefined : signal,
+    });
   }
 }

@@ -3,12 +3,18 @@
 
 import type { Entry } from "./encode";
 
-/** Characters, hence bytes, kept while the collector does not answer: some 400 records. */
+/** Bytes kept while the collector does not answer: some 400 records. */
 const QUEUE_BYTES_MAX = 262_144;
+/**
+ * Records in one body, so that with its frame and resource (at most 2 KiB) it stays below 16 KiB:
+ * small enough that several fit into the browser's budget for requests at exit. A record that alone
+ * is larger is dropped and counted: it would stand in the way of all others.
+ */
+export const RECORDS_BYTES_MAX = 14_336;
 
 export interface Queue {
   put(entry: Entry): void;
-  /** The oldest records of one session, of at most `bytesMax` together, or one that alone is larger. */
+  /** The oldest records of one session and user, of at most `bytesMax` together, or one. */
   take(bytesMax: number): Entry[];
   /** Returns what could not be delivered to the place it came from. */
   putBack(entries: Entry[]): void;
@@ -32,13 +38,16 @@ export function createQueue(limit = QUEUE_BYTES_MAX): Queue {
     }
   };
   return {
-    put: (entry) => join(entries, [entry]),
+    put: (entry) => {
+      if (entry.text.length > RECORDS_BYTES_MAX) dropped++;
+      else join(entries, [entry]);
+    },
     take(bytesMax) {
       let sum = 0;
       let count = 0;
-      for (const { text, session } of entries) {
+      for (const { text, session, who } of entries) {
         sum += text.length + 1;
-        if ((count && sum > bytesMax) || session != entries[0]!.session) break;
+        if ((count && sum > bytesMax) || session != entries[0]!.session || who != entries[0]!.who) break;
         count++;
       }
       const taken = entries.splice(0, count);

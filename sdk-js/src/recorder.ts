@@ -3,6 +3,7 @@
 
 import type { Attempt } from "./attempts";
 import { now } from "./clock";
+import type { Config } from "./config";
 import { event, withoutQuery, type Attributes } from "./encode";
 import type { Page } from "./page";
 import type { Queue } from "./queue";
@@ -13,17 +14,16 @@ import { nudge } from "./transport";
 let session: Session | undefined;
 let page: Page;
 let queue: Queue;
+let config: Config;
 
 /** Without a session nothing is recorded, and some things are counted. */
-export function openRecorder(givenSession: Session | undefined, givenPage: Page, givenQueue: Queue): void {
-  session = givenSession;
-  page = givenPage;
-  queue = givenQueue;
+export function openRecorder(...given: [Session | undefined, Page, Queue, Config]): void {
+  [session, page, queue, config] = given;
   openSummary((text) => put(text, ""));
 }
 
 function put(text: string, id: string, isSpan = false): void {
-  queue.put({ text, session: id, isSpan });
+  queue.put({ text, session: id, who: config.user, isSpan });
   nudge();
 }
 

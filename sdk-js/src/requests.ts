@@ -8,8 +8,9 @@ import { ANSWER_MS_MAX, createAttempts, isFailure, type Attempt, type Attempts, 
 import { now } from "./clock";
 import { micros, span, withoutQuery, type Attributes } from "./encode";
 import { digest, randomHex } from "./ids";
-import { actedMs, askedMs } from "./input";
+import { actedMs, askedMs, slackMs } from "./input";
 import type { Page } from "./page";
+import { later } from "./patch";
 import { parseTraceparent } from "./propagate";
 import { record, recordSpan, touch } from "./recorder";
 import { retryAfterMs } from "./retry-after";
@@ -26,15 +27,16 @@ const ABORT_MS_MAX = 1_000;
  * their way out, Chromium in the same task as pagehide, others when the navigation begins: then the
  * doubt lasts until it arrives, or for as long as failures count.
  */
-const REJECTED_MS_MAX = 100;
+export const REJECTED_MS_MAX = 100;
 /** Requests watched at once; more are let through unwatched. Browsers queue long before this. */
 const WATCHED_MAX = 200;
 
 let page: Page;
 let attempts: Attempts;
 let waiting = new Set<Attempt>();
-/** Ended attempts whose meaning a moment will tell, with how they are told if the page stays. */
-let doubts = new Map<Attempt, () => void>();
+/** How to tell of ended attempts whose meaning a moment will tell; true where the page's leaving was their end. */
+type Tell = (trigger?: string) => unknown;
+let doubts = new Set<Tell>();
 /** Names of bodies that are not text: one that is sent again is the same object. */
 const bodies = new WeakMap<object, unknown>();
 let away: boolean;
@@ -55,7 +57,7 @@ export function openRequests(givenPage: Page): void {
 export function closeRequests(): void {
   away = true;
   waiting = new Set();
-  doubts = new Map();
+  doubts = new Set();
 }
 
 /** A navigation begins. The page may stay all the same: the user changes his mind, or gets a file. */
@@ -84,9 +86,9 @@ const abandon = (attempt: Attempt, trigger: string, atMs = now()): void =>
     atMs,
   );
 
-function doubt(attempt: Attempt, delayMs: number, tell: () => void): void {
-  doubts.set(attempt, tell);
-  setTimeout(() => doubts.delete(attempt) && tell(), delayMs);
+function doubt(delayMs: number, tell: Tell): void {
+  doubts.add(tell);
+  later(() => doubts.delete(tell) && tell(), delayMs);
 }
 
 function look(): void {
@@ -96,26 +98,39 @@ function look(): void {
     attempt.sighted = sighted + 1;
     record("behavior.pending", waited(attempt), attempt);
   });
-  timer = waiting.size ? setTimeout(look, LOOK_MS) : 0;
+  timer = waiting.size ? later(look, LOOK_MS) : 0;
+}
+
+/** Why there was no response. A signal's reason that speaks of time is a timeout, whoever made it. */
+export function classify(error: unknown, signal: Attempt["signal"]): Failure {
+  const aborted = signal?.aborted;
+  const { name, code, message } = ((aborted && signal.reason) || error || {}) as Record<string, string>;
+  if (aborted && /time/i.test(name! + code + message)) return "timeout";
+  return aborted || name == "AbortError" ? "abort" : "network";
 }
 
 /** Begins to watch a request; nothing for one that is no HTTP. */
-export function begin(verb: string, url: URL, body: unknown, headers: Headers): Attempt | undefined {
+export function begin(verb: string, url: URL, body: unknown, headers: Headers, signal?: AbortSignal | null): Attempt | undefined {
   if (away || waiting.size >= WATCHED_MAX || !/^http/.test(url as never)) return;
   let text: unknown = body;
   // Only a form has `getAll`: FormData, or URLSearchParams.
-  if ((body as FormData)?.getAll) text = JSON.stringify([...(body as FormData)]);
-  else if (body instanceof Object) bodies.set(body, (text = bodies.get(body) || randomHex(8)));
+  if ((body as FormData)?.getAll) text = JSON.stringify([...(body as FormData)], (_, value) => (value.size >= 0 ? value.name + value.size : value));
+  // An object, of whatever realm.
+  else if (Object(body) === body) bodies.set(body as object, (text = bodies.get(body as object) || randomHex(8)));
   const method = verb.toUpperCase();
   const place = method + " " + withoutQuery(url);
-  const key = digest(place + url.search + "\n" + text);
+  const alike = digest(place + url.search + "\n" + text);
+  // What the page has aborted in this very task, and asks again, it has replaced.
+  waiting.forEach((old) => old.alike == alike && old.signal?.aborted && end(old, "abort", 0, "", Infinity));
   const session = touch();
   const atMs = now();
   const adopted = parseTraceparent(headers.get("traceparent"))?.[1];
   const resent = headers.get("retry-attempt") || headers.get("x-retry-attempt");
-  const [request, kind] = attempts.begin(key, place, atMs, askedMs, adopted, said || (resent ? +resent + 1 : 0));
+  const [request, kind] = attempts.begin(alike, place, atMs, askedMs, adopted, said || ((resent as never) && +resent! + 1), slackMs);
   said = 0;
   const attempt: Attempt = {
+    alike,
+    signal,
     ids: { traceId: adopted || request.trace, spanId: randomHex(8) },
     session,
     request,
@@ -141,38 +156,49 @@ export function begin(verb: string, url: URL, body: unknown, headers: Headers): 
     if (kind == "first" && request.cause) count(`repeats_${request.cause}`);
   }
   waiting.add(attempt);
-  timer ||= setTimeout(look, LOOK_MS);
+  timer ||= later(look, LOOK_MS);
   return attempt;
 }
 
-/** Ends it: by a response with its status and Retry-After, or for want of one. */
-export function end(attempt: Attempt | undefined, error: Failure, status = 0, retryAfter?: string | null): void {
+/**
+ * Ends it: by a response with its status and Retry-After, or for want of one. An abort is judged after
+ * its task. Who aborts late, and not at the user's wish, had enough of waiting: a timeout made by hand.
+ * `soonMs` is how late that begins.
+ */
+export function end(attempt: Attempt | undefined, error: Failure, status = 0, retryAfter?: string | null, soonMs = 0): void {
+  if (error == "abort" && !soonMs) return void later(() => end(attempt, error, 0, "", ABORT_MS_MAX));
   if (!attempt || !waiting.delete(attempt)) return;
-  const atMs = (attempt.endMs = now());
+  const atMs = now();
   const { request } = attempt;
-  attempt.failure = error;
   const inputMs = actedMs;
-  // Who aborts late, and not at the user's wish, had enough of waiting: a timeout made by hand.
-  const isAborted = error == "abort" && (atMs - inputMs <= ABORT_MS_MAX || atMs - attempt.startMs < ABORT_MS_MAX);
-  const verdict: Verdict = isAborted ? "aborted" : error || isFailure(status) ? "failed" : "ok";
+  const isUsers = error == "abort" && atMs - inputMs <= ABORT_MS_MAX;
+  const isSoon = error == "abort" && atMs - attempt.startMs < soonMs;
+  const verdict: Verdict = isUsers || isSoon ? "aborted" : error || isFailure(status) ? "failed" : "ok";
   attempts.end(request, verdict, atMs, retryAfterMs(retryAfter));
   if (attempt.left) return;
   if (!attempt.session && verdict == "ok") countLatency(micros(atMs - request.firstMs));
   const { said, ids } = attempt;
+  // By the conventions; who aborts has not failed.
+  const isError = error ? error != "abort" : status >= 400;
   const tell = (): void =>
     recordSpan(
       attempt.session,
-      span({ ...ids, name: said["http.request.method"], "kind": 3 }, attempt.startMs, atMs, {
+      span({ ...ids, name: said["http.request.method"], "kind": 3, "status": isError ? { "code": 2 } : undefined }, attempt.startMs, atMs, {
         ...said,
         "http.response.status_code": status || undefined,
-        "error.type": error || undefined,
+        // The page may not see it, and neither may we.
+        "opaque": error || status ? undefined : true,
+        "error.type": error || (isError ? "" + status : undefined),
       }),
     );
-  if (error == "network") doubt(attempt, atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, tell);
-  else if (error == "abort" && atMs - inputMs <= ABORT_MS_MAX) {
-    doubt(attempt, ABORT_MS_MAX, () =>
-      attempts.startedSince(request.place, inputMs) ? tell() : abandon(attempt, error, atMs),
-    );
+  if (error == "network") {
+    doubt(atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, (trigger) => {
+      if (trigger) abandon(attempt, trigger, atMs);
+      else tell();
+      return trigger;
+    });
+  } else if (isUsers) {
+    doubt(ABORT_MS_MAX, () => (attempts.startedSince(request.place, inputMs) ? tell() : abandon(attempt, error, atMs)));
   } else tell();
 }
 
@@ -184,12 +210,7 @@ export function leave(trigger: string): number {
     attempt.left = true;
     abandon(attempt, trigger);
   });
-  doubts.forEach((tell, attempt) => {
-    if (attempt.failure == "network") {
-      count++;
-      abandon(attempt, trigger, attempt.endMs);
-    } else tell();
-  });
+  doubts.forEach((tell) => tell(trigger) && count++);
   doubts.clear();
   return count;
 }

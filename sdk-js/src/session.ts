@@ -6,7 +6,7 @@
 // of 0 is the off switch, and ends the timeline of the running session as well.
 
 import { randomHex } from "./ids";
-import { readJson, writeJson } from "./storage";
+import { readJson, SESSION_KEY, writeJson } from "./storage";
 
 /** Idle time that ends a session; the value of the OpenTelemetry browser SDK. Idle is: nothing recorded. */
 const IDLE_MS_MAX = 1_800_000;
@@ -14,7 +14,6 @@ const IDLE_MS_MAX = 1_800_000;
 const AGE_MS_MAX = 14_400_000;
 /** How long a tab trusts its copy: storage is read and written at most once in this time. */
 const COPY_MS_MAX = 1_000;
-const STORAGE_KEY = "ethogram.session";
 
 interface Stored {
   id: string;
@@ -41,24 +40,31 @@ export interface Session {
   touch(atMs: number): Touched;
   /** What share of sessions the collector wants. */
   sample(ratio: number): void;
-  /** Forgets the visitor. */
-  erase(): void;
 }
 
-export function createSession(storage: Storage | undefined, ratio = 1): Session {
+/** `revoked` is called when another tab has erased what this one had stored. */
+export function createSession(storage: Storage | undefined, ratio = 1, revoked?: () => void): Session {
   let copy: Stored | undefined;
-  const keep = (session: Stored | undefined): void => writeJson(storage, STORAGE_KEY, (copy = session));
+  let isStored: boolean | undefined;
+  const keep = (session: Stored): void => {
+    isStored = writeJson(storage, SESSION_KEY, (copy = session));
+  };
   return {
     touch(atMs) {
-      const found = copy && Math.abs(atMs - copy.last) < COPY_MS_MAX ? copy : readJson<Stored>(storage, STORAGE_KEY) || copy;
+      const isFresh = copy && Math.abs(atMs - copy.last) < COPY_MS_MAX;
+      const stored = isFresh ? copy : readJson<Stored>(storage, SESSION_KEY);
+      if (isStored && !stored) {
+        revoked?.();
+        return { id: "" };
+      }
+      const found = stored || copy;
       const lives = found && atMs - found.last <= IDLE_MS_MAX && atMs - found.start <= AGE_MS_MAX;
       const session = lives ? found : { id: randomHex(16), start: atMs, kept: Math.random() < (found?.ratio ?? ratio), ratio: found?.ratio, last: 0 };
-      if (found != copy || !lives || atMs - found.last >= COPY_MS_MAX) keep({ ...session, last: atMs });
+      if (!isFresh || !lives) keep({ ...session, last: atMs });
       return { id: session.kept ? session.id : "", opened: !lives, previous: lives ? undefined : found?.id };
     },
     sample(ratio) {
       if (copy && copy.ratio != ratio) keep({ ...copy, ratio, kept: copy.kept && ratio > 0 });
     },
-    erase: () => keep(undefined),
   };
 }

@@ -9,6 +9,16 @@ export const openStorage = (name: "localStorage" | "sessionStorage"): Storage | 
 export const readJson = <T>(storage: Storage | undefined, key: string): T | undefined =>
   quietly(() => JSON.parse(storage!.getItem(key)!) || undefined);
 
-/** Stores, or without a value removes. When it fails, the copy in memory serves this document. */
-export const writeJson = (storage: Storage | undefined, key: string, value: unknown): void =>
-  quietly(() => (value ? storage!.setItem(key, JSON.stringify(value)) : storage!.removeItem(key)));
+/** Stores, and tells whether it did. When it did not, the copy in memory serves this document. */
+export const writeJson = (storage: Storage | undefined, key: string, value: unknown): boolean | undefined =>
+  quietly(() => (storage!.setItem(key, JSON.stringify(value)), true));
+
+export const SESSION_KEY = "ethogram.session";
+export const TAB_KEY = "ethogram.tab";
+
+/** Forgets the visitor, whichever document has stored it. */
+export const forget = (): void =>
+  quietly(() => {
+    localStorage.removeItem(SESSION_KEY);
+    sessionStorage.removeItem(TAB_KEY);
+  });

@@ -3,7 +3,7 @@
 
 import { now } from "./clock";
 import { micros, withoutQuery } from "./encode";
-import { listen, patch, quietly } from "./patch";
+import { before, listen, patch, quietly } from "./patch";
 import { record } from "./recorder";
 
 type Stream = WebSocket | EventSource;
@@ -42,9 +42,6 @@ export function watchStreams(): void {
       return stream;
     });
   }
-  patch(EventSource.prototype, "close", "apply", (original: Function, stream: EventSource, args: []) => {
-    quietly(() => end(stream, "closed"));
-    return Reflect.apply(original, stream, args);
-  });
+  before(EventSource.prototype, "close", (stream: EventSource) => end(stream, "closed"));
   listen("pagehide", () => living.forEach((_, stream) => end(stream, "left")));
 }

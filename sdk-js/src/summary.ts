@@ -3,6 +3,7 @@
 
 import { now } from "./clock";
 import { event, type Attributes } from "./encode";
+import { later } from "./patch";
 
 /** How long counts gather. An outage shows within the minute, and a page costs one small body in it. */
 const GATHER_MS = 60_000;
@@ -26,7 +27,7 @@ export const openSummary = (given: (text: string) => void): void => {
 
 export const count = (what: Count, by = 1): void => {
   counts[what] = ((counts[what] as number) || 0) + by;
-  timer ||= setTimeout(summarize, GATHER_MS);
+  timer ||= later(summarize, GATHER_MS);
 };
 
 /** The bucket of a duration of at most 35 minutes; longer ones are in the last. */

@@ -1,32 +1,37 @@
-// Sending. A beacon must not be a retry storm of its own: after a failure one body at a time is a
-// probe, until the page leaves; pauses grow with full jitter, Retry-After is honoured, and what does
-// not fit is dropped. So an outage never makes it send more bodies than it would have sent anyway.
+// Sending. A beacon must not be a retry storm of its own: one body at a time, until the page leaves;
+// pauses after failures grow with full jitter, Retry-After is honoured, and what does not fit is
+// dropped. So an outage never makes it send more bodies than it would have sent anyway, and a
+// collector that hangs holds one connection.
 
 import { isFailure } from "./attempts";
+import { now } from "./clock";
 import { body, type Attributes, type Entry } from "./encode";
 import { left } from "./exit";
-import { quietly } from "./patch";
-import type { Queue } from "./queue";
+import { later, quietly } from "./patch";
+import { RECORDS_BYTES_MAX, type Queue } from "./queue";
+import { REJECTED_MS_MAX } from "./requests";
 import { retryAfterMs } from "./retry-after";
 
-/**
- * Records in one body, so that with its frame and resource (at most 2 KiB) it stays below 16 KiB:
- * small enough that several fit into the browser's budget for requests at exit.
- */
-const RECORDS_BYTES_MAX = 14_336;
 /** Records worth a body before the flush interval ends: less than fits, so that none is left over. */
 const ENOUGH_BYTES = 12_288;
-/** The browser's shared budget of keepalive bodies is 64 KiB; the page may need some of it. */
-const IN_FLIGHT_BYTES_MAX = 61_440;
+/**
+ * The browser's shared budget of keepalive bodies is 64 KiB, this is a little less. Half of it is the page's, until it has gone and its own
+ * handlers of `pagehide` have sent what they wanted to.
+ */
+const BUDGET_BYTES = 61_440;
+/** A collector that has not answered by then has failed: on a bad connection 16 KiB take half of it. */
+const ANSWER_MS_MAX = 10_000;
 /** Pauses after failures: the first is up to 2 s, each next up to twice that, none above a minute. */
 const PAUSE_MS_FIRST = 1_000;
 const PAUSE_MS_MAX = 60_000;
+
+declare const fetchLater: (url: string, init: object) => object;
 
 let queue: Queue;
 let url: string;
 let flushMs: number;
 /** What a body says of its sender. */
-let resource: (session: string) => Attributes;
+let resource: (first: Entry) => Attributes;
 /** Hears what share of sessions the collector wants. */
 let sample: (ratio: number) => void;
 /** The page's fetch as it was before it was patched, so that the beacon does not watch itself. */
@@ -40,71 +45,75 @@ let timer: number | undefined;
 /** Begins to send what the queue holds; to be called before `fetch` is patched. */
 export function openTransport(...given: [Queue, string, number, typeof resource, typeof sample]): void {
   [queue, url, flushMs, resource, sample] = given;
-  send = window.fetch;
+  send = fetch;
   failures = notBefore = 0;
   isRefused = false;
 }
 
 const schedule = (delayMs: number): void => {
-  timer ??= setTimeout(() => flush(false), delayMs) as unknown as number;
+  timer ??= later(() => flush(false), delayMs);
 };
 
 function failed(entries: Entry[], retryAfterMs = 0): void {
   failures++;
   const pauseMs = retryAfterMs + Math.random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** failures);
-  notBefore = performance.now() + pauseMs;
+  notBefore = now() + pauseMs;
   queue.putBack(entries);
   schedule(pauseMs);
 }
 
-function answered(entries: Entry[], response: Response): void {
-  const status = response.status;
-  const ratio = response.headers.get("ethogram-sample-ratio");
-  if (ratio) sample(+ratio);
+function answered(entries: Entry[], { status, headers, ok }: Response): void {
+  const ratio = headers.get("ethogram-sample-ratio");
+  if (ratio && +ratio >= 0) sample(+ratio);
   // The key or the origin is refused for good: this page says no more.
-  if (/401|403|410/.test(status as never)) isRefused = true;
-  else if (isFailure(status)) failed(entries, retryAfterMs(response.headers.get("retry-after")));
+  if (/40[13]|410/.test(status as never)) isRefused = true;
+  else if (isFailure(status)) failed(entries, retryAfterMs(headers.get("retry-after")));
   else {
     // Any other refusal is of these records; sending them again would not make them better.
-    if (!response.ok) queue.lose(entries.length);
+    if (!ok) queue.lose(entries.length);
     failures = 0;
-    if (queue.bytes()) schedule(flushMs);
   }
 }
 
-function deliver(entries: Entry[], leaving: boolean): void {
-  const text = body(resource(entries[0]!.session), entries);
-  const size = text.length;
-  const request = { method: "POST", body: text, credentials: "omit" as const };
-  // Where the budget is spent, the browser's own list of late requests has another. It throws when full.
-  if (leaving && inFlight + size > IN_FLIGHT_BYTES_MAX) {
-    if (!quietly(() => (window as { fetchLater?: (url: string, init: object) => object }).fetchLater!(url, { ...request, activateAfter: 0 }))) failed(entries);
-    return;
-  }
+async function deliver(entries: Entry[], request: { body: string }): Promise<void> {
   const owner = queue;
-  inFlight += size;
-  send(url, { ...request, keepalive: inFlight <= IN_FLIGHT_BYTES_MAX })
-    .catch(() => undefined)
-    .then((response) => {
-      inFlight -= size;
+  inFlight += request.body.length;
+  let response: Response | undefined;
+  try {
+    response = await send(url, { ...request, keepalive: true, signal: AbortSignal.timeout?.(ANSWER_MS_MAX) });
+  } catch {
+    // What a page has put in fetch's place may also throw, or give nothing.
+    await 0;
+  }
+  inFlight -= request.body.length;
+  later(
+    () => {
       // Another beacon may have begun meanwhile, which has nothing to do with these.
-      if (owner != queue) return;
-      if (response) answered(entries, response);
-      else failed(entries);
-    });
+      if (owner == queue) (response ? answered : failed)(entries, response as never);
+      if (queue.bytes() && !failures) nudge();
+    },
+    // A page that leaves a moment after a rejection was leaving, and the collector has the body: at exit
+    // it must not be sent again.
+    response ? 0 : REJECTED_MS_MAX,
+  );
 }
 
-/** Sends now. With `leaving` it does not wait for a pause to end, for there may be no later. */
+/**
+ * Sends now. With `leaving` it waits neither for a pause nor for an answer, for there may be no later.
+ * What exceeds the budget then goes by the browser's own list of late requests, which has another and
+ * throws when it is full or not there; else it waits for an answer, or for the page to have had its turn.
+ */
 export function flush(leaving: boolean): void {
   clearTimeout(timer);
   timer = undefined;
   if (isRefused) return;
-  const pauseMs = notBefore - performance.now();
+  const pauseMs = notBefore - now();
   if (!leaving && pauseMs > 0) return schedule(pauseMs);
-  while (queue.bytes() && (leaving || inFlight < IN_FLIGHT_BYTES_MAX)) {
-    const before = failures;
-    deliver(queue.take(RECORDS_BYTES_MAX), leaving);
-    if (failures > before || (failures && !leaving)) break;
+  while (queue.bytes() && (leaving || !inFlight)) {
+    const entries = queue.take(RECORDS_BYTES_MAX);
+    const request = { method: "POST", body: body(resource(entries[0]!), entries), credentials: "omit" };
+    if (inFlight + request.body.length <= BUDGET_BYTES / (left ? 1 : 2)) void deliver(entries, request);
+    else if (!quietly(() => fetchLater(url, { ...request, activateAfter: 0 }))) return queue.putBack(entries);
   }
 }
 

@@ -32,7 +32,8 @@ const CLOCK = `
   const began = Date.now();
   const timers = new Map();
   let now = 0, last = 0;
-  const plan = (run, ms = 0, every) => (timers.set(++last, { run, at: now + ms, every }), last);
+  // As the real ones, it takes a number that is written as a text.
+  const plan = (run, ms = 0, every) => (timers.set(++last, { run, at: now + Number(ms), every }), last);
   window.setTimeout = (run, ms) => plan(run, ms);
   window.setInterval = (run, ms) => plan(run, ms, ms);
   window.clearTimeout = window.clearInterval = (id) => void timers.delete(id);

@@ -107,7 +107,7 @@ test("a session ends after 30 idle minutes or 4 hours, and names the one before"
   let at = 2001 + 60 * MINUTE;
   for (; tab.touch(at).id == second.id; at += 29 * MINUTE);
   assert.equal(Math.round((at - 2001) / MINUTE / 60), 5, "opened at 1 h, it ends with the first record after 4 h more");
-  tab.erase();
+  shared.removeItem("ethogram.session");
   assert.ok(createSession(shared).touch(at).opened);
   assert.match(createSession(undefined).touch(1).id, /^[0-9a-f]{32}$/, "without storage it lives in memory");
 });

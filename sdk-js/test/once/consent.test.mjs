@@ -1,0 +1,104 @@
+// The visitor's answer, whenever and in whichever tab it is given, and who the user is at each moment.
+import assert from "node:assert/strict";
+import { scenario, until } from "../world.mjs";
+
+const stored = (page) => page.evaluate(() => Object.keys(localStorage).concat(Object.keys(sessionStorage)));
+const isNamed = ({ headers }) => !!headers.traceparent;
+const total = (world, name) => world.events("behavior.summary").reduce((sum, event) => sum + (event["behavior." + name] || 0), 0);
+
+for (const [answer, config, isTold] of [
+  [false, "{ flushMs: 50 }", false],
+  [true, '{ flushMs: 50, consent: "required" }', true],
+]) {
+  scenario(`an answer of ${answer} before the start holds`, { tag: "data-off", script: `ethogram.consent(${answer}); ethogram.init(${config});` }, async (world) => {
+    const page = await world.visit();
+    await page.evaluate(() => fetch("/fast"));
+    assert.equal(isNamed(world.requests[0]), isTold);
+    assert.equal((await stored(page)).length > 0, isTold);
+    // And holds on when the page ends the beacon and starts it again.
+    await page.evaluate(() => {
+      ethogram.stop();
+      ethogram.init({ flushMs: 50, consent: "required" });
+      return fetch("/fast");
+    });
+    assert.equal(isNamed(world.requests[1]), isTold);
+  });
+}
+
+scenario("a refusal erases what an earlier visit has stored", async (world) => {
+  const page = await world.visit();
+  await until("ids", async () => (await stored(page)).length == 2);
+  world.tag = 'data-flush-ms="50" data-consent="required"';
+  await page.reload();
+  assert.equal((await stored(page)).length, 2);
+  await page.evaluate(() => ethogram.consent(false));
+  assert.deepEqual(await stored(page), []);
+});
+
+scenario("a refusal while the page is prerendered holds when it is shown", { order: "before", script: `
+  Object.defineProperty(document, "prerendering", { get: () => !window.shown });
+  window.show = () => (window.shown = true, document.dispatchEvent(new Event("prerenderingchange")));
+` }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    ethogram.consent(false);
+    show();
+    return fetch("/fast");
+  });
+  assert.deepEqual([isNamed(world.requests[0]), await stored(page)], [false, []]);
+});
+
+scenario("a refusal in one tab is one in all", async (world) => {
+  const first = await world.visit();
+  await first.evaluate(() => fetch("/fast?1"));
+  const second = await world.visit();
+  await second.evaluate(() => ethogram.consent(false));
+  assert.deepEqual(await second.evaluate(() => Object.keys(localStorage)), []);
+  // A tab trusts its copy of the session for a second.
+  await until("the first tab to hear of it", async () => {
+    const before = world.requests.length;
+    await first.evaluate(() => fetch("/fast?2"));
+    return !isNamed(world.requests[before]);
+  });
+  assert.deepEqual(await stored(first), []);
+  await first.evaluate(() => fetch("/fast?3"));
+  assert.equal(isNamed(world.requests.at(-1)), false);
+  assert.deepEqual(await stored(first), []);
+  await first.close();
+  await until("its count", () => total(world, "left"));
+});
+
+scenario("what waits is sent as of the user who did it", { tag: 'data-flush-ms="60000" data-user="a"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    ethogram.record("did", { who: "a" });
+    ethogram.identify("b");
+    ethogram.record("did", { who: "b" });
+    ethogram.identify();
+    ethogram.record("did");
+  });
+  await page.goto("about:blank");
+  await until("all three", () => world.events("did").length >= 3);
+  for (const event of world.events("did")) assert.equal(event.resource["user.id"], event["behavior.who"]);
+});
+
+scenario("a reload is counted or told, not both, and a load is told once", { tag: 'data-flush-ms="50" data-consent="required"' }, async (world) => {
+  const page = await world.visit();
+  await page.reload();
+  await page.evaluate(() => {
+    ethogram.consent(true);
+    return fetch("/fast");
+  });
+  await until("the span", () => world.spans("/fast").length);
+  await page.evaluate(() => {
+    ethogram.stop();
+    ethogram.init({ flushMs: 50 });
+    return fetch("/again");
+  });
+  await until("the next span", () => world.spans("/again").length);
+  await until("the count", () => total(world, "left"));
+  assert.equal(total(world, "reloads") + world.events("behavior.refresh").length, 1);
+  assert.equal(world.received.filter(({ name }) => name == "documentLoad").length, 1);
+  const arrivals = world.events("browser.navigation").map((event) => event["browser.navigation.type"]);
+  assert.deepEqual(arrivals, ["reload", "navigate"]);
+});

@@ -1,0 +1,116 @@
+// The beacon's own sending: what fits, what does not, and a collector that does not answer.
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { load } from "./source.mjs";
+import { scenario, until } from "../world.mjs";
+
+const { createQueue } = await load("queue");
+
+test("a record too large for a body is dropped and counted, and stands in nobody's way", () => {
+  const queue = createQueue();
+  const entry = (text, more) => ({ text, session: "s", isSpan: false, ...more });
+  queue.put(entry("before"));
+  queue.put(entry("x".repeat(300_000)));
+  queue.put(entry("x".repeat(14_337)));
+  queue.put(entry("after"));
+  assert.equal(queue.dropped(), 2);
+  assert.deepEqual(queue.take(14_336).map(({ text }) => text), ["before", "after"]);
+});
+
+test("records of two users are not in one body", () => {
+  const queue = createQueue();
+  for (const user of ["a", "a", "b", undefined]) queue.put({ text: "x", session: "s", who: user, isSpan: false });
+  assert.deepEqual([0, 1, 2].map(() => queue.take(100).length), [2, 1, 1]);
+});
+
+const bytes = ({ body }) => Buffer.byteLength(body);
+
+scenario("bodies are small in every script, and what is too large is counted", { tag: 'data-flush-ms="60000"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    ethogram.record("of_the_page", { text: "本".repeat(20_000) });
+    for (let n = 0; n < 60; n++) ethogram.record("of_the_page", { text: "日本語のテキスト".repeat(20), n });
+  });
+  await page.goto("about:blank");
+  await until("all", () => new Set(world.events("of_the_page").map((event) => event["behavior.n"])).size == 60);
+  assert.ok(world.bodies.every((body) => bytes(body) <= 16_384), world.bodies.map(bytes).join());
+  assert.equal(world.events("of_the_page")[0]["behavior.text"], "日本語のテキスト".repeat(20));
+  assert.equal(Math.max(...world.received.map(({ resource }) => resource["behavior.dropped_records"] || 0)), 1);
+});
+
+/** A collector that takes bodies and never answers, until it is told to. */
+const hanging = () => {
+  const held = [];
+  const taken = [];
+  const api = async (request, url, body, response) => {
+    if (url.pathname != "/hanging") return false;
+    taken.push(body);
+    held.push(response);
+    return true;
+  };
+  return { api, held, taken };
+};
+/** The patience of ten seconds, in a second. */
+const IMPATIENT = `
+  const timeout = AbortSignal.timeout;
+  window.patience = [];
+  AbortSignal.timeout = (ms) => (patience.push(ms), timeout.call(AbortSignal, ms / 10));
+`;
+
+{
+  const { api, held, taken } = hanging();
+  scenario("a collector that hangs holds one connection, and is given up", { api, script: IMPATIENT, order: "before", tag: 'data-flush-ms="50" data-endpoint="/hanging"' }, async (world) => {
+    const page = await world.visit();
+    await until("the first body", () => taken.length == 1);
+    await page.evaluate(async () => {
+      for (let n = 0; n < 200; n++) ethogram.record("of_the_page", { text: "x".repeat(300), n });
+      // The page's own requests have the other connections.
+      await Promise.all([1, 2, 3, 4, 5].map((n) => fetch("/fast?" + n)));
+    });
+    assert.equal(taken.length, 1, "one at a time");
+    assert.deepEqual(await page.evaluate(() => window.patience), [10_000]);
+    await until("it to be given up and asked again", () => taken.length == 2);
+    // As a collector that is well again.
+    const answer = (response) => response.writeHead(204).end();
+    held.forEach(answer);
+    held.push = answer;
+    await until("all", () => new Set(taken.join().match(/"behavior.n","value":{"intValue":"\d+"/g)).size == 200);
+    assert.ok(taken.every((body) => Buffer.byteLength(body) <= 16_384));
+  });
+}
+
+// Without a list of late requests no more than the budget can go: less waits, and the page wants less.
+for (const [where, script, records, own] of [["there is fetchLater", "", 120, 32_000], ["there is none", "delete window.fetchLater;", 75, 12_000]]) {
+  scenario(`half of the budget at exit is the page's, where ${where}`, { script, order: "before", tag: 'data-flush-ms="60000"' }, async (world) => {
+    // What is waiting is more than the beacon's half, since the collector was down.
+    world.collectorStatus = 503;
+    const page = await world.visit();
+    await page.evaluate((records) => {
+      for (let n = 0; n < records; n++) ethogram.record("of_the_page", { text: "x".repeat(400), n });
+    }, records);
+    await until("a failure", () => world.bodies.length);
+    world.collectorStatus = 204;
+    await page.evaluate((own) => {
+      addEventListener("pagehide", () => {
+        sessionStorage.sent = navigator.sendBeacon("/own", "y".repeat(own));
+      });
+      location.href = "/page/next";
+    }, own);
+    await page.waitForURL("**/page/next");
+    assert.equal(await page.evaluate(() => sessionStorage.sent), "true");
+    await until("the page's own", () => world.requests.some(({ path, body }) => path == "/own" && body.length == own));
+    const places = () => new Set(world.events("of_the_page").map((event) => event["behavior.n"])).size;
+    await until("all that waited", () => places() == records);
+    assert.ok(world.bodies.every((body) => bytes(body) <= 16_384));
+  });
+}
+
+scenario("a share that is no number changes nothing", { tag: 'data-flush-ms="50"' }, async (world) => {
+  world.collectorHeaders = { "ethogram-sample-ratio": "many" };
+  const page = await world.visit();
+  await until("the first body", () => world.received.length);
+  await page.evaluate(() => fetch("/first"));
+  await until("its span", () => world.spans("/first").length);
+  await page.evaluate(() => fetch("/second"));
+  await until("the next", () => world.spans("/second").length);
+});

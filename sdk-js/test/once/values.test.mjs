@@ -1,0 +1,71 @@
+// Pages pass what they have: no value of theirs may cost the records that travel with it.
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { load } from "./source.mjs";
+import { scenario, until } from "../world.mjs";
+
+const { body, event, write } = await load("encode");
+
+/** The OTLP value that a page's value becomes. */
+const check = (given, expected) =>
+  test(`the value ${typeof given == "object" ? JSON.stringify(given) : String(given)}`, () => {
+    const [attribute] = JSON.parse(event("x", 1, { given })).attributes;
+    assert.deepEqual(attribute?.value, expected);
+  });
+
+check(true, { boolValue: true });
+check(false, { boolValue: false });
+check(null, undefined);
+check(undefined, undefined);
+check(NaN, { stringValue: "NaN" });
+check(-Infinity, { stringValue: "-Infinity" });
+check(0, { intValue: "0" });
+check(-7, { intValue: "-7" });
+check(0.5, { doubleValue: 0.5 });
+check(1e21, { doubleValue: 1e21 });
+check(2 ** 63, { doubleValue: 2 ** 63 });
+check(1_795_000_000_000_250_000, { intValue: "1795000000000250000" });
+check(10n, { stringValue: "10" });
+check({ a: 1 }, { stringValue: "[object Object]" });
+check(["a", 1, true, [null]], { arrayValue: { values: [{ stringValue: "a" }, { intValue: "1" }, { boolValue: true }, { arrayValue: { values: [{ stringValue: "null" }] } }] } });
+
+test("a record's length is its bytes, in every script", () => {
+  const text = "naïve 日本語 🙂 \u2028 \ud83d";
+  const written = write({}, { text, "名前": "x" });
+  assert.equal(Buffer.byteLength(written), written.length);
+  const { attributes } = JSON.parse(written);
+  assert.deepEqual(attributes, [{ key: "behavior.text", value: { stringValue: text } }, { key: "behavior.名前", value: { stringValue: "x" } }]);
+  const whole = body({ "user.id": "ユーザー" }, [{ text: written, isSpan: false, session: "s" }]);
+  assert.equal(Buffer.byteLength(whole), whole.length);
+});
+
+/** Whether a collector would take the body: each value has one known type, and ints are decimal. */
+function assertOtlp(text) {
+  const look = (node) => {
+    if (!node || typeof node != "object") return;
+    for (const [key, inner] of Object.entries(node)) {
+      if (key == "intValue") assert.match(inner, /^-?\d{1,19}$/);
+      if (key == "stringValue") assert.equal(typeof inner, "string");
+      look(inner);
+    }
+  };
+  look(JSON.parse(text));
+}
+
+scenario("a page that records whatever it has loses nothing", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => document.body.insertAdjacentHTML("afterbegin", '<form style="padding:40px"><input name=id></form>'));
+  await page.evaluate(() => {
+    ethogram.record("buy", { express: true, coupon: null, total: NaN, cart: { items: 1 }, huge: 1e21, list: [1, "a", false] });
+    ethogram.record("bad", { symbol: Symbol("x") });
+    ethogram.identify({});
+    ethogram.record("after");
+  });
+  // Of a form, `id` is the field of that name.
+  await page.click("form", { position: { x: 5, y: 5 }, clickCount: 3, delay: 5 });
+  await until("the burst", () => world.events("behavior.click_burst").length);
+  const [buy] = world.events("buy");
+  assert.deepEqual([buy["behavior.coupon"], buy["behavior.total"], buy["behavior.cart"], buy["behavior.huge"]], [undefined, "NaN", "[object Object]", 1e21]);
+  assert.equal(world.events("after").length, 1);
+  world.bodies.forEach(({ body }) => assertOtlp(body));
+});
