@@ -13,7 +13,7 @@ const PLANS = ["200", "503,200", "429,200", "503,429,200", "503,503,503,503"];
 const METHODS = { "axios-retry (fetch)": ["GET", "PUT"], ky: ["GET", "PUT"], "@apollo/client RetryLink": ["POST"] };
 
 const { outputFiles } = await build({
-  entryPoints: [fileURLToPath(new URL("libraries.page.mjs", import.meta.url))],
+  entryPoints: [fileURLToPath(new URL("../libraries.page.mjs", import.meta.url))],
   bundle: true,
   format: "iife",
   define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },
