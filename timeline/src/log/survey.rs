@@ -48,7 +48,8 @@ struct Run {
 pub(super) struct Survey {
     /// The first boundary, before all runs.
     start: Boundary,
-    /// False while nothing is known of what stands before the first frame.
+    /// Nothing is missing before the first frame: the first header can be read, or a frame stands right
+    /// behind it.
     start_is_known: bool,
     runs: Vec<Run>,
     /// Every frame below was durable, by what later frames say.
@@ -137,8 +138,8 @@ impl Survey {
         self.frames += 1;
         self.payload_bytes += u64::from(frame.payload_len);
         self.durable_sequence = self.durable_sequence.max(frame.durable_sequence());
-        if !self.start_is_known {
-            self.start_is_known = true;
+        if !self.start_is_known && self.runs.is_empty() {
+            self.start_is_known = from.place() == self.start.position.place();
             self.start.sequence = frame.sequence;
             self.start.crc = frame.previous_crc;
         }
@@ -147,7 +148,9 @@ impl Survey {
         });
         if !follows {
             // The head of the log may be the rest of a record whose beginning was removed.
-            let is_head = self.runs.is_empty() && frame.sequence == self.start.sequence;
+            let is_head = self.start_is_known
+                && self.runs.is_empty()
+                && frame.sequence == self.start.sequence;
             self.runs.push(Run {
                 first_sequence: frame.sequence,
                 previous_crc: frame.previous_crc,
@@ -179,7 +182,12 @@ impl Survey {
         let promised = committed.map_or(0, |committed| committed.next_sequence);
         let durable = self.durable_sequence.max(promised);
         let mut verdict = Verdict { end: self.start, damages: Vec::new() };
-        let mut expected = self.start.sequence;
+        if !self.start_is_known && durable > 0 {
+            // How many are missing before the first frame that can be read is not known. That some are,
+            // is: a segment begins with a frame, which was durable if any in it was.
+            verdict.end.sequence = verdict.end.sequence.min(durable).saturating_sub(1);
+        }
+        let mut expected = verdict.end.sequence;
         let mut chain = self.start.crc;
         for run in &self.runs {
             if run.first_sequence < expected {
@@ -201,20 +209,25 @@ impl Survey {
                 verdict.damages.push(Damage {
                     from: verdict.end.position,
                     to: start,
-                    first_sequence: Some(verdict.end.sequence),
+                    first_sequence: self.known(verdict.end),
                     next_sequence: Some(sequence),
                 });
             }
             verdict.end = end;
         }
         if verdict.end.sequence < durable {
-            Self::judge_lost_tail(&mut verdict, durable, committed);
+            self.judge_lost_tail(&mut verdict, durable, committed);
         }
         verdict
     }
 
+    /// The number of the next frame behind a boundary, where it can be told.
+    fn known(&self, end: Boundary) -> Option<u64> {
+        (self.start_is_known || end.position != self.start.position).then_some(end.sequence)
+    }
+
     /// Frames at the end were promised and are not there: a disk that lied, or damage.
-    fn judge_lost_tail(verdict: &mut Verdict, durable: u64, committed: Option<Committed>) {
+    fn judge_lost_tail(&self, verdict: &mut Verdict, durable: u64, committed: Option<Committed>) {
         let from = verdict.end;
         if let Some(committed) = committed
             && committed.position.place() > from.position.place()
@@ -228,7 +241,7 @@ impl Survey {
         verdict.damages.push(Damage {
             from: from.position,
             to: verdict.end.position,
-            first_sequence: Some(from.sequence),
+            first_sequence: self.known(from),
             next_sequence: Some(durable),
         });
     }

@@ -75,6 +75,14 @@ impl SimFile {
         }
     }
 
+    /// A sync that said it succeeded, although some sectors were not written. The length was: it is
+    /// the file system's to keep, in a journal, and not a sector of the file.
+    pub(super) fn half_sync(&mut self, random: &mut Random) {
+        self.fail_sync(random);
+        self.durable_len = self.lengths.last().copied().unwrap_or(self.durable_len);
+        self.lengths.clear();
+    }
+
     /// A power cut: of each granule some moment since the last sync, of the length some value.
     pub(super) fn cut(&mut self, random: &mut Random) {
         // Sectors by themselves, in pages as the cache holds them, or all of the file at once.

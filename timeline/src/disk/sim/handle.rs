@@ -40,6 +40,7 @@ impl Handle {
         let stopped = state.stopped;
         let file = state.file(self.id, self.generation)?;
         match &entered {
+            Ok(Some(Fault::Lie)) => file.half_sync(&mut random),
             Ok(_) => file.sync(),
             Err(_) if stopped => {}
             Err(_) => file.fail_sync(&mut random),

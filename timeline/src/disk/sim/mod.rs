@@ -2,9 +2,10 @@
 //! drawn from one seed. Not a model of what runs on it: no line of the log or the store is
 //! replaced, only the system calls below them.
 //!
-//! What the simulated disk is taken to honour: a sync that returned made durable what it covers;
-//! a sector of 512 bytes is written whole or not at all; names and lengths that a sync reported
-//! as failed are still pending. Everything else is up to the seed.
+//! What the simulated disk is taken to honour: a sync that returned made durable what it covers (but
+//! for one that was told to lie, [`Fault::Lie`]); a sector of 512 bytes is written whole or not at
+//! all; names and lengths that a sync reported as failed are still pending. Everything else is up to
+//! the seed.
 
 mod file;
 mod handle;

@@ -43,6 +43,9 @@ pub(crate) enum Fault {
     Interrupted,
     /// It does less than asked, but something.
     Short,
+    /// A sync says that it succeeded, and some sectors were never written: a drive that keeps in its
+    /// own memory what it was told to flush. Nobody hears of it before the power is cut.
+    Lie,
 }
 
 /// Decides what goes wrong with a call.

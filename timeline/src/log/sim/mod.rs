@@ -5,6 +5,7 @@
 mod flips;
 mod following;
 mod lives;
+mod lying;
 mod sweeps;
 mod world;
 

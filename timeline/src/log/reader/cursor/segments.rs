@@ -130,7 +130,8 @@ impl Cursor {
             None => known,
         };
         let gap = self.open.as_ref().is_some_and(|open| open.number + 1 != number);
-        if self.expected.is_none() && !gap {
+        // A segment of which nothing at all could be read is damage whatever stands in the next one.
+        if self.expected.is_none() && !gap && self.seeking.is_none() {
             self.expected = header.map(|header| (header.first_sequence, Some(header.previous_crc)));
         }
         // Probably the unused space at the segment's end: the next frame's number tells. Until it does
