@@ -5,30 +5,19 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::world::{Arrival, Spec, Standing, join, span, trace_id};
+use super::order::assert_order_is_nothing;
+use super::world::{Arrival, FETCH, Spec, Standing, arrivals, join, span, span_id, trace_id};
 use crate::schema::{Attributes, SessionId, Span};
-
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop/x",
-    start_ms: 0,
-    ms: 10,
-    status: 200,
-};
 
 /// A fetch in a trace of its own.
 fn fetch(trace: u8, start_ms: i64, status: i32) -> Span {
-    span(Spec { trace, id: u64::from(trace) * 10, start_ms, status, ..SPAN })
+    span(Spec { trace, id: u64::from(trace) * 10, start_ms, status, ..FETCH })
 }
 
 /// Something that a page's SDK tells of its user.
 fn mark(trace: u8, start_ms: i64, name: &'static str, key: &str, value: &str) -> Span {
     let id = u64::from(trace) * 10 + 5;
-    let mut told = span(Spec { trace, id, kind: "internal", target: name, start_ms, ..SPAN });
+    let mut told = span(Spec { trace, id, kind: "internal", target: name, start_ms, ..FETCH });
     told.row.attributes = Attributes(Arc::from([(Box::from(key), Box::from(value))]));
     told
 }
@@ -45,16 +34,13 @@ fn load(trace: u8, start_ms: i64, url: &str) -> Span {
 fn served(trace: u8, parent: u64, start_ms: i64, status: i32) -> Span {
     let id = u64::from(trace) * 10 + 7;
     let start_ms = start_ms + 5_000;
-    let spec = Spec { trace, id, parent, kind: "server", service: "shop", start_ms, ms: 3, ..SPAN };
+    let spec =
+        Spec { trace, id, parent, kind: "server", service: "shop", start_ms, ms: 3, ..FETCH };
     let mut told = span(Spec { status, ..spec });
     told.row.session_id = SessionId::new("s1");
     told.hints.target = Some(String::from("/x"));
     told.hints.browser_made = true;
     told
-}
-
-fn arrivals(spans: Vec<Span>) -> Vec<Arrival> {
-    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
 }
 
 /// Attempts, repetition, cause, and the intent's trace of each request, in the order of their traces.
@@ -116,10 +102,7 @@ fn repetitions_of_an_intent_are_counted() {
 #[test]
 fn what_only_a_server_tells_of_is_an_attempt_by_the_browsers_clock() {
     let answered = || vec![fetch(1, 0, 503), served(1, 10, 5, 503)];
-    let with = |more: Vec<Span>| {
-        let world = answered().into_iter().chain(more).collect();
-        join(&arrivals(world), 1)
-    };
+    let with = |more: Vec<Span>| join(&arrivals(answered().into_iter().chain(more)), 1);
     let standing = with(vec![served(2, 99, 1_020, 200)]);
     assert_eq!(told(&standing), ["2 0 - 1"]);
     let orphan = standing.spans.values().find(|row| row.trace_id == trace_id(2)).expect("it");
@@ -127,7 +110,7 @@ fn what_only_a_server_tells_of_is_an_attempt_by_the_browsers_clock() {
     // Its caller comes: nothing changes.
     let caller = || {
         let mut caller = fetch(2, 1_000, 200);
-        caller.row.span_id = super::world::span_id(99);
+        caller.row.span_id = span_id(99);
         caller
     };
     assert_eq!(told(&with(vec![served(2, 99, 1_020, 200), caller()])), ["2 0 - 1"]);
@@ -158,11 +141,11 @@ fn worlds() -> impl Strategy<Value = Vec<Arrival>> {
                 _ => served(trace, u64::from(trace) * 10, start_ms, status),
             };
             if what != 0 {
-                told.row.span_id = super::world::span_id(1_000 + at as u64);
+                told.row.span_id = span_id(1_000 + at as u64);
             }
             told
         });
-        arrivals(spans.collect())
+        arrivals(spans)
     })
 }
 
@@ -186,13 +169,6 @@ proptest! {
                 Arrival::Event(_) => true,
             })
             .collect();
-        let expected = join(&world, usize::MAX);
-        let mut shuffled = world.clone();
-        for (at, index) in order.iter().enumerate() {
-            shuffled.swap(at % world.len(), index.index(world.len()));
-        }
-        let twice: Vec<Arrival> = shuffled.iter().chain(&world).cloned().collect();
-        prop_assert!(join(&shuffled, batch) == expected, "the order of arrival mattered");
-        prop_assert!(join(&twice, batch) == expected, "a second delivery mattered");
+        assert_order_is_nothing(&world, &order, batch)?;
     }
 }

@@ -3,30 +3,21 @@
 //!
 //! No wall time is asserted: a quadratic step would take 10^10 turns, and these would not end.
 
-use super::world::{Arrival, Spec, Standing, T0_NS, event, join, span, trace_id};
-use crate::decode::Rows;
+use super::world::{
+    Arrival, FETCH, Spec, Standing, T0_NS, arrivals, event, join, received, span, standing,
+    trace_id,
+};
 use crate::join::callees::{Answer, Asked, Callees, Known};
 use crate::join::{Config, Join};
-use crate::schema::{Event, Label, PageId, Time, TraceId};
+use crate::schema::{Label, PageId, Time, TraceId};
 
 const SPANS: u64 = 100_000;
 
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "a",
-    target: "http://b/x",
-    start_ms: 0,
-    ms: 1,
-    status: 503,
-};
+const SPAN: Spec<'static> =
+    Spec { service: "a", target: "http://b/x", ms: 1, status: 503, ..FETCH };
 
 fn joined(spec: impl Fn(u64) -> Spec<'static>) -> Standing {
-    let arrival = |id| Arrival::Span(Box::new(span(Spec { id, ..spec(id) })));
-    let arrivals: Vec<Arrival> = (1..=SPANS).map(arrival).collect();
-    join(&arrivals, usize::MAX)
+    join(&arrivals((1..=SPANS).map(|id| span(Spec { id, ..spec(id) }))), usize::MAX)
 }
 
 #[test]
@@ -40,9 +31,7 @@ fn one_url_asked_fifty_thousand_times_at_once_and_told_twice() {
             told.hints.beacon_previous_attempts = ours.then_some(0);
             told
         };
-        let arrivals: Vec<Arrival> =
-            (2..SPANS + 2).map(|id| Arrival::Span(Box::new(told(id)))).collect();
-        let standing = join(&arrivals, usize::MAX);
+        let standing = join(&arrivals((2..SPANS + 2).map(told)), usize::MAX);
         let found = sends(&standing);
         assert!(found >= SPANS as usize / 2, "none is lost: {found}");
         assert!(trace != 1 || found == SPANS as usize / 2, "every pair is found: {found}");
@@ -71,14 +60,14 @@ fn a_hundred_thousand_levels() {
 
 #[test]
 fn callers_nested_in_callers_that_ask_others() {
-    let arrival = |id: u64| {
+    let caller = |id: u64| {
         let mut span = span(Spec { id, parent: id - 1, ..SPAN });
         span.hints.callee = Some(Label::new(&format!("callee {id}")));
-        Arrival::Span(Box::new(span))
+        span
     };
     // Labels are kept once each, so a tenth of the others is enough to tell n² from n log n.
-    let arrivals: Vec<Arrival> = (1..=SPANS / 5).map(arrival).collect();
-    assert_eq!(sends(&join(&arrivals, usize::MAX)), arrivals.len());
+    let world = arrivals((1..=SPANS / 5).map(caller));
+    assert_eq!(sends(&join(&world, usize::MAX)), world.len());
 }
 
 #[test]
@@ -92,10 +81,9 @@ fn a_ring_and_orphans() {
 
 #[test]
 fn sightings_and_events_of_a_trace_with_many_spans() {
-    let mut arrivals: Vec<Arrival> = (1..=SPANS)
-        .map(|id| Arrival::Span(Box::new(span(Spec { id, kind: "internal", ..SPAN }))))
-        .collect();
-    arrivals.extend((0..10_000).map(|at| {
+    let spans = (1..=SPANS).map(|id| span(Spec { id, kind: "internal", ..SPAN }));
+    let mut world = arrivals(spans);
+    world.extend((0..10_000).map(|at| {
         let name = if at % 2 == 0 { "behavior.abandon" } else { "exception" };
         let mut event = event(name, "p1", at, 1, 2 * SPANS + at as u64, at);
         event.hints.previous_attempts = Some(at as i32 / 2);
@@ -104,7 +92,7 @@ fn sightings_and_events_of_a_trace_with_many_spans() {
         }
         Arrival::Event(Box::new(event))
     }));
-    let standing = join(&arrivals, usize::MAX);
+    let standing = join(&world, usize::MAX);
     assert_eq!(standing.events.len(), 10_000);
     assert_eq!(standing.requests[&trace_id(1).to_string()].attempts, 5_000);
 }
@@ -112,10 +100,6 @@ fn sightings_and_events_of_a_trace_with_many_spans() {
 /// A trace id of its own for each number.
 fn nth_trace(number: i64) -> Option<TraceId> {
     TraceId::from_bytes(&(u128::from(number.unsigned_abs()) + 1).to_be_bytes())
-}
-
-fn received(second: i64, events: Vec<Event>) -> Rows {
-    Rows { received_ns: T0_NS + second * 1_000_000_000, events, ..Rows::default() }
 }
 
 #[test]
@@ -127,7 +111,7 @@ fn traces_of_events_alone_are_within_the_budget() {
         event
     };
     for second in 0..20 {
-        join.push(received(second, (second * 50..second * 50 + 50).map(pending).collect()));
+        join.push(received(second, vec![], (second * 50..second * 50 + 50).map(pending).collect()));
         assert!(join.open().0 <= 150, "after {second} s: {:?}", join.open());
     }
     assert!(join.counters()["settled_early"] >= 800);
@@ -137,12 +121,12 @@ fn traces_of_events_alone_are_within_the_budget() {
 fn a_page_that_counts_backwards_by_twos() {
     let records = || (0..20_000).rev().map(|at| event("behavior.click", "p1", at * 2, 0, 0, 0));
     let mut join = Join::new(Config::default());
-    join.push(received(0, records().collect()));
+    join.push(received(0, vec![], records().collect()));
     assert_eq!(join.counters().get("duplicate_event"), None);
     let apart = join.counters()["sequence_not_kept"];
     assert!(apart > 19_000, "{apart}");
     // What has no room in its page is known to have come all the same.
-    join.push(received(60, records().collect()));
+    join.push(received(60, vec![], records().collect()));
     assert_eq!(join.counters()["duplicate_event"], 20_000);
 }
 
@@ -155,19 +139,19 @@ fn a_page_that_leaves_a_thousand_requests() {
         event
     };
     let mut join = Join::new(Config::default());
-    join.push(received(0, (0..1_000).map(abandon).collect()));
+    join.push(received(0, vec![], (0..1_000).map(abandon).collect()));
     assert_eq!(join.counters()["left_trace_forgotten"], 1_000 - 256);
     // All the same each learns how the next page was reached.
     let mut navigation = event("browser.navigation", "p2", 0, 0, 0, 500);
     navigation.hints.navigation_type = Some(Label::new("reload"));
     navigation.hints.previous_page_id = PageId::new("p1");
-    join.push(received(1, vec![navigation]));
+    join.push(received(1, vec![], vec![navigation]));
     let mut changes = join.emit();
     for second in [30, 400, 3_000] {
-        join.push(received(second, vec![]));
+        join.push(received(second, vec![], vec![]));
         changes.extend(join.emit());
     }
-    let found = super::world::standing(changes);
+    let found = standing(changes);
     let reload = |trigger: &Option<Label>| trigger.as_ref().is_some_and(|it| *it == "reload");
     let reloads = found.requests.values().filter(|row| reload(&row.abandon_trigger)).count();
     assert_eq!(reloads, 1_000);

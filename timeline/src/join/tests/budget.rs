@@ -1,22 +1,12 @@
 //! What happens at the limits of what is open: the longest silent go first, early and counted, and
 //! come back when they are spoken of.
 
-use super::world::{Spec, T0_NS, event, span};
+use super::world::{FETCH, Spec, T0_NS, event, span};
 use crate::decode::Rows;
 use crate::join::{Change, Config, Join};
 use crate::schema::{Event, SessionId, Span, Time};
 
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "server",
-    service: "a",
-    target: "/x",
-    start_ms: 0,
-    ms: 1,
-    status: 200,
-};
+const SPAN: Spec<'static> = Spec { kind: "server", service: "a", target: "/x", ms: 1, ..FETCH };
 
 fn at(second: i64, spans: Vec<Span>, mut events: Vec<Event>) -> Rows {
     let received_ns = T0_NS + second * 1_000_000_000;

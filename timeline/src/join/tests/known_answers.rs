@@ -1,26 +1,15 @@
 //! The answers that the definitions give by hand.
 
-use super::world::{Arrival, Spec, beacon_attempt, event, factors, join, span, trace_id};
-use crate::schema::{Label, PageId};
-
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 0,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "/x",
-    start_ms: 0,
-    ms: 10,
-    status: 200,
+use super::world::{
+    Arrival, FETCH, Spec, arrivals, beacon_attempt, event, factors, join, span, trace_id,
 };
+use crate::schema::{Label, PageId, Span};
 
-fn arrivals(spans: Vec<crate::schema::Span>) -> Vec<Arrival> {
-    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
-}
+/// Each span of a test has an id of its own.
+const SPAN: Spec<'static> = Spec { id: 0, target: "/x", ..FETCH };
 
 /// A call from `caller` to `callee`: the caller's span `id` and the callee's `id + 1`.
-fn call(base: Spec<'static>, callee: &'static str) -> [crate::schema::Span; 2] {
+fn call(base: Spec<'static>, callee: &'static str) -> [Span; 2] {
     let server = Spec { id: base.id + 1, parent: base.id, kind: "server", service: callee, ..base };
     [span(base), span(server)]
 }
@@ -181,7 +170,7 @@ fn polling_is_not_retrying_and_nested_clients_count_once() {
         span.hints.callee = Some(Label::new("b"));
         span
     });
-    let standing = join(&arrivals(std::iter::once(server).chain(spans).collect()), 1);
+    let standing = join(&arrivals(std::iter::once(server).chain(spans)), 1);
     assert_eq!(factors(&standing, "b"), (2, 2, 2));
 }
 

@@ -2,24 +2,13 @@
 
 use proptest::prelude::*;
 
+use super::order::assert_order_is_nothing;
 use super::world::{
-    Arrival, Spec, Standing, T0_NS, beacon_attempt, event, factors, join, span, trace_id,
+    Arrival, FETCH, Spec, Standing, abandoned, arrivals, beacon_attempt, factors, join, received,
+    span, span_id, trace_id,
 };
-use crate::decode::Rows;
 use crate::join::{Change, Config, Join};
-use crate::schema::{Label, Span};
-
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop/x",
-    start_ms: 0,
-    ms: 10,
-    status: 200,
-};
+use crate::schema::{Label, SessionId, Span};
 
 /// One request of these answers: the browser's spans, the shop's, and the database's under it.
 /// What follows a redirect or a challenge says that it is a resend.
@@ -31,7 +20,7 @@ fn request(number: u8, of_their_own: bool, answers: &[i32]) -> Vec<Span> {
         // Requests come in pairs that overlap, so that inference has something to confuse.
         let pair = i64::from(number / 2) * 100_000 + i64::from(number % 2);
         let start_ms = pair + at as i64 * 1_000;
-        let client = Spec { trace, id: id + 1, start_ms, status: *status, ..SPAN };
+        let client = Spec { trace, id: id + 1, start_ms, status: *status, ..FETCH };
         let shop = Spec { id: id + 2, parent: id + 1, kind: "server", service: "shop", ..client };
         let query = Spec { id: id + 3, parent: id + 2, kind: "client", target: "db/x", ..shop };
         let (mut client, mut query) = (span(client), span(query));
@@ -53,11 +42,7 @@ fn hundred(of_their_own: bool, resends: bool) -> Vec<Arrival> {
         30..35 if resends => vec![401, 200],
         _ => vec![200],
     };
-    arrivals((0..100).flat_map(|number| request(number, of_their_own, &answers(number))).collect())
-}
-
-fn arrivals(spans: Vec<Span>) -> Vec<Arrival> {
-    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
+    arrivals((0..100).flat_map(|number| request(number, of_their_own, &answers(number))))
 }
 
 #[test]
@@ -111,22 +96,22 @@ fn pair(first: Spec<'static>, second: Spec<'static>, change: impl Fn(&mut Span, 
 
 #[test]
 fn what_links_two_traces_and_what_does_not() {
-    let failed = Spec { status: 503, ..SPAN };
-    let later = Spec { start_ms: 1_000, ..SPAN };
+    let failed = Spec { status: 503, ..FETCH };
+    let later = Spec { start_ms: 1_000, ..FETCH };
     let check = |first, second, change: &dyn Fn(&mut Span, u8), requests: usize| {
         assert_eq!(pair(first, second, change).requests.len(), requests);
     };
     check(failed, later, &|_, _| {}, 1);
-    check(Spec { status: 0, ..SPAN }, later, &|_, _| {}, 1);
-    check(Spec { status: 429, ..SPAN }, later, &|_, _| {}, 1);
-    check(Spec { status: 404, ..SPAN }, later, &|_, _| {}, 2);
-    check(SPAN, later, &|_, _| {}, 2);
-    check(failed, Spec { start_ms: 5, ..SPAN }, &|_, _| {}, 2);
-    check(failed, Spec { start_ms: 60_010, ..SPAN }, &|_, _| {}, 1);
-    check(failed, Spec { start_ms: 60_011, ..SPAN }, &|_, _| {}, 2);
+    check(Spec { status: 0, ..FETCH }, later, &|_, _| {}, 1);
+    check(Spec { status: 429, ..FETCH }, later, &|_, _| {}, 1);
+    check(Spec { status: 404, ..FETCH }, later, &|_, _| {}, 2);
+    check(FETCH, later, &|_, _| {}, 2);
+    check(failed, Spec { start_ms: 5, ..FETCH }, &|_, _| {}, 2);
+    check(failed, Spec { start_ms: 60_010, ..FETCH }, &|_, _| {}, 1);
+    check(failed, Spec { start_ms: 60_011, ..FETCH }, &|_, _| {}, 2);
     check(failed, Spec { target: "http://shop/y", ..later }, &|_, _| {}, 2);
     let others = |span: &mut Span, at: u8| {
-        span.row.session_id = crate::schema::SessionId::new(&format!("s{at}"));
+        span.row.session_id = SessionId::new(&format!("s{at}"));
     };
     check(failed, later, &others, 2);
     let ours = |span: &mut Span, _| span.hints.beacon_previous_attempts = Some(0);
@@ -145,7 +130,7 @@ fn adopted(trace: u8, number: i32, spec: Spec<'_>) -> Span {
 #[test]
 fn attempts_that_the_beacon_numbers_are_linked_by_number() {
     let at = |trace: u8, number, start_ms, status| {
-        adopted(trace, number, Spec { start_ms, status, ..SPAN })
+        adopted(trace, number, Spec { start_ms, status, ..FETCH })
     };
     let attempts = |spans: Vec<Span>| {
         let standing = join(&arrivals(spans), 1);
@@ -172,10 +157,10 @@ fn attempts_that_the_beacon_numbers_are_linked_by_number() {
     assert_eq!(attempts(three().into_iter().chain(repeated).collect()), [2, 3]);
     // Of two requests that a page began in one trace, each is followed by its own.
     let other = |trace: u8, number, start_ms, status| {
-        adopted(trace, number, Spec { start_ms, status, target: "http://shop/y", ..SPAN })
+        adopted(trace, number, Spec { start_ms, status, target: "http://shop/y", ..FETCH })
     };
     let mut second = other(1, 1, 5, 503);
-    second.row.span_id = super::world::span_id(77);
+    second.row.span_id = span_id(77);
     let world = vec![at(1, 1, 0, 503), second, at(2, 2, 1_000, 200), other(3, 2, 1_001, 200)];
     assert_eq!(attempts(world), [2, 2]);
     // A later one whose predecessor is missing stands for its call.
@@ -184,13 +169,9 @@ fn attempts_that_the_beacon_numbers_are_linked_by_number() {
 
 #[test]
 fn an_adopted_attempt_whose_page_was_left_is_one_of_its_request() {
-    let mut abandon = event("behavior.abandon", "p1", 3, 2, 2, 1_500);
-    abandon.hints.waited_us = Some(500_000);
-    abandon.hints.previous_attempts = Some(1);
+    let mut abandon = abandoned(2, 2, 1_500, 500, 1);
     abandon.hints.intent_id = Some(trace_id(1));
-    abandon.hints.method = Some(Label::new("GET"));
-    abandon.hints.target = Some(String::from("http://shop/x"));
-    let first = adopted(1, 1, Spec { status: 503, ..SPAN });
+    let first = adopted(1, 1, Spec { status: 503, ..FETCH });
     let mut world = arrivals(vec![first]);
     world.push(Arrival::Event(Box::new(abandon)));
     for _ in 0..2 {
@@ -204,7 +185,7 @@ fn an_adopted_attempt_whose_page_was_left_is_one_of_its_request() {
 
 #[test]
 fn service_roots_are_linked_by_their_idempotency_key_alone() {
-    let server = Spec { kind: "server", service: "shop", status: 503, ..SPAN };
+    let server = Spec { kind: "server", service: "shop", status: 503, ..FETCH };
     let later = Spec { start_ms: 1_000, status: 200, ..server };
     assert_eq!(pair(server, later, |_, _| {}).requests.len(), 2);
     let key = |span: &mut Span, _| span.hints.idempotency_key = Some(String::from("k"));
@@ -229,7 +210,7 @@ fn many_traces() -> impl Strategy<Value = Vec<Arrival>> {
             let (kind, service) = if hint < 10 { ("client", "web") } else { ("server", "a") };
             let id = at as u64 + 1;
             let mut span =
-                span(Spec { trace, id, kind, service, target, start_ms, ms, status, ..SPAN });
+                span(Spec { trace, id, kind, service, target, start_ms, ms, status, ..FETCH });
             span.hints.idempotency_key = (hint % 5 == 0).then(|| format!("k{}", hint % 2));
             span.hints.resend_count = (hint == 7).then_some(1);
             span.hints.beacon_previous_attempts = (hint == 8).then_some(0);
@@ -241,7 +222,7 @@ fn many_traces() -> impl Strategy<Value = Vec<Arrival>> {
             }
             span
         });
-        arrivals(spans.collect())
+        arrivals(spans)
     })
 }
 
@@ -254,14 +235,7 @@ proptest! {
         order in prop::collection::vec(any::<prop::sample::Index>(), 16),
         batch in 1_usize..5,
     ) {
-        let expected = join(&world, usize::MAX);
-        let mut shuffled = world.clone();
-        for (at, index) in order.iter().enumerate() {
-            shuffled.swap(at % world.len(), index.index(world.len()));
-        }
-        let twice: Vec<Arrival> = shuffled.iter().chain(&world).cloned().collect();
-        prop_assert!(join(&shuffled, batch) == expected, "the order of arrival mattered");
-        prop_assert!(join(&twice, batch) == expected, "a second delivery mattered");
+        assert_order_is_nothing(&world, &order, batch)?;
     }
 }
 
@@ -300,7 +274,7 @@ proptest! {
         let spans: Vec<Span> = specs.iter().enumerate().map(|(at, (start_ms, ms, what, status))| {
             let target = ["http://t/x", "http://t/y"][*what];
             let (trace, id) = (at as u8 + 1, at as u64 + 1);
-            span(Spec { trace, id, target, start_ms: *start_ms, ms: *ms, status: *status, ..SPAN })
+            span(Spec { trace, id, target, start_ms: *start_ms, ms: *ms, status: *status, ..FETCH })
         }).collect();
         let standing = join(&arrivals(spans.clone()), 4);
         let links = naive_links(&spans);
@@ -321,8 +295,7 @@ fn a_retry_that_comes_after_its_first_attempt_was_counted() {
     let mut own = Join::new(Config::default());
     let (mut sends, mut requests, mut rows) = (0, 0, 0);
     let mut push = |own: &mut Join, seconds: i64, spans: Vec<Span>| {
-        let received_ns = T0_NS + seconds * 1_000_000_000;
-        own.push(Rows { received_ns, spans, ..Rows::default() });
+        own.push(received(seconds, spans, vec![]));
         for change in own.emit() {
             match change {
                 Change::SettledSend(_) => sends += 1,
@@ -335,8 +308,8 @@ fn a_retry_that_comes_after_its_first_attempt_was_counted() {
         }
         (sends, requests, rows)
     };
-    let first = span(Spec { status: 503, ..SPAN });
-    let retry = span(Spec { trace: 2, id: 2, start_ms: 40_000, ..SPAN });
+    let first = span(Spec { status: 503, ..FETCH });
+    let retry = span(Spec { trace: 2, id: 2, start_ms: 40_000, ..FETCH });
     assert_eq!(push(&mut own, 0, vec![first]), (0, 0, 1));
     assert_eq!(push(&mut own, 30, vec![]), (1, 1, 1));
     // The first attempt stays open with its retry, and its request is not counted again.

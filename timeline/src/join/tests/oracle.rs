@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::world::{Arrival, Spec, join, span};
+use super::world::{Spec, arrivals, join, span};
 use crate::schema::{SessionId, Span};
 
 const HTTP: [i32; 4] = [0, 200, 404, 503];
@@ -202,9 +202,7 @@ proptest! {
 
     #[test]
     fn the_join_agrees_with_the_definitions(spans in forest()) {
-        let arrivals: Vec<Arrival> =
-            spans.iter().map(|span| Arrival::Span(Box::new(span.clone()))).collect();
-        let standing = join(&arrivals, 3);
+        let standing = join(&arrivals(spans.iter().cloned()), 3);
         for span in &spans {
             let name = format!("{} {} {}", span.row.trace_id, span.row.span_id, span.row.kind);
             let row = &standing.spans[&name];

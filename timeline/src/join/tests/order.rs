@@ -84,6 +84,30 @@ fn without_conflicts(arrivals: Vec<Arrival>) -> Vec<Arrival> {
         .collect()
 }
 
+/// The same arrivals in another order.
+pub(super) fn shuffled(world: &[Arrival], order: &[prop::sample::Index]) -> Vec<Arrival> {
+    let mut shuffled = world.to_vec();
+    for (at, index) in order.iter().enumerate() {
+        shuffled.swap(at % world.len(), index.index(world.len()));
+    }
+    shuffled
+}
+
+/// What stands after these arrivals, whatever their order, batching and repetition; fails where one of
+/// them mattered.
+pub(super) fn assert_order_is_nothing(
+    world: &[Arrival],
+    order: &[prop::sample::Index],
+    batch: usize,
+) -> Result<Standing, TestCaseError> {
+    let expected = join(world, usize::MAX);
+    let shuffled = shuffled(world, order);
+    let twice: Vec<Arrival> = shuffled.iter().chain(world).cloned().collect();
+    prop_assert!(join(&shuffled, batch) == expected, "the order of arrival mattered");
+    prop_assert!(join(&twice, batch) == expected, "a second delivery mattered");
+    Ok(expected)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -93,15 +117,7 @@ proptest! {
         order in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
         batch in 1_usize..9,
     ) {
-        let expected = join(&arrivals, usize::MAX);
-        let mut shuffled = arrivals.clone();
-        for (at, index) in order.iter().enumerate() {
-            let (a, b) = (at % arrivals.len(), index.index(arrivals.len()));
-            shuffled.swap(a, b);
-        }
-        let twice: Vec<Arrival> = shuffled.iter().chain(&arrivals).cloned().collect();
-        prop_assert!(join(&shuffled, batch) == expected, "the order of arrival mattered");
-        prop_assert!(join(&twice, batch) == expected, "a second delivery mattered");
+        assert_order_is_nothing(&arrivals, &order, batch)?;
     }
 }
 

@@ -1,21 +1,11 @@
 //! What a proxy without spans of its own sent again below one span of a caller's.
 
 use super::world::{
-    Arrival, Spec, Standing, beacon_attempt, factors, join, span, span_id, trace_id,
+    FETCH, Spec, Standing, arrivals, beacon_attempt, factors, join, span, span_id, trace_id,
 };
 use crate::schema::{Label, Span, SpanRow};
 
-const CLIENT: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "a",
-    target: "http://b/x",
-    start_ms: 0,
-    ms: 300,
-    status: 200,
-};
+const CLIENT: Spec<'static> = Spec { service: "a", target: "http://b/x", ms: 300, ..FETCH };
 
 /// A span of `b` below the caller's that answers `status`.
 fn callee(id: u64, start_ms: i64, ms: i64, status: i32) -> Span {
@@ -34,10 +24,8 @@ fn grpc(mut span: Span, before: Option<i32>) -> Span {
 }
 
 fn joined(spans: &[Span]) -> Standing {
-    let arrivals: Vec<Arrival> =
-        spans.iter().map(|span| Arrival::Span(Box::new(span.clone()))).collect();
-    let standing = join(&arrivals, 1);
-    let reversed: Vec<Arrival> = arrivals.into_iter().rev().collect();
+    let standing = join(&arrivals(spans.iter().cloned()), 1);
+    let reversed = arrivals(spans.iter().rev().cloned());
     assert!(join(&reversed, 2) == standing, "the order of arrival mattered");
     standing
 }

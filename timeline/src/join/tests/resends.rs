@@ -1,6 +1,6 @@
 //! Redirects and challenges: what answers them is neither a call nor an attempt.
 
-use super::world::{Arrival, Spec, Standing, factors, join, span, span_id};
+use super::world::{Spec, Standing, arrivals, factors, join, span, span_id};
 use crate::schema::Label;
 
 /// A call of service `a` below its server span: its target, its status, and HTTP's own count.
@@ -37,9 +37,7 @@ fn calls(calls: &[Call]) -> Standing {
         client.hints.resend_count = count;
         spans.push(client);
     }
-    let arrivals: Vec<Arrival> =
-        spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect();
-    join(&arrivals, 1)
+    join(&arrivals(spans), 1)
 }
 
 /// Number, kind and evidence of each call, in order.

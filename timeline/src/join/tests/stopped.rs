@@ -1,20 +1,10 @@
 //! Callers that stopped waiting: what that says of retries and of clocks.
 
-use super::world::{Arrival, Spec, factors, join, span};
+use super::world::{FETCH, Spec, arrivals, factors, join, span};
 use crate::schema::{Label, Span};
 
-/// A browser's fetch that was answered.
-const FETCH: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop/search",
-    start_ms: 0,
-    ms: 300,
-    status: 200,
-};
+/// A search as a page sends it at every key.
+const SEARCH: Spec<'static> = Spec { target: "http://shop/search", ms: 300, ..FETCH };
 
 /// The same without an answer, for `error`.
 fn unanswered(spec: Spec<'_>, error: &str) -> Span {
@@ -23,15 +13,11 @@ fn unanswered(spec: Spec<'_>, error: &str) -> Span {
     span
 }
 
-fn arrivals(spans: Vec<Span>) -> Vec<Arrival> {
-    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
-}
-
 #[test]
 fn what_is_replaced_is_not_retried() {
     let check = |ms, error, expected| {
-        let first = unanswered(Spec { ms, ..FETCH }, error);
-        let second = span(Spec { trace: 2, id: 2, start_ms: ms + 1, ..FETCH });
+        let first = unanswered(Spec { ms, ..SEARCH }, error);
+        let second = span(Spec { trace: 2, id: 2, start_ms: ms + 1, ..SEARCH });
         let standing = join(&arrivals(vec![first, second]), 1);
         assert_eq!(factors(&standing, "unknown"), expected, "{error} after {ms} ms");
     };
@@ -58,10 +44,10 @@ fn a_callee_may_outlast_a_caller_that_stopped_waiting() {
             ..spec
         })
     };
-    let later = Spec { trace: 2, id: 11, start_ms: 10_000, ..FETCH };
+    let later = Spec { trace: 2, id: 11, start_ms: 10_000, ..SEARCH };
     let spans = vec![
-        unanswered(FETCH, "abort"),
-        server(FETCH, 1, 100, 4_900),
+        unanswered(SEARCH, "abort"),
+        server(SEARCH, 1, 100, 4_900),
         span(later),
         server(later, 11, 50, 200),
     ];

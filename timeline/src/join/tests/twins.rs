@@ -2,20 +2,15 @@
 
 use proptest::prelude::*;
 
-use super::world::{Arrival, Spec, Standing, beacon_attempt, event, factors, join, span, trace_id};
-use crate::schema::{Label, Span};
-
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop/x",
-    start_ms: 0,
-    ms: 40,
-    status: 200,
+use super::order::{assert_order_is_nothing, shuffled};
+use super::world::{
+    Arrival, FETCH, Spec, Standing, abandoned, arrivals, beacon_attempt, factors, foreign, join,
+    span, trace_id,
 };
+use crate::schema::{Label, RequestRow, SessionId, Span};
+
+/// A fetch of 40 ms, of which its server's 20 leave as much to the network.
+const SPAN: Spec<'static> = Spec { ms: 40, ..FETCH };
 
 /// How two scripts stand to each other in the page.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,16 +44,6 @@ const LAYOUTS: [Layout; 8] = [
     Layout::Alone,
     Layout::Foreign,
 ];
-
-/// What another browser SDK tells: it knows no session, and counts nothing.
-fn foreign(spec: Spec<'_>) -> Span {
-    let mut span = span(spec);
-    span.row.service = Label::new("web-otel");
-    span.row.session_id = None;
-    span.row.page_id = None;
-    (span.row.country, span.row.region) = (Label::unknown(), Label::unknown());
-    span
-}
 
 /// One fetch of `number` with these answers, each attempt told as `layout` says, and its servers.
 fn fetch(number: u8, layout: Layout, start_ms: i64, answers: &[i32]) -> Vec<Arrival> {
@@ -101,11 +86,11 @@ fn fetch(number: u8, layout: Layout, start_ms: i64, answers: &[i32]) -> Vec<Arri
             spans.push(span(Spec { service: "shop", ms: 20, ..server }));
         }
     }
-    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
+    arrivals(spans)
 }
 
 fn requests(standing: &Standing) -> Vec<(i32, &str, &str)> {
-    let row = |row: &crate::schema::RequestRow| row.attempts;
+    let row = |row: &RequestRow| row.attempts;
     let all = standing.requests.values();
     all.map(|one| (row(one), one.outcome.as_str(), one.coverage.as_str())).collect()
 }
@@ -186,10 +171,9 @@ fn what_tells_two_fetches_apart() {
         let ours = beacon_attempt(span(SPAN), 1);
         let mut other = foreign(Spec { trace: 2, id: 2, start_ms: 1, ..SPAN });
         change(&mut other);
-        let world = [ours, other].map(|span| Arrival::Span(Box::new(span)));
-        join(&world, 1).spans.values().filter(|row| row.is_send).count()
+        join(&arrivals([ours, other]), 1).spans.values().filter(|row| row.is_send).count()
     };
-    let session = |name: &str| crate::schema::SessionId::new(name);
+    let session = |name: &str| SessionId::new(name);
     assert_eq!(told(&|_| {}), 1);
     assert_eq!(told(&|span| span.row.session_id = session("s1")), 1);
     assert_eq!(told(&|span| span.row.session_id = session("s2")), 2);
@@ -205,20 +189,13 @@ fn what_tells_two_fetches_apart() {
 
 #[test]
 fn an_abort_that_the_beacon_tells_as_an_event() {
-    let mut abandon = event("behavior.abandon", "p1", 3, 1, 1, 40);
-    abandon.hints.waited_us = Some(40_000);
-    abandon.hints.previous_attempts = Some(0);
-    abandon.hints.method = Some(Label::new("GET"));
-    abandon.hints.target = Some(String::from("http://shop/x"));
+    let mut abandon = abandoned(1, 1, 40, 40, 0);
     abandon.hints.abandon_trigger = Some(Label::new("abort"));
     for trace in [1, 2] {
         let other = Spec { trace, id: 2, start_ms: 1, status: 0, ..SPAN };
         let server = Spec { id: 3, parent: 2, kind: "server", service: "shop", ..other };
-        let world = [
-            Arrival::Span(Box::new(foreign(other))),
-            Arrival::Span(Box::new(span(server))),
-            Arrival::Event(Box::new(abandon.clone())),
-        ];
+        let mut world = arrivals([foreign(other), span(server)]);
+        world.push(Arrival::Event(Box::new(abandon.clone())));
         let standing = join(&world, 1);
         assert_eq!(requests(&standing), [(1, "abandoned", "matched")], "{trace}");
         assert_eq!(factors(&standing, "shop"), (1, 1, 1), "{trace}");
@@ -230,15 +207,15 @@ fn requests_of_one_adopted_trace_keep_their_attempts_apart() {
     // Another SDK's span began the trace of two requests that are sent again by turns.
     let attempt = |id: u64, target, start_ms, number: i32, status| {
         let spec = Spec { id, target, start_ms, status, ..SPAN };
-        Arrival::Span(Box::new(beacon_attempt(span(spec), number)))
+        beacon_attempt(span(spec), number)
     };
-    let world = [
+    let world = arrivals([
         attempt(1, "http://shop/x", 0, 1, 503),
         attempt(2, "http://shop/y", 10, 1, 503),
         attempt(3, "http://shop/x", 100, 2, 503),
         attempt(4, "http://shop/y", 110, 2, 200),
         attempt(5, "http://shop/x", 200, 3, 200),
-    ];
+    ]);
     let standing = join(&world, 1);
     let mut attempts: Vec<i32> = standing.requests.values().map(|row| row.attempts).collect();
     attempts.sort_unstable();
@@ -269,17 +246,10 @@ proptest! {
             world.extend(fetch(number as u8 + 1, layout, start_ms, answers));
             attempts += answers.len();
         }
-        let expected = join(&world, usize::MAX);
+        let expected = assert_order_is_nothing(&world, &order, batch)?;
         prop_assert_eq!(expected.requests.len(), fetches.len());
         let sends = expected.spans.values().filter(|row| row.is_send).count();
         prop_assert_eq!(sends, attempts);
-        let mut shuffled = world.clone();
-        for (at, index) in order.iter().enumerate() {
-            shuffled.swap(at % world.len(), index.index(world.len()));
-        }
-        let twice: Vec<Arrival> = shuffled.iter().chain(&world).cloned().collect();
-        prop_assert!(join(&shuffled, batch) == expected, "the order of arrival mattered");
-        prop_assert!(join(&twice, batch) == expected, "a second delivery mattered");
     }
 
     #[test]
@@ -291,14 +261,11 @@ proptest! {
         let spans = specs.iter().enumerate().map(|(at, (trace, ours, start_ms, session))| {
             let spec = Spec { trace: trace + 1, id: at as u64 + 1, start_ms: *start_ms, ..SPAN };
             let mut told = if *ours { beacon_attempt(span(spec), 1) } else { foreign(spec) };
-            told.row.session_id = crate::schema::SessionId::new(["", "s1", "s2"][*session]);
-            Arrival::Span(Box::new(told))
+            told.row.session_id = SessionId::new(["", "s1", "s2"][*session]);
+            told
         });
-        let world: Vec<Arrival> = spans.collect();
-        let mut shuffled = world.clone();
-        for (at, index) in order.iter().enumerate() {
-            shuffled.swap(at % world.len(), index.index(world.len()));
-        }
+        let world = arrivals(spans);
+        let shuffled = shuffled(&world, &order);
         prop_assert!(join(&shuffled, batch) == join(&world, usize::MAX), "the order mattered");
     }
 }

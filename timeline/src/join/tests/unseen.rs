@@ -1,25 +1,13 @@
 //! What nobody told: requests that reached no server, whose browser is missing, that were left.
 
-use super::world::{Arrival, Spec, Standing, T0_NS, beacon_attempt, event, join, span, trace_id};
-use crate::decode::Rows;
+use super::world::{
+    Arrival, FETCH, Spec, Standing, arrivals, beacon_attempt, event, join, received, span, span_id,
+    trace_id,
+};
 use crate::join::{Change, Config, Join};
 use crate::schema::{Event, Label, SessionId, Span};
 
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop.example/x",
-    start_ms: 0,
-    ms: 10,
-    status: 200,
-};
-
-fn arrivals(spans: impl IntoIterator<Item = Span>) -> Vec<Arrival> {
-    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
-}
+pub(super) const SPAN: Spec<'static> = Spec { target: "http://shop.example/x", ..FETCH };
 
 /// An event about the attempt `id` of `trace` to the usual place, as long as it has waited.
 pub(super) fn sighting(
@@ -33,7 +21,7 @@ pub(super) fn sighting(
     let mut event = event(name, "p1", sequence, trace, id, at_ms);
     event.hints.waited_us = Some(waited_ms * 1_000);
     event.hints.method = Some(Label::new("GET"));
-    event.hints.target = Some(String::from("http://shop.example/x"));
+    event.hints.target = Some(String::from(SPAN.target));
     event.hints.callee = Some(Label::new("shop.example"));
     event
 }
@@ -136,8 +124,7 @@ fn a_request_is_not_final_while_its_browser_may_still_come() {
     let mut own = Join::new(Config::default());
     let mut last = None;
     let mut at = |own: &mut Join, seconds: i64, spans: Vec<Span>| {
-        let received_ns = T0_NS + seconds * 1_000_000_000;
-        own.push(Rows { received_ns, spans, ..Rows::default() });
+        own.push(received(seconds, spans, vec![]));
         for change in own.emit() {
             if let Change::Request(delta) = change {
                 last = delta.new.map(|(_, row)| (row.layer.to_string(), row.outcome_final));
@@ -214,7 +201,7 @@ fn what_gives_an_abandonment_away() {
 fn work_below_a_service_that_hung_up_is_no_users_doing() {
     // The caller's span is missing, but other work of its trace is here.
     let mut server = served(|span| span.row.session_id = SessionId::new("s1"));
-    server.row.parent_span_id = Some(super::world::span_id(77));
+    server.row.parent_span_id = Some(span_id(77));
     let root = span(Spec { id: 9, kind: "server", service: "gateway", ..SPAN });
     let standing = join(&arrivals([server, root]), 1);
     assert!(standing.requests.values().all(|row| row.outcome != "abandoned"));
@@ -224,8 +211,7 @@ fn work_below_a_service_that_hung_up_is_no_users_doing() {
 fn the_first_of_two_spans_of_one_id_holds() {
     let mut own = Join::new(Config::default());
     let mut push = |seconds: i64, span: Span| {
-        let received_ns = T0_NS + seconds * 1_000_000_000;
-        own.push(Rows { received_ns, spans: vec![span], ..Rows::default() });
+        own.push(received(seconds, vec![span], vec![]));
         own.emit();
         ["duplicate_span", "dedupe_conflict"].map(|name| own.counters().get(name).copied())
     };

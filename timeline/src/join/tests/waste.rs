@@ -1,24 +1,8 @@
 //! Answers that nobody used.
 
-use super::unseen::sighting;
-use super::world::{Arrival, Spec, beacon_attempt, event, join, span};
+use super::unseen::{SPAN, sighting};
+use super::world::{Arrival, Spec, arrivals, beacon_attempt, event, join, span};
 use crate::schema::{Label, Span};
-
-const SPAN: Spec<'static> = Spec {
-    trace: 1,
-    id: 1,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop.example/x",
-    start_ms: 0,
-    ms: 10,
-    status: 200,
-};
-
-fn arrivals(spans: impl IntoIterator<Item = Span>) -> Vec<Arrival> {
-    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
-}
 
 /// A page's attempt of this number, the shop's answer, and what the shop asked for to give it; their
 /// ids are the number with a digit.

@@ -37,6 +37,19 @@ pub(super) struct Spec<'a> {
     pub(super) status: i32,
 }
 
+/// A browser's fetch that was answered.
+pub(super) const FETCH: Spec<'static> = Spec {
+    trace: 1,
+    id: 1,
+    parent: 0,
+    kind: "client",
+    service: "web",
+    target: "http://shop/x",
+    start_ms: 0,
+    ms: 10,
+    status: 200,
+};
+
 pub(super) fn span(spec: Spec<'_>) -> Span {
     let browser = spec.service == "web";
     let unknown = Label::unknown;
@@ -102,6 +115,16 @@ pub(super) fn beacon_attempt(mut span: Span, attempt: i32) -> Span {
     span
 }
 
+/// What another browser SDK tells: it knows no session, and counts nothing.
+pub(super) fn foreign(spec: Spec<'_>) -> Span {
+    let mut span = span(spec);
+    span.row.service = Label::new("web-otel");
+    span.row.session_id = None;
+    span.row.page_id = None;
+    (span.row.country, span.row.region) = (Label::unknown(), Label::unknown());
+    span
+}
+
 /// An event of page `page` about one attempt.
 pub(super) fn event(name: &str, page: &str, sequence: i64, trace: u8, span: u64, at: i64) -> Event {
     let template = self::span(Spec {
@@ -149,11 +172,33 @@ pub(super) fn event(name: &str, page: &str, sequence: i64, trace: u8, span: u64,
     Event { row, hints: EventHints::default() }
 }
 
+/// What the beacon tells of an attempt at [`FETCH`] that nobody waited for any longer: the span, when it
+/// was left, how long it had waited, and how many attempts came before it.
+pub(super) fn abandoned(trace: u8, span: u64, at_ms: i64, waited_ms: i64, before: i32) -> Event {
+    let mut event = event("behavior.abandon", "p1", 3, trace, span, at_ms);
+    event.hints.waited_us = Some(waited_ms * 1_000);
+    event.hints.previous_attempts = Some(before);
+    event.hints.method = Some(Label::new("GET"));
+    event.hints.target = Some(String::from(FETCH.target));
+    event
+}
+
 /// One arrival at the collector.
 #[derive(Clone, Debug)]
 pub(super) enum Arrival {
     Span(Box<Span>),
     Event(Box<Event>),
+}
+
+/// Spans as they arrive, one by one.
+pub(super) fn arrivals(spans: impl IntoIterator<Item = Span>) -> Vec<Arrival> {
+    spans.into_iter().map(|span| Arrival::Span(Box::new(span))).collect()
+}
+
+/// A record of these, received at this second.
+pub(super) fn received(second: i64, spans: Vec<Span>, events: Vec<Event>) -> Rows {
+    let received_ns = T0_NS + second * 1_000_000_000;
+    Rows { received_ns, spans, events, ..Rows::default() }
 }
 
 /// A record that holds an arrival, or nothing but the time at which it was received.
@@ -204,7 +249,7 @@ pub(super) fn join(arrivals: &[Arrival], batch: usize) -> Standing {
     }
     changes.extend(join.emit());
     for seconds in [30, 400, 3_000] {
-        join.push(Rows { received_ns: T0_NS + seconds * 1_000_000_000, ..Rows::default() });
+        join.push(received(seconds, vec![], vec![]));
         changes.extend(join.emit());
     }
     standing(changes)

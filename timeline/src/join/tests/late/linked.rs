@@ -1,29 +1,14 @@
 //! Traces that are derived together, of which one part comes late.
 
+use super::super::world::{FETCH, abandoned, foreign};
 use super::*;
 
-/// A fetch as another SDK on the page tells it, which knows no session.
-fn told_again(spec: Spec<'_>) -> Span {
-    let mut span = span(Spec { service: "web", kind: "client", ..spec });
-    (span.row.service, span.row.session_id) = (Label::new("web-otel"), None);
-    span
-}
-
-const FETCH: Spec<'static> = Spec {
-    trace: 1,
-    id: 11,
-    parent: 0,
-    kind: "client",
-    service: "web",
-    target: "http://shop/x",
-    start_ms: 0,
-    ms: 40,
-    status: 200,
-};
+/// A fetch whose server's span fits into it.
+const SPAN: Spec<'static> = Spec { id: 11, ms: 40, ..FETCH };
 
 /// What the shop did for the fetch `id` of `trace`, and below it.
 fn served(trace: u8, id: u64, parent: u64, kind: &'static str) -> Span {
-    span(Spec { trace, id, parent, kind, service: "shop", start_ms: 15, ms: 9, ..FETCH })
+    span(Spec { trace, id, parent, kind, service: "shop", start_ms: 15, ms: 9, ..SPAN })
 }
 
 /// Checks that spans received at these seconds are, in the end, what they are all at once.
@@ -42,12 +27,12 @@ fn check_spans(arrivals: Vec<(i64, Span)>, requests: usize) {
 
 #[test]
 fn the_beacon_may_tell_of_a_fetch_later_than_another_sdk() {
-    let other = Spec { trace: 2, id: 21, start_ms: 1, ..FETCH };
+    let other = Spec { trace: 2, id: 21, start_ms: 1, ..SPAN };
     for late_s in [1, 25, 100] {
         let arrivals = vec![
-            (0, told_again(other)),
+            (0, foreign(other)),
             (0, served(2, 22, 21, "server")),
-            (late_s, beacon_attempt(span(FETCH), 1)),
+            (late_s, beacon_attempt(span(SPAN), 1)),
         ];
         check_spans(arrivals, 1);
     }
@@ -55,14 +40,9 @@ fn the_beacon_may_tell_of_a_fetch_later_than_another_sdk() {
 
 #[test]
 fn what_the_beacon_told_as_an_event_comes_back_with_its_trace() {
-    let mut abandon = event("behavior.abandon", "p1", 3, 1, 11, 40);
-    abandon.hints.waited_us = Some(40_000);
-    abandon.hints.previous_attempts = Some(0);
-    abandon.hints.method = Some(Label::new("GET"));
-    abandon.hints.target = Some(String::from(FETCH.target));
-    let other = told_again(Spec { trace: 2, id: 21, start_ms: 1, status: 0, ..FETCH });
+    let other = foreign(Spec { trace: 2, id: 21, start_ms: 1, status: 0, ..SPAN });
     let arrivals = [
-        (0, Arrival::Event(Box::new(abandon))),
+        (0, Arrival::Event(Box::new(abandoned(1, 11, 40, 40, 0)))),
         (0, Arrival::Span(Box::new(other))),
         (3_600, Arrival::Span(Box::new(served(2, 22, 21, "server")))),
     ];
@@ -75,12 +55,12 @@ fn what_the_beacon_told_as_an_event_comes_back_with_its_trace() {
 fn a_group_that_has_parted_comes_back_as_its_parts() {
     // Two fetches of one URL at almost one time, each told once. An hour later it turns out that the second
     // one was told twice, and no longer stands with the first.
-    let other = Spec { trace: 2, id: 21, start_ms: 10, ..FETCH };
-    let twin = Spec { trace: 3, id: 31, start_ms: 10, ..FETCH };
+    let other = Spec { trace: 2, id: 21, start_ms: 10, ..SPAN };
+    let twin = Spec { trace: 3, id: 31, start_ms: 10, ..SPAN };
     let arrivals = vec![
-        (0, beacon_attempt(span(FETCH), 1)),
+        (0, beacon_attempt(span(SPAN), 1)),
         (0, served(1, 12, 11, "server")),
-        (0, told_again(other)),
+        (0, foreign(other)),
         (0, served(2, 22, 21, "server")),
         (3_600, served(2, 23, 22, "internal")),
         (3_600, beacon_attempt(span(twin), 1)),
