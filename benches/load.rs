@@ -1,8 +1,8 @@
 //! What one core of the collector accepts, how long an acknowledgement takes beside the disk's own
 //! sync, and what remains of both under ten times the load.
 //!
-//!     cargo bench --bench load -- latency  [--seconds 30] [--binary FILE] [--directory DIR]
-//!     cargo bench --bench load -- overload [--seconds 60] [--binary FILE] [--directory DIR]
+//!     cargo bench --workspace --bench load -- latency  [--seconds 30] [--binary FILE] [--directory DIR]
+//!     cargo bench --workspace --bench load -- overload [--seconds 60] [--binary FILE] [--directory DIR]
 //!
 //! The collector runs alone on one core, this generator on another (`taskset`), on a machine that
 //! should do nothing else. Arrivals are scheduled in advance and do not wait for answers, as long as

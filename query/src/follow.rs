@@ -1,7 +1,7 @@
 //! Following the log: the one thread that reads it, joins it and publishes what a query may see.
 //!
 //! Flow: wait for the committed position → read each byte once → decode → join → rollups and store
-//! → publish one pointer. Every minute, or every 64 MiB, the head is frozen here and written by
+//! → publish one pointer. Every minute, or when it is large, the head is frozen here and written by
 //! another thread; when it is durable, the position is acknowledged to the collector.
 //!
 //! It is not a reader of its own past: after a restart it goes on from the manifest's position with
@@ -45,8 +45,8 @@ const FOLLOWER: &str = "query";
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Read at most this much of the log at once, in bytes: what a batch may add to memory, and what
-    /// is joined between two looks at whether to seal or to stop. A record is at most 64 MiB and
-    /// always read whole.
+    /// is joined between two looks at whether to seal or to stop. A record is always read whole, so
+    /// one of `collector.log.record_bytes_max` may be more.
     pub read_bytes_max: u64,
     /// Publish at most this often, in milliseconds. A fifth of a second keeps "visible within one
     /// second" with room, and joins many commits into one snapshot.

@@ -3,7 +3,7 @@
 //!
 //! `ETHOGRAM_TEST_KILLS` says how often, `ETHOGRAM_TEST_SEED` which story. Rates and times are
 //! printed (`--nocapture`). The rate is held in the long form only: a test cannot know how busy its
-//! machine is. How long a recovery takes is held by `cargo bench --bench recovery`.
+//! machine is. How long a recovery takes is held by `cargo bench --workspace --bench recovery`.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! More load than the collector can take: it goes on accepting, refuses the rest at once and spread
 //! out, holds its memory, and is as before when it is over.
 //!
-//! How much and how fast is measured by `cargo bench --bench load`; here nothing is timed.
+//! How much and how fast is measured by `cargo bench --workspace --bench load`; here nothing is timed.
 
 use crate::harness::load::{BATCH_SPANS, Door, Load};
 use crate::harness::{Ethogram, Request, memory_bytes, number_from, wait_for};

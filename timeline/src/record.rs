@@ -16,8 +16,8 @@ const COMPRESS_BYTES_MIN: usize = 1024;
 /// zstd level 1: the log is written once and read once, so the processor counts, not the ratio.
 const COMPRESS_LEVEL: i32 = 1;
 
-/// A record may not inflate beyond this. The collector admits bodies of 64 MiB; the envelope and
-/// the three signals of one record stay below twice that, whatever the file says.
+/// A record may not inflate beyond this. The collector admits bodies of 64 MiB by default; the
+/// envelope and the three signals of one record stay below twice that, whatever the file says.
 const INFLATED_BYTES_MAX: usize = 128 << 20;
 
 /// Where a record came from.

@@ -27,8 +27,8 @@ pub struct LogConfig {
     /// Most record bytes waiting or being committed. 64 MiB: some hundred milliseconds of a
     /// disk's speed; more would only be latency. One record alone is always let in.
     pub queue_bytes_max: u64,
-    /// Largest record. 80 MiB: the largest OTLP request that can be configured (64 MiB) and room
-    /// for its envelope.
+    /// Largest record. 80 MiB: the largest OTLP request that the collector takes by default
+    /// (64 MiB) and room for its envelope.
     pub record_bytes_max: u64,
     /// Largest payload of one frame. 1 MiB: the unit that one damaged bit costs, and the least
     /// memory with which a reader can check a frame.

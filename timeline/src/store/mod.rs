@@ -1,6 +1,6 @@
 //! Rows at rest: recent ones as Arrow in memory, older ones as Parquet, both under one snapshot.
 //!
-//! Flow: [`crate::join::Change`]s → [`Store::apply`] → head → (every 64 MiB or 60 s of log)
+//! Flow: [`crate::join::Change`]s → [`Store::apply`] → head → (every 64 MiB of rows or 60 s of log)
 //! [`Store::begin_seal`] → [`Sealing::write`] → [`Store::finish_seal`] → parts.
 //!
 //! A row has a place in its table's order of arrival ([`crate::join::RowId`]). The head and the
