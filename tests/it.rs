@@ -67,6 +67,8 @@ mod sql;
 mod supply;
 #[path = "it/tails.rs"]
 mod tails;
+#[path = "it/telemetry.rs"]
+mod telemetry;
 #[path = "it/tidy.rs"]
 mod tidy;
 #[path = "it/tls.rs"]
