@@ -1,5 +1,8 @@
 // The questions: does the timeline tell what happened?
 // By itself: node ask.mjs QUERY_ADDRESS SUMMARY_FILE
+//
+// All are asked, so that a failure says what else is wrong and what is not: each that nobody answered is a
+// line `asked in vain: ` and its name.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { until } from "./until.mjs";
@@ -11,7 +14,31 @@ const MATCHED_SHARE_MIN = 0.95;
 
 const quote = (text) => `'${String(text).replaceAll("'", "''")}'`;
 
-export async function askStory(query, summary, patienceMs) {
+/** What the questions were that nobody answered, and why not. */
+class InVain extends Error {
+  constructor(unanswered) {
+    const lines = unanswered.map(([what, why]) => `asked in vain: ${what}\n  ${why}`);
+    super([`${lines.length} without an answer`, ...lines].join("\n"));
+  }
+}
+
+/** `isSealed`: the rows must also be in files, and not in the memory of a process alone. */
+export async function askStory(query, summary, { patienceMs, isSealed = false } = {}) {
+  if (!/^[0-9a-f]{32}$/.test(summary.session_id ?? "")) {
+    // All others name it.
+    throw new InVain([["the session of the page's requests", "no request carried one: is the beacon in the page?"]]);
+  }
+  const unanswered = [];
+  /** What `ask` gives in the end; undefined where it never gives anything, which is noted. */
+  const question = async (what, ask) => {
+    try {
+      // Once one was asked in vain, the others need no patience: what was to come has come meanwhile.
+      return await until(what, ask, unanswered.length ? 0 : patienceMs);
+    } catch (error) {
+      unanswered.push([what, error.message]);
+      return undefined;
+    }
+  };
   const sql = async (text) => {
     const response = await fetch(`${query}/api/v1/sql`, {
       method: "POST",
@@ -22,21 +49,22 @@ export async function askStory(query, summary, patienceMs) {
     assert.equal(response.status, 200, `${text}\n${answer}`);
     return JSON.parse(answer).rows;
   };
-  /** The rows of a question, once they are what `check` asserts; else why they are not. */
+  /** The rows of a question, once they are what `check` asserts. */
   const rows = (what, text, check) =>
-    until(what, async (see) => {
+    question(what, async (see) => {
       const found = await sql(text);
       see(found);
       check(found);
       return found;
-    }, patienceMs);
-  const one = async (what, text, check) =>
-    (await rows(what, text, (found) => {
+    });
+  const one = async (what, text, check) => {
+    const found = await rows(what, text, (found) => {
       assert.equal(found.length, 1, `${what}: ${JSON.stringify(found)}`);
       check(found[0]);
-    }))[0];
+    });
+    return found?.[0];
+  };
 
-  assert.match(summary.session_id ?? "", /^[0-9a-f]{32}$/, "no request carried a session: is the beacon in the page?");
   const session = quote(summary.session_id);
   await buying(summary, rows, one);
   await reloading(summary, one);
@@ -58,7 +86,20 @@ export async function askStory(query, summary, patienceMs) {
       assert.ok(matched / total >= MATCHED_SHARE_MIN, `${matched} of ${total} matched`);
     },
   );
+  if (isSealed) await question("all rows on disk", sealing(query));
+  if (unanswered.length) throw new InVain(unanswered);
   return { coverage };
+}
+
+/** Whether everything that was committed when this was first asked is in files. */
+function sealing(query) {
+  let goal;
+  return async (see) => {
+    const { committed, sealed } = (await (await fetch(`${query}/status`)).json()).follower.state;
+    goal ??= committed;
+    see({ goal, sealed });
+    return sealed && (sealed.segment - goal.segment || sealed.offset - goal.offset) >= 0;
+  };
 }
 
 /** One request of three attempts, each with its server span; the database was called once. */
@@ -67,12 +108,14 @@ async function buying({ buy }, rows, one) {
   await one("the purchase", `SELECT attempts, outcome, first_status, final_status, repeat FROM requests WHERE request_id = ${trace}`, (row) =>
     assert.deepEqual(row, { attempts: 3, outcome: "ok", first_status: 503, final_status: 200, repeat: 0 }),
   );
-  const attempts = await rows(
+  await rows(
     "its attempts",
     `SELECT span_id, attempt, attempt_kind FROM spans WHERE trace_id = ${trace} AND layer = 'browser' ORDER BY attempt`,
-    (found) => assert.deepEqual(found.map((row) => [row.attempt, row.attempt_kind]), [[1, "first"], [2, "retry"], [3, "retry"]]),
+    (found) => {
+      assert.deepEqual(found.map((row) => [row.attempt, row.attempt_kind]), [[1, "first"], [2, "retry"], [3, "retry"]]);
+      assert.deepEqual(found.map((row) => row.span_id), buy.span_ids);
+    },
   );
-  assert.deepEqual(attempts.map((row) => row.span_id), buy.span_ids);
   await rows(
     "a server span under each attempt",
     `SELECT parent_span_id, count(*) AS n FROM spans WHERE trace_id = ${trace} AND kind = 'server' AND service = 'shop' GROUP BY parent_span_id`,
@@ -92,12 +135,13 @@ async function buying({ buy }, rows, one) {
   const ofView = (layer, service, route) =>
     `SELECT sum(sends) AS sends, sum(logical_calls) AS logical_calls FROM amplification WHERE layer = ${quote(layer)} AND service = ${quote(service)} AND route = ${quote(route)}`;
   const hops = [
-    ["service", database.callee, database.route, 1, 1.0],
-    ["browser", "shop", "/api/buy", 3, 3.0],
+    // What it is called there is told by the call; a call that is not there has been noted.
+    ["the database", "service", database?.callee, database?.route, 1, 1.0],
+    ["the shop", "browser", "shop", "/api/buy", 3, 3.0],
   ];
-  for (const [layer, service, route, sends, factor] of hops) {
-    await one(`the sends to ${service}`, ofTrace(service, route), (row) => assert.deepEqual(row, { sends, logical_calls: 1 }));
-    await one(`amplification at ${service}`, ofView(layer, service, route), (row) => assert.equal(row.sends / row.logical_calls, factor));
+  for (const [name, layer, service, route, sends, factor] of hops) {
+    await one(`the sends to ${name}`, ofTrace(service, route), (row) => assert.deepEqual(row, { sends, logical_calls: 1 }));
+    await one(`amplification at ${name}`, ofView(layer, service, route), (row) => assert.equal(row.sends / row.logical_calls, factor));
   }
 }
 

@@ -1,11 +1,12 @@
 // The whole story against a running Ethogram: services, a user in Chromium, questions in SQL.
 //
 //   node run.mjs --collector-beacon HOST:PORT --otlp-http HOST:PORT --query HOST:PORT
-//                [--summary FILE] [--no-beacon] [--patience-s SECONDS]
+//                [--summary FILE] [--no-beacon] [--sealed] [--patience-s SECONDS]
 //
 // Exit code 0: the timeline told what happened. --summary keeps what the driver saw, so that
 // ask.mjs can put the same questions again later. --no-beacon leaves the beacon out of the page, to
-// show that the test fails without it. --patience-s is how long a question is asked in vain.
+// show that the test fails without it. --sealed asks for rows on disk as well. --patience-s is how long the
+// first question is asked that nobody answers.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     query: { type: "string" },
     summary: { type: "string" },
     "no-beacon": { type: "boolean", default: false },
+    sealed: { type: "boolean", default: false },
     "patience-s": { type: "string" },
   },
 });
@@ -71,7 +73,10 @@ try {
   console.log(told);
   if (values.summary) await writeFile(values.summary, told);
   await endAll();
-  const { coverage } = await askStory(query, summary, values["patience-s"] && values["patience-s"] * 1000);
+  const { coverage } = await askStory(query, summary, {
+    patienceMs: values["patience-s"] && values["patience-s"] * 1000,
+    isSealed: values.sealed,
+  });
   console.log("browser requests by coverage:", coverage.map((row) => `${row.coverage} ${row.n}`).join(", "));
   console.log("the timeline tells what happened");
 } catch (error) {
