@@ -74,6 +74,9 @@ struct Simulate {
     /// File that gets every send, request and session, as a line of JSON each
     #[arg(long, value_name = "FILE")]
     details_file: Option<PathBuf>,
+    /// What the world has beside what its scenario has, such as tabs
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    with: Vec<simulate::With>,
     /// What the world is to do without, such as retries,cache
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     without: Vec<simulate::Without>,
@@ -199,6 +202,7 @@ fn run_simulate(options: Simulate, supervised: Supervised) -> anyhow::Result<()>
             to_log: options.to_log,
             truth_file: options.truth_file,
             details_file: options.details_file,
+            with: options.with,
             without: options.without,
             trouble: options.trouble,
         };

@@ -32,6 +32,8 @@ mod floods;
 mod formats;
 #[path = "it/frames.rs"]
 mod frames;
+#[path = "it/further.rs"]
+mod further;
 #[path = "it/fuzz.rs"]
 mod fuzz;
 mod harness;

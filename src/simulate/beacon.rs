@@ -187,7 +187,10 @@ impl Beacon {
         let previous = |page: [u8; 8]| text("behavior.previous_page_id", hex(&page));
         match seen {
             Seen::Start => {
-                ("session.start", None, vec![text("session.id", hex(&client.session_id))])
+                let mut attributes = vec![text("session.id", hex(&client.session_id))];
+                let follows = |before: [u8; 16]| text("session.previous_id", hex(&before));
+                attributes.extend(client.previous.map(follows));
+                ("session.start", None, attributes)
             }
             Seen::Navigation(navigation, before) => {
                 let kind = match navigation {

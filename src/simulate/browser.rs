@@ -33,10 +33,12 @@ const LOST_ROUND_TRIPS: f64 = 3.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AttemptId(u64);
 
-/// A user's device and place, constant over a session.
-#[derive(Debug)]
+/// A user's device and place, constant over a session in one tab.
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) session_id: [u8; 16],
+    /// The session that this one follows in the same visit.
+    pub(crate) previous: Option<[u8; 16]>,
     pub(crate) tab_id: [u8; 8],
     pub(crate) region: usize,
     /// The public IPv4 address.
@@ -45,7 +47,7 @@ pub(crate) struct Client {
     pub(crate) mobile: bool,
     pub(crate) language: &'static str,
     pub(crate) user_id: Option<String>,
-    /// How far the device's clock is ahead of the truth when the session begins.
+    /// How far the device's clock is ahead of the truth when the visit begins.
     pub(crate) skew_ns: i64,
     /// How much it gains since, in millionths.
     pub(crate) drift_ppm: f64,
@@ -58,8 +60,13 @@ impl Client {
     /// What the device's clock says at `at_ns` of the world, which began `epoch_ns` after the Unix
     /// epoch.
     pub(crate) fn clock_ns(&self, epoch_ns: i64, at_ns: u64) -> i64 {
+        epoch_ns + at_ns as i64 + self.ahead_ns(at_ns)
+    }
+
+    /// How far the device's clock is ahead of the truth at `at_ns` of the world.
+    pub(crate) fn ahead_ns(&self, at_ns: u64) -> i64 {
         let gained_ns = (at_ns as f64 - self.began_ns as f64) * self.drift_ppm / 1e6;
-        epoch_ns + at_ns as i64 + self.skew_ns + gained_ns as i64
+        self.skew_ns + gained_ns as i64
     }
 }
 

@@ -28,11 +28,13 @@ mod trouble;
 mod truth;
 mod users;
 mod wire;
+mod with;
 mod world;
 
 pub(crate) use counterfactual::Without;
 pub(crate) use scenario::SCENARIOS;
 pub(crate) use trouble::Trouble;
+pub(crate) use with::With;
 
 use crate::clock::SystemClock;
 use anyhow::{Context as _, bail};
@@ -92,6 +94,8 @@ pub(crate) struct Options {
     pub(crate) truth_file: Option<PathBuf>,
     /// Where every send, request and session is written, as a line of JSON each.
     pub(crate) details_file: Option<PathBuf>,
+    /// What the world has beside what its scenario has.
+    pub(crate) with: Vec<With>,
     /// What the world is to do without.
     pub(crate) without: Vec<Without>,
     /// What goes wrong on the way to the collector.
@@ -208,6 +212,7 @@ fn chosen(options: &Options) -> anyhow::Result<Scenario> {
         bail!("no scenario is called {:?}; there are {}", options.scenario, names.join(", "));
     };
     let mut scenario = scenario.scaled(options.rate);
+    options.with.iter().for_each(|with| with.change(&mut scenario));
     options.trouble.instrument(&mut scenario);
     options.without.iter().for_each(|without| without.change(&mut scenario));
     Ok(scenario)

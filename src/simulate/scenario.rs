@@ -145,6 +145,10 @@ pub(crate) struct BrowserPolicy {
     pub(crate) sample_ratio: f64,
     /// Who observes the pages.
     pub(crate) observer: Observer,
+    /// The share of a satisfied user's steps that lead into a second tab, until there is one.
+    pub(crate) second_tabs: f64,
+    /// When another session follows a visit's latest, in milliseconds; `None`: no visit lasts so long.
+    pub(crate) session_age_ms: Option<u64>,
 }
 
 /// What observes a page.

@@ -71,6 +71,8 @@ pub(crate) struct Hop {
 #[derive(Clone)]
 pub(crate) struct RegionTruth {
     pub(crate) sessions: u64,
+    /// Tabs in which a document was opened.
+    pub(crate) tabs: u64,
     pub(crate) pages: u64,
     pub(crate) reloads: u64,
     pub(crate) requests: u64,
@@ -101,6 +103,7 @@ impl Default for RegionTruth {
         };
         Self {
             sessions: 0,
+            tabs: 0,
             pages: 0,
             reloads: 0,
             requests: 0,
@@ -241,6 +244,7 @@ impl RegionTruth {
         json!({
             "region": country,
             "sessions": self.sessions,
+            "tabs": self.tabs,
             "pages": self.pages,
             "reloads": self.reloads,
             "intents": self.intents,

@@ -2,10 +2,11 @@
 //!
 //! Not browsers: a user sees only whether what was asked for came. What users do in trouble
 //! follows from how long they wait and how patient they are, so an overload changes the load.
-//! Invariants: a session has one tab and at most one document; every timer of a user carries the
-//! turn it belongs to, and is void when the user has done something since.
+//! Invariants: a session has one tab in front and in it at most one document; every timer of what a
+//! user does there carries the turn it belongs to, and is void when the user has done something since.
 
 mod deeds;
+mod tabs;
 
 use super::beacon::Seen;
 use super::browser::{Browser, Carried, Client, Navigation, PageId, Planned};
@@ -16,6 +17,7 @@ use super::truth::{SessionDetail, Trigger};
 use super::world::{Context, Event};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tabs::Tab;
 
 /// Open sessions at most: an overloaded world must stay in memory. More are turned away, counted.
 const SESSIONS_MAX: usize = 50_000;
@@ -66,6 +68,8 @@ pub(crate) struct Opening {
 struct Session {
     client: Arc<Client>,
     document: Option<PageId>,
+    /// The tab that the user has left open behind this one.
+    behind: Option<Tab>,
     /// The kind of page shown, and its item.
     page: usize,
     item: u32,
@@ -92,13 +96,15 @@ pub(crate) struct Users {
     random: Random,
     /// What the devices differ in that changes nothing of what happens.
     devices: Random,
+    /// What happens of tabs, so that who has only one is the same user as without any of it.
+    tabs: Random,
     numbered: u64,
 }
 
 impl Users {
     /// Nobody is here yet.
-    pub(crate) fn new(random: Random, devices: Random) -> Self {
-        Self { sessions: HashMap::new(), random, devices, numbered: 0 }
+    pub(crate) fn new(random: Random, devices: Random, tabs: Random) -> Self {
+        Self { sessions: HashMap::new(), random, devices, tabs, numbered: 0 }
     }
 
     /// Lets the first users in, and the stream of the others begin.
@@ -150,6 +156,7 @@ impl Users {
         let session = Session {
             client: Arc::new(self.client(context, region)),
             document: None,
+            behind: None,
             page: 0,
             item: 0,
             turn: 0,
@@ -169,6 +176,9 @@ impl Users {
         let (navigation, carried) = (Navigation::Navigate, Carried::default());
         let opening = Opening { page, item, navigation, carried };
         context.schedule.after(0, Event::Open(id, Box::new(opening)));
+        if let Some(age_ms) = context.scenario.browser.session_age_ms {
+            context.schedule.after(age_ms * MILLISECOND_NS, Event::Aged(id));
+        }
     }
 
     /// The next document of a session begins.
@@ -181,8 +191,7 @@ impl Users {
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if context.closing {
-            self.sessions.remove(&id);
-            return;
+            return self.go_home(context, browser, id);
         }
         let first = session.turn == 0;
         (session.page, session.item, session.acted) = (opening.page, opening.item, false);
@@ -312,6 +321,7 @@ impl Users {
         let known = random.chance(0.3);
         let client = Client {
             session_id: context.ids.id(),
+            previous: None,
             tab_id: context.ids.id(),
             region,
             address: address(random, place),
@@ -324,16 +334,22 @@ impl Users {
             began_ns: context.schedule.now_ns(),
             sampled: self.devices.chance(policy.sample_ratio),
         };
-        let detail = SessionDetail {
-            session_id: client.session_id,
-            region,
-            sampled: client.sampled,
-            offset_us: -client.skew_ns / 1000,
-            drift_ppm: client.drift_ppm,
-        };
-        context.truth.details.session(&context.scenario, &detail);
+        note(context, &client);
         client
     }
+}
+
+/// Writes down that a session begins.
+fn note(context: &mut Context, client: &Client) {
+    let detail = SessionDetail {
+        session_id: client.session_id,
+        previous: client.previous,
+        region: client.region,
+        sampled: client.sampled,
+        offset_us: -client.ahead_ns(context.schedule.now_ns()) / 1000,
+        drift_ppm: client.drift_ppm,
+    };
+    context.truth.details.session(&context.scenario, &detail);
 }
 
 /// An address of the region that a provider would give to a customer.

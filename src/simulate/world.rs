@@ -24,6 +24,7 @@ const SERVICES_STREAM: u64 = 3;
 const IDS_STREAM: u64 = 4;
 const DEVICES_STREAM: u64 = 5;
 const WAYS_STREAM: u64 = 6;
+const TABS_STREAM: u64 = 7;
 
 /// What can happen.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) enum Event {
     Key(SessionId, u64, Fetch, u32),
     Disappointed(SessionId, u64),
     AskAgain(SessionId, u64),
+    Poll(SessionId, PageId),
+    Aged(SessionId),
     Flush(PageId),
     Deliver(Box<Body>),
     Resend(RequestId),
@@ -107,7 +110,11 @@ impl World {
         };
         let mut world = Self {
             context,
-            users: Users::new(Random::new(seed, USERS_STREAM), Random::new(seed, DEVICES_STREAM)),
+            users: Users::new(
+                Random::new(seed, USERS_STREAM),
+                Random::new(seed, DEVICES_STREAM),
+                Random::new(seed, TABS_STREAM),
+            ),
             browser: Browser::new(
                 Random::new(seed, BROWSER_STREAM),
                 Random::new(seed, WAYS_STREAM),
@@ -197,6 +204,8 @@ impl World {
                 users.disappointed(context, browser, session, turn)
             }
             Event::AskAgain(session, turn) => users.ask_again(context, browser, session, turn),
+            Event::Poll(session, page) => users.poll(context, browser, session, page),
+            Event::Aged(session) => users.aged(context, browser, session),
             Event::Flush(page) => browser.flush(context, page),
             Event::Deliver(body) => {
                 context.travelling -= 1;

@@ -75,7 +75,7 @@ fn pages_that_number_nothing_are_within_five_percent() {
 }
 
 /// Compares hops within `tolerance`, users within five percent, retries, sessions and coverage.
-fn check(world: &World, tolerance: f64, retries_min: usize) {
+pub(crate) fn check(world: &World, tolerance: f64, retries_min: usize) {
     let ethogram = &world.ethogram;
     let (hops, regions) = (true_hops(&world.truth), true_regions(&world.truth));
     assert!(hops.len() > 15 && regions.len() == 8, "the world is too small: {hops:?} {regions:?}");

@@ -130,7 +130,10 @@ impl Browser {
             remembered,
             wait: Wait::default(),
         };
-        context.truth.regions[client.region].pages += 1;
+        let region = &mut context.truth.regions[client.region];
+        region.pages += 1;
+        // Every later document of a tab knows the one before.
+        region.tabs += u64::from(carried.page.is_none());
         if first {
             page.see(context, Seen::Start);
         }
@@ -166,6 +169,29 @@ impl Browser {
             pending,
             remembered: page.remembered.into_iter().map(refreshed).collect(),
         }
+    }
+
+    /// Whether a document has requests open.
+    pub(crate) fn busy(&self, id: PageId) -> bool {
+        self.pages.get(&id).is_some_and(|page| !page.open.is_empty())
+    }
+
+    /// Another session goes on in a document; what it has told until now is the old one's. `begins`:
+    /// it is the document that says so.
+    pub(crate) fn renew(
+        &mut self,
+        context: &mut Context,
+        id: PageId,
+        client: &Arc<Client>,
+        begins: bool,
+    ) {
+        let Some(mut page) = self.pages.remove(&id) else { return };
+        self.deliver(context, &mut page);
+        page.client = Arc::clone(client);
+        if begins {
+            page.see(context, Seen::Start);
+        }
+        self.pages.insert(id, page);
     }
 
     /// Begins a wait: the requests fetched from now on belong to it.

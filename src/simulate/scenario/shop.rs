@@ -105,6 +105,8 @@ fn world(name: &'static str, payment: Eagerness, disturbances: Vec<Disturbance>)
             clock_drift_ppm: 0.0,
             sample_ratio: 1.0,
             observer: Observer::Beacon,
+            second_tabs: 0.0,
+            session_age_ms: None,
         },
         services: vec![
             gateway(payment),

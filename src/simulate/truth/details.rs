@@ -44,6 +44,8 @@ pub(crate) struct RequestDetail {
 #[derive(Debug)]
 pub(crate) struct SessionDetail {
     pub(crate) session_id: [u8; 16],
+    /// The session that it follows in the same visit.
+    pub(crate) previous: Option<[u8; 16]>,
     pub(crate) region: usize,
     /// Whether its pages tell more than a summary.
     pub(crate) sampled: bool,
@@ -112,6 +114,7 @@ impl Details {
             json!({
                 "what": "session",
                 "session_id": hex(&session.session_id),
+                "previous": session.previous.map(|before| hex(&before)),
                 "region": scenario.regions[session.region].country,
                 "sampled": session.sampled,
                 "offset_us": session.offset_us,

@@ -48,6 +48,10 @@ impl Users {
             let wait_ns = AWAY.draw_ns(&mut self.random);
             return context.schedule.after(wait_ns, Event::Act(id, turn));
         }
+        if self.opens_tab(context, browser, id) {
+            return;
+        }
+        let Some(session) = self.current(id, turn) else { return };
         let acted = session.acted;
         let scenario = Arc::clone(&context.scenario);
         let choices = &scenario.pages[session.page].choices;
@@ -209,10 +213,18 @@ impl Users {
         self.load(context, browser, id, &scenario.pages[page].loads);
     }
 
-    /// Closes the tab.
+    /// Closes the tab; without another one that ends the visit.
     fn leave(&mut self, context: &mut Context, browser: &mut Browser, id: SessionId) {
+        if context.closing || !self.comes_back(context, browser, id) {
+            self.go_home(context, browser, id);
+        }
+    }
+
+    /// Closes whatever is open.
+    pub(super) fn go_home(&mut self, context: &mut Context, browser: &mut Browser, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
-        if let Some(document) = session.document {
+        let behind = session.behind.map(|tab| tab.document);
+        for document in session.document.into_iter().chain(behind) {
             browser.close(context, document, Trigger::Leave);
         }
     }

@@ -6,6 +6,11 @@ use serde_json::Value as Json;
 /// Runs a scenario for so many seconds and to the end, and gives the truth and what was sent.
 pub(super) fn run(name: &str, seed: u64, seconds: u64, epoch_ns: i64) -> (World, Output) {
     let scenario = Scenario::find(name).expect("the scenario is listed");
+    live(scenario, seed, seconds, epoch_ns)
+}
+
+/// The same with a scenario that is not listed.
+pub(crate) fn live(scenario: Scenario, seed: u64, seconds: u64, epoch_ns: i64) -> (World, Output) {
     let mut world = World::new(scenario, seed, epoch_ns);
     world.advance(seconds * SECOND_NS);
     world.close();
@@ -76,30 +81,35 @@ fn slowness_makes_users_leave_and_the_truth_knows_their_answers() {
 fn nothing_is_lost_or_counted_twice() {
     for (name, _) in super::super::SCENARIOS {
         let (world, output) = run(name, 11, 40, 0);
-        let truth = world.truth();
-        for (place, hop) in &truth.hops {
-            assert_eq!(hop.sends, hop.first_attempts + hop.retries, "{name} {place:?}");
-            assert!(hop.first_attempts >= hop.logical_calls, "{name} {place:?}");
-            assert!(hop.logical_calls > 0, "{name} {place:?}");
-        }
-        for region in &truth.regions {
-            let outcomes = region.ok + region.failed + region.abandoned() + region.cancelled;
-            assert_eq!((outcomes, region.pending()), (region.requests, 0), "{name}");
-            assert_eq!(
-                region.requests,
-                region.intents + region.repeats_user + region.repeats_refresh,
-                "{name}"
-            );
-        }
-        let spans: u64 = output.bodies.iter().map(|body| body.spans).sum();
-        assert_eq!(spans, truth.browser_spans, "{name}");
-        let exported: usize = output.exports.iter().map(|export| export.spans.len()).sum();
-        assert_eq!(exported as u64, truth.service_spans, "{name}");
-        // A send of the browser ends as a span, or is abandoned as an event.
-        let attempts: u64 = truth.regions.iter().map(|region| region.attempts).sum();
-        let abandoned: u64 = truth.regions.iter().map(RegionTruth::abandoned).sum();
-        assert_eq!(attempts, spans + abandoned, "{name}");
+        adds_up(name, &world, &output);
     }
+}
+
+/// Holds what a world that has come to rest has counted against itself and what it sent.
+pub(crate) fn adds_up(name: &str, world: &World, output: &Output) {
+    let truth = world.truth();
+    for (place, hop) in &truth.hops {
+        assert_eq!(hop.sends, hop.first_attempts + hop.retries, "{name} {place:?}");
+        assert!(hop.first_attempts >= hop.logical_calls, "{name} {place:?}");
+        assert!(hop.logical_calls > 0, "{name} {place:?}");
+    }
+    for region in &truth.regions {
+        let outcomes = region.ok + region.failed + region.abandoned() + region.cancelled;
+        assert_eq!((outcomes, region.pending()), (region.requests, 0), "{name}");
+        assert_eq!(
+            region.requests,
+            region.intents + region.repeats_user + region.repeats_refresh,
+            "{name}"
+        );
+    }
+    let spans: u64 = output.bodies.iter().map(|body| body.spans).sum();
+    assert_eq!(spans, truth.browser_spans, "{name}");
+    let exported: usize = output.exports.iter().map(|export| export.spans.len()).sum();
+    assert_eq!(exported as u64, truth.service_spans, "{name}");
+    // A send of the browser ends as a span, or is abandoned as an event.
+    let attempts: u64 = truth.regions.iter().map(|region| region.attempts).sum();
+    let abandoned: u64 = truth.regions.iter().map(RegionTruth::abandoned).sum();
+    assert_eq!(attempts, spans + abandoned, "{name}");
 }
 
 #[test]

@@ -1,0 +1,38 @@
+//! The world with something that its scenario does not have: habits that every shop meets and that
+//! would blur what a scenario is about.
+//!
+//! Not a disturbance, which comes and goes: what is added holds from the beginning. Invariant: what is
+//! not asked for draws from no stream of chance that anything else draws from, so that a scenario is
+//! the same world as before.
+
+use super::scenario::Scenario;
+use clap::ValueEnum;
+
+/// What a world can have beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum With {
+    /// Users open a second tab of the same session, and sessions are followed by others meanwhile
+    Tabs,
+}
+
+/// One step in three leads into a second tab: then about half of the visitors have one.
+const SECOND_TABS: f64 = 0.3;
+
+/// Real sessions are followed after hours. Nine seconds are about half of a visit here, so that many
+/// visits have two sessions and few have three.
+const SESSION_AGE_MS: u64 = 9000;
+
+impl With {
+    /// Adds it.
+    pub(crate) fn change(self, scenario: &mut Scenario) {
+        match self {
+            Self::Tabs => {
+                scenario.browser.second_tabs = SECOND_TABS;
+                scenario.browser.session_age_ms = Some(SESSION_AGE_MS);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! What is added shows, and everything still adds up.
+
+use super::super::truth::RegionTruth;
+use super::super::world::tests::{adds_up, live};
+use super::super::world::{Output, World};
+use super::*;
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A scenario with something more, for long enough that it shows, and to its end.
+fn lived(name: &str, with: With) -> (World, Output) {
+    let mut scenario = Scenario::find(name).expect("it is listed");
+    with.change(&mut scenario);
+    let (world, output) = live(scenario, 3, 30, 0);
+    adds_up(name, &world, &output);
+    (world, output)
+}
+
+fn sum(world: &World, count: impl Fn(&RegionTruth) -> u64) -> u64 {
+    world.truth().regions.iter().map(count).sum()
+}
+
+/// What an attribute says, as text.
+fn said<'a>(attributes: &'a Json, key: &str) -> Option<&'a str> {
+    let found = attributes.as_array()?.iter().find(|attribute| attribute["key"] == key)?;
+    found["value"]["stringValue"].as_str()
+}
+
+/// The tabs of each session, and who follows whom, as bodies tell it.
+fn sessions(output: &Output) -> (BTreeMap<String, BTreeSet<String>>, BTreeMap<String, String>) {
+    let (mut tabs, mut followed) = (BTreeMap::<String, BTreeSet<String>>::new(), BTreeMap::new());
+    for body in &output.bodies {
+        let json: Json = serde_json::from_slice(&body.bytes).expect("a body is JSON");
+        for (resources, scopes) in [("resourceSpans", "scopeSpans"), ("resourceLogs", "scopeLogs")]
+        {
+            let told = &json[resources][0];
+            let attributes = &told["resource"]["attributes"];
+            let Some(session) = said(attributes, "session.id") else { continue };
+            let tab = said(attributes, "behavior.tab_id").expect("the tab is named");
+            tabs.entry(session.to_owned()).or_default().insert(tab.to_owned());
+            let records = told[scopes][0]["logRecords"].as_array();
+            for record in records.into_iter().flatten() {
+                let before = said(&record["attributes"], "session.previous_id");
+                followed.extend(before.map(|before| (before.to_owned(), session.to_owned())));
+            }
+        }
+    }
+    (tabs, followed)
+}
+
+#[test]
+fn tabs_share_their_session_and_outlive_it() {
+    let (world, output) = lived("steady", With::Tabs);
+    let (tabs, followed) = sessions(&output);
+    assert_eq!(tabs.len() as u64, sum(&world, |region| region.sessions));
+    let distinct: BTreeSet<&String> = tabs.values().flatten().collect();
+    assert_eq!(distinct.len() as u64, sum(&world, |region| region.tabs));
+    let shared = tabs.values().filter(|tabs| tabs.len() > 1).count();
+    assert!(shared > 20 && followed.len() > 20, "{shared} shared, {} followed", followed.len());
+    // Both tabs of some go over, and what is told of the old one and of the new one is of one visit.
+    let both =
+        |(before, after): (&String, &String)| tabs[before].intersection(&tabs[after]).count() > 1;
+    assert!(followed.iter().filter(|pair| both(*pair)).count() > 5);
+    assert!(followed.values().all(|after| tabs.contains_key(after)));
+}

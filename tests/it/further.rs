@@ -1,0 +1,39 @@
+//! What worlds have that were asked for more than their scenario, against what is made of it.
+//!
+//! Everything that [`check`] compares holds there too; beside it stands what is peculiar to each.
+
+use std::collections::BTreeSet;
+
+use crate::truth::check;
+use crate::world::{World, number, seeds, word};
+
+const SESSIONS: &str = "SELECT session_id, state FROM sessions WHERE session_id IS NOT NULL";
+
+/// Two tabs are one session, and a session that another follows is over, whatever came of which first.
+#[test]
+fn tabs_share_a_session_and_go_over_to_the_next() {
+    for seed in seeds() {
+        let options = ["--with", "tabs", "--duration", "30s", "--annotate", "all", "--reorder"];
+        let world = World::new("steady", seed, &options, &[]);
+        check(&world, 0.01, 0);
+        let rows = world.ethogram.sql(SESSIONS);
+        assert_eq!(rows.len() as i64, world.total("sessions"));
+        let over: BTreeSet<&str> = rows
+            .iter()
+            .filter(|row| word(row, "state") == "closed")
+            .map(|row| word(row, "session_id"))
+            .collect();
+        let followed: BTreeSet<&str> =
+            world.details("session").filter_map(|session| session["previous"].as_str()).collect();
+        assert_eq!(over, followed);
+        let rows = world.ethogram.sql(
+            "SELECT count(DISTINCT tab_id) AS tabs, count(DISTINCT page_id) AS pages FROM events",
+        );
+        assert_eq!(number(&rows[0], "tabs"), world.total("tabs"));
+        assert_eq!(number(&rows[0], "pages"), world.total("pages"));
+        // Without both of these the world has shown nothing.
+        let (tabs, sessions) = (world.total("tabs"), world.total("sessions"));
+        let visits = sessions - followed.len() as i64;
+        assert!(tabs > visits + 20 && followed.len() > 20, "{tabs} tabs of {visits} visits");
+    }
+}
