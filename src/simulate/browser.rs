@@ -285,6 +285,7 @@ impl Browser {
                 parent: sampled.then_some(request.span_id),
                 caller: Caller::Browser(id),
                 item: request.planned.item,
+                proxied: None,
                 client: Some(Arc::clone(&page.client)),
                 way_back_ns: round_trip_ns / 2,
             };

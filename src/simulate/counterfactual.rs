@@ -34,7 +34,10 @@ impl Without {
                 scenario.browser.attempts_max = 1;
                 for step in steps(scenario) {
                     let Step::Call(calls) = step else { continue };
-                    calls.iter_mut().for_each(|call| call.attempts_max = 1);
+                    for call in calls {
+                        call.attempts_max = 1;
+                        call.proxied_max = call.proxied_max.min(1);
+                    }
                 }
             }
             Self::Repeats => {

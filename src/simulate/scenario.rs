@@ -9,6 +9,7 @@ mod shop;
 mod trials;
 
 use super::random::Distribution;
+pub(crate) use shop::CART;
 
 /// The scenarios by name, with one sentence each.
 pub(crate) const SCENARIOS: &[(&str, &str)] = &[
@@ -233,10 +234,12 @@ pub(crate) struct Call {
     pub(crate) attempts_max: u32,
     /// The wait before a retry, in milliseconds.
     pub(crate) back_off: Distribution,
-    /// Whether the caller's SDK writes `http.request.resend_count`.
+    /// Whether the caller's SDK writes `http.request.resend_count`, and a proxy counts its sends.
     pub(crate) annotated: bool,
     /// Whether the handler fails when the call does.
     pub(crate) needed: bool,
+    /// What a proxy before the callee makes at most of one of these sends; 0: there is none.
+    pub(crate) proxied_max: u32,
 }
 
 /// Something that goes wrong for a while.
@@ -305,6 +308,20 @@ impl Scenario {
             }
         }
         self
+    }
+
+    /// The calls that one service's handlers make to another.
+    pub(crate) fn calls_between(
+        &mut self,
+        caller: usize,
+        callee: usize,
+    ) -> impl Iterator<Item = &mut Call> {
+        let steps = self.services[caller].routes.iter_mut().flat_map(|route| &mut route.steps);
+        let calls = steps.filter_map(|step| match step {
+            Step::Call(calls) => Some(calls),
+            _ => None,
+        });
+        calls.flatten().filter(move |call| call.to.service == callee)
     }
 
     /// The route at a place.

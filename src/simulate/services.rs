@@ -6,6 +6,7 @@
 //! more handlers than it has workers; queues are bounded.
 
 mod calls;
+mod proxy;
 
 pub(crate) use calls::{Ended, Send, Site};
 
@@ -17,6 +18,7 @@ use super::scenario::{Place, Scenario, ServiceKind, Step};
 use super::spans;
 use super::wire::{Span, SpanId, TraceId};
 use super::world::{Context, Event};
+use proxy::Proxied;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -60,6 +62,8 @@ pub(crate) struct Arrival {
     pub(crate) caller: Caller,
     /// The item of the path's `{id}`.
     pub(crate) item: u32,
+    /// Which of a proxy's sends it came by, where one stands before the service.
+    pub(crate) proxied: Option<Proxied>,
     /// The user's side, known at the gateway only.
     pub(crate) client: Option<Arc<Client>>,
     /// How long the reply travels.
@@ -98,6 +102,8 @@ pub(crate) struct Fleet {
     /// When an item of a route was last filled.
     filled_ns: HashMap<(Place, u32), u64>,
     random: Random,
+    /// What happens on the way between services, where a scenario is asked for more than it has.
+    further: Random,
     numbered: u64,
 }
 
@@ -123,7 +129,7 @@ pub(crate) struct Job {
 
 impl Fleet {
     /// The services of a scenario, idle.
-    pub(crate) fn new(scenario: &Scenario, random: Random) -> Self {
+    pub(crate) fn new(scenario: &Scenario, random: Random, further: Random) -> Self {
         let pool = |service: &super::scenario::Service| Pool {
             workers: service.workers,
             busy: 0,
@@ -137,6 +143,7 @@ impl Fleet {
             sends: HashMap::new(),
             filled_ns: HashMap::new(),
             random,
+            further,
             numbered: 0,
         }
     }
@@ -167,6 +174,7 @@ impl Fleet {
             made: Vec::new(),
             arrival,
         };
+        proxy::note(context, &job);
         let workers_max = context.conditions.workers_max[place.service];
         let pool = &mut self.pools[place.service];
         if pool.busy < pool.workers.min(workers_max) {

@@ -38,6 +38,10 @@ pub(crate) fn server(context: &Context, job: &Job) -> Span {
             attributes.push(text("session.id", hex(&client.session_id)));
         }
     }
+    if let Some(proxied) = arrival.proxied.filter(|proxied| proxied.told) {
+        let count = proxied.nth.to_string();
+        attributes.push(text("http.request.header.x-envoy-attempt-count", count));
+    }
     if job.status >= 500 {
         attributes.push(text("error.type", job.status.to_string()));
     }

@@ -5,7 +5,7 @@
 //! not asked for draws from no stream of chance that anything else draws from, so that a scenario is
 //! the same world as before.
 
-use super::scenario::Scenario;
+use super::scenario::{CART, GATEWAY, Scenario};
 use clap::ValueEnum;
 
 /// What a world can have beside.
@@ -13,6 +13,8 @@ use clap::ValueEnum;
 pub(crate) enum With {
     /// Users open a second tab of the same session, and sessions are followed by others meanwhile
     Tabs,
+    /// A proxy before the cart service sends again what failed there, below one span of the gateway's
+    Proxies,
 }
 
 /// One step in three leads into a second tab: then about half of the visitors have one.
@@ -22,6 +24,9 @@ const SECOND_TABS: f64 = 0.3;
 /// visits have two sessions and few have three.
 const SESSION_AGE_MS: u64 = 9000;
 
+/// The first and two more, as Istio's proxies do by default.
+const PROXIED_MAX: u32 = 3;
+
 impl With {
     /// Adds it.
     pub(crate) fn change(self, scenario: &mut Scenario) {
@@ -29,6 +34,10 @@ impl With {
             Self::Tabs => {
                 scenario.browser.second_tabs = SECOND_TABS;
                 scenario.browser.session_age_ms = Some(SESSION_AGE_MS);
+            }
+            Self::Proxies => {
+                let calls = scenario.calls_between(GATEWAY, CART);
+                calls.for_each(|call| call.proxied_max = PROXIED_MAX);
             }
         }
     }

@@ -25,6 +25,7 @@ const IDS_STREAM: u64 = 4;
 const DEVICES_STREAM: u64 = 5;
 const WAYS_STREAM: u64 = 6;
 const TABS_STREAM: u64 = 7;
+const FURTHER_STREAM: u64 = 8;
 
 /// What can happen.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(crate) enum Event {
     CallReply(SendId, Reply),
     CallTimeout(SendId),
     CallResend(Site, u32),
+    ProxyResend(SendId),
     Export(usize),
 }
 
@@ -119,7 +121,11 @@ impl World {
                 Random::new(seed, BROWSER_STREAM),
                 Random::new(seed, WAYS_STREAM),
             ),
-            fleet: Fleet::new(&scenario, Random::new(seed, SERVICES_STREAM)),
+            fleet: Fleet::new(
+                &scenario,
+                Random::new(seed, SERVICES_STREAM),
+                Random::new(seed, FURTHER_STREAM),
+            ),
         };
         for (index, disturbance) in scenario.disturbances.iter().enumerate() {
             let event = Event::Disturbance { index, begins: true };
@@ -227,6 +233,7 @@ impl World {
             Event::CallReply(send, reply) => fleet.reply(context, send, reply),
             Event::CallTimeout(send) => fleet.timed_out(context, send),
             Event::CallResend(site, attempt) => fleet.resend(context, site, attempt),
+            Event::ProxyResend(send) => fleet.proxy_resend(context, send),
             Event::Export(service) => fleet.export(context, service),
         }
     }

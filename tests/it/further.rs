@@ -37,3 +37,22 @@ fn tabs_share_a_session_and_go_over_to_the_next() {
         assert!(tabs > visits + 20 && followed.len() > 20, "{tabs} tabs of {visits} visits");
     }
 }
+
+/// The hop at which a proxy sends again has its sends; the gateway has one span for all of them.
+#[test]
+fn what_a_proxy_sends_again_is_an_attempt_at_its_hop() {
+    for (annotate, tolerance) in [("all", 0.01), ("none", 0.05)] {
+        for seed in seeds() {
+            let options = ["--with", "proxies", "--duration", "18s", "--annotate", annotate];
+            let world = World::new("bad-deploy", seed, &options, &[]);
+            check(&world, tolerance, 80);
+            let rows = world.ethogram.sql(
+                "SELECT count(*) AS again, count(*) FILTER (WHERE retry_evidence = 'envoy') AS said \
+                 FROM spans WHERE is_send AND kind = 'server' AND callee = 'cart' AND attempt > 1",
+            );
+            let (again, said) = (number(&rows[0], "again"), number(&rows[0], "said"));
+            assert!(again > 50, "{again} were sent again by the proxy");
+            assert_eq!(said, if annotate == "all" { again } else { 0 });
+        }
+    }
+}

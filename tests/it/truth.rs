@@ -194,9 +194,11 @@ impl Retries {
             "SELECT span_id, parent_span_id, kind, attempt, attempt_kind, retry_evidence, caller, \
              callee, route FROM spans WHERE is_send",
         ) {
-            // A send that was given up is known by its callee's span alone.
-            let seen = word(&row, "kind") == "client";
-            let id = if seen { word(&row, "span_id") } else { word(&row, "parent_span_id") };
+            // A send that was given up is known by its callee's span alone; so is what a proxy has sent
+            // again, but by no other's name.
+            let own = word(&row, "span_id");
+            let seen = word(&row, "kind") == "client" || sends.contains_key(own);
+            let id = if seen { own } else { word(&row, "parent_span_id") };
             let send = sends.get(id).unwrap_or_else(|| panic!("nobody has sent {row}"));
             found.sends += 1;
             let taken = number(&row, "attempt") > 1;

@@ -10,7 +10,7 @@ use super::{
 };
 
 pub(super) const CATALOG: usize = 1;
-pub(super) const CART: usize = 2;
+pub(crate) const CART: usize = 2;
 const PAYMENT: usize = 3;
 pub(super) const SHOP_DATABASE: usize = 4;
 const CACHE: usize = 5;
@@ -279,6 +279,7 @@ fn call(service: usize, route: usize) -> Call {
         back_off: Between(50.0, 150.0),
         annotated: true,
         needed: true,
+        proxied_max: 0,
     }
 }
 

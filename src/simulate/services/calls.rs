@@ -12,10 +12,11 @@ use super::super::spans;
 use super::super::truth::SendDetail;
 use super::super::wire::SpanId;
 use super::super::world::{Context, Event};
-use super::{Arrival, Caller, Fleet, JobId, Reply, SendId};
+use super::proxy::Proxied;
+use super::{Arrival, Caller, Fleet, Job, JobId, Reply, SendId};
 
 /// One way between two services of a site, in milliseconds.
-const WAY: Distribution = Distribution::LogNormal(0.25, 0.3);
+pub(super) const WAY: Distribution = Distribution::LogNormal(0.25, 0.3);
 
 /// What a gateway answers when what it needs timed out.
 const GATEWAY_TIMEOUT: u16 = 504;
@@ -26,7 +27,7 @@ const BAD_GATEWAY: u16 = 502;
 /// One call of a handler, over all its sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {
-    job: JobId,
+    pub(super) job: JobId,
     pub(crate) call: Call,
     logical: Logical,
 }
@@ -37,8 +38,30 @@ pub(crate) struct Send {
     pub(crate) site: Site,
     /// 1 is the first.
     pub(crate) attempt: u32,
+    /// What a proxy has made of it until now, where there is one; 1 is the first.
+    pub(super) proxied: u32,
     pub(crate) sent_ns: u64,
     pub(crate) span_id: SpanId,
+}
+
+impl Send {
+    /// What the callee gets of it.
+    pub(super) fn arrival(&self, id: SendId, job: &Job, way_back_ns: u64) -> Arrival {
+        let call = self.site.call;
+        let proxied = Proxied { nth: self.proxied, told: call.annotated };
+        Arrival {
+            place: call.to,
+            request: job.arrival.request,
+            logical: self.site.logical,
+            trace_id: job.arrival.trace_id,
+            parent: Some(self.span_id),
+            caller: Caller::Service { send: id, service: job.arrival.place.service },
+            item: job.arrival.item,
+            proxied: (call.proxied_max > 0).then_some(proxied),
+            client: None,
+            way_back_ns,
+        }
+    }
 }
 
 /// How a send ended for its caller.
@@ -80,6 +103,9 @@ impl Fleet {
 
     /// A reply came. Nobody waits any more when the send has timed out.
     pub(crate) fn reply(&mut self, context: &mut Context, send: SendId, reply: Reply) {
+        if self.proxy_repeats(context, send, reply) {
+            return;
+        }
         let ended = match reply {
             Reply::Status(status) => Ended::Status(status),
             Reply::Refused => Ended::Refused,
@@ -94,8 +120,8 @@ impl Fleet {
 
     fn send(&mut self, context: &mut Context, site: Site, attempt: u32) {
         let id = SendId(self.number());
-        let send =
-            Send { site, attempt, sent_ns: context.schedule.now_ns(), span_id: context.ids.id() };
+        let (sent_ns, span_id) = (context.schedule.now_ns(), context.ids.id());
+        let send = Send { site, attempt, proxied: 1, sent_ns, span_id };
         let way_ns = WAY.draw_ns(&mut self.random);
         let way_back_ns = WAY.draw_ns(&mut self.random);
         let job = self.jobs.get(&site.job).expect("a handler outlives its calls");
@@ -116,17 +142,7 @@ impl Fleet {
             lost: false,
         };
         context.truth.details.send(&context.scenario, &detail);
-        let arrival = Arrival {
-            place: site.call.to,
-            request: job.arrival.request,
-            logical: site.logical,
-            trace_id: job.arrival.trace_id,
-            parent: Some(send.span_id),
-            caller: Caller::Service { send: id, service: caller },
-            item: job.arrival.item,
-            client: None,
-            way_back_ns,
-        };
+        let arrival = send.arrival(id, job, way_back_ns);
         self.sends.insert(id, send);
         context.schedule.after(way_ns, Event::Arrive(Box::new(arrival)));
         let timeout_ns = site.call.timeout_ms * MILLISECOND_NS;

@@ -12,7 +12,8 @@ use serde_json::{Value as Json, json};
 /// One send, as its caller counts it.
 #[derive(Debug)]
 pub(crate) struct SendDetail {
-    /// The caller's CLIENT span, or what it would have been.
+    /// The caller's CLIENT span, or what it would have been; the callee's SERVER span where a proxy
+    /// has sent again, which has no other.
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
     /// `None` is the browser.

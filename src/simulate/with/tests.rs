@@ -1,7 +1,8 @@
 //! What is added shows, and everything still adds up.
 
 use super::super::truth::RegionTruth;
-use super::super::world::tests::{adds_up, live};
+use super::super::wire::{Kind, Span, Value};
+use super::super::world::tests::{adds_up, live, service};
 use super::super::world::{Output, World};
 use super::*;
 use serde_json::Value as Json;
@@ -62,4 +63,38 @@ fn tabs_share_their_session_and_outlive_it() {
         |(before, after): (&String, &String)| tabs[before].intersection(&tabs[after]).count() > 1;
     assert!(followed.iter().filter(|pair| both(*pair)).count() > 5);
     assert!(followed.values().all(|after| tabs.contains_key(after)));
+}
+
+/// The spans of `kind` that the service of this name wrote.
+fn spans<'a>(output: &'a Output, name: &str, kind: Kind) -> impl Iterator<Item = &'a Span> {
+    let service = service(name);
+    let exports = output.exports.iter().filter(move |export| export.service == service);
+    exports.flat_map(|export| &export.spans).filter(move |span| span.kind == kind)
+}
+
+/// What a span says of itself, as text.
+fn word_of<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
+    let found = span.attributes.iter().find(|attribute| attribute.0 == key)?;
+    match &found.1 {
+        Value::Text(text) => Some(text.as_str()),
+        Value::Word(word) => Some(*word),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_proxy_repeats_below_one_span_of_its_caller() {
+    let (world, output) = lived("bad-deploy", With::Proxies);
+    let asks_cart = |span: &&Span| word_of(span, "server.address") == Some("cart");
+    let asked = spans(&output, "gateway", Kind::Client).filter(asks_cart).count();
+    let mut served = BTreeMap::<&str, usize>::new();
+    for span in spans(&output, "cart", Kind::Server) {
+        let count = word_of(span, "http.request.header.x-envoy-attempt-count");
+        *served.entry(count.expect("the proxy counts")).or_default() += 1;
+    }
+    assert_eq!(served.keys().copied().collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert_eq!(served["1"], asked);
+    assert!(served["2"] > 50 && served["3"] > 20, "{served:?}");
+    let sends = world.truth().service(service("cart")).sends;
+    assert_eq!(served.values().sum::<usize>() as u64, sends);
 }
