@@ -74,7 +74,7 @@ struct Simulate {
     /// File that gets every send, request and session, as a line of JSON each
     #[arg(long, value_name = "FILE")]
     details_file: Option<PathBuf>,
-    /// What the world has beside what its scenario has, such as tabs,proxies
+    /// What the world has beside what its scenario has, such as tabs,hedges
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     with: Vec<simulate::With>,
     /// What the world is to do without, such as retries,cache

@@ -37,6 +37,7 @@ impl Without {
                     for call in calls {
                         call.attempts_max = 1;
                         call.proxied_max = call.proxied_max.min(1);
+                        call.hedge_after_ms = None;
                     }
                 }
             }

@@ -9,7 +9,7 @@ mod shop;
 mod trials;
 
 use super::random::Distribution;
-pub(crate) use shop::CART;
+pub(crate) use shop::{CART, CATALOG};
 
 /// The scenarios by name, with one sentence each.
 pub(crate) const SCENARIOS: &[(&str, &str)] = &[
@@ -240,6 +240,8 @@ pub(crate) struct Call {
     pub(crate) needed: bool,
     /// What a proxy before the callee makes at most of one of these sends; 0: there is none.
     pub(crate) proxied_max: u32,
+    /// When the caller sends a second time beside the first, in milliseconds; `None`: never.
+    pub(crate) hedge_after_ms: Option<u64>,
 }
 
 /// Something that goes wrong for a while.

@@ -6,6 +6,7 @@
 //! more handlers than it has workers; queues are bounded.
 
 mod calls;
+mod hedge;
 mod proxy;
 
 pub(crate) use calls::{Ended, Send, Site};

@@ -92,6 +92,8 @@ pub(crate) fn client(context: &Context, job: &Job, send: &Send, ended: Ended) ->
         }
         Ended::Refused => Some("connection_refused".to_owned()),
         Ended::Timeout => Some("timeout".to_owned()),
+        // What the caller cancelled is not an error, says the convention.
+        Ended::Cancelled => None,
     };
     let failed = error.is_some();
     attributes.extend(error.map(|error| text("error.type", error)));

@@ -3,7 +3,7 @@
 //! Not measured from what was sent: every number comes from the loop of the caller that made the
 //! decision, so that what a reader of the timeline finds can be compared with it. Invariants:
 //! `requests = ok + failed + abandoned + cancelled + pending`;
-//! `sends = first_attempts + retries >= first_attempts >= logical_calls`.
+//! `sends = first_attempts + retries + hedges`, and `first_attempts >= logical_calls`.
 
 mod details;
 
@@ -59,6 +59,8 @@ pub(crate) struct Hop {
     pub(crate) first_attempts: u64,
     pub(crate) logical_calls: u64,
     pub(crate) retries: u64,
+    /// Sends beside one that was still awaited.
+    pub(crate) hedges: u64,
     /// Sends whose caller stopped waiting.
     pub(crate) timeouts: u64,
     /// Sends the network lost.
@@ -159,6 +161,7 @@ impl Truth {
             sum.first_attempts += hop.first_attempts;
             sum.logical_calls += hop.logical_calls;
             sum.retries += hop.retries;
+            sum.hedges += hop.hedges;
         }
         sum
     }

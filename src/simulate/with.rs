@@ -5,7 +5,7 @@
 //! not asked for draws from no stream of chance that anything else draws from, so that a scenario is
 //! the same world as before.
 
-use super::scenario::{CART, GATEWAY, Scenario};
+use super::scenario::{CART, CATALOG, GATEWAY, Scenario};
 use clap::ValueEnum;
 
 /// What a world can have beside.
@@ -15,6 +15,8 @@ pub(crate) enum With {
     Tabs,
     /// A proxy before the cart service sends again what failed there, below one span of the gateway's
     Proxies,
+    /// The gateway asks the catalog a second time when the first answer is late
+    Hedges,
 }
 
 /// One step in three leads into a second tab: then about half of the visitors have one.
@@ -27,6 +29,9 @@ const SESSION_AGE_MS: u64 = 9000;
 /// The first and two more, as Istio's proxies do by default.
 const PROXIED_MAX: u32 = 3;
 
+/// Beyond the 95th percentile of the catalog when all is well, wherever it is asked: the usual place.
+const HEDGE_AFTER_MS: u64 = 120;
+
 impl With {
     /// Adds it.
     pub(crate) fn change(self, scenario: &mut Scenario) {
@@ -38,6 +43,13 @@ impl With {
             Self::Proxies => {
                 let calls = scenario.calls_between(GATEWAY, CART);
                 calls.for_each(|call| call.proxied_max = PROXIED_MAX);
+            }
+            Self::Hedges => {
+                for call in scenario.calls_between(GATEWAY, CATALOG) {
+                    call.hedge_after_ms = Some(HEDGE_AFTER_MS);
+                    // A hedge is made beside what the caller would do without it, not instead.
+                    call.attempts_max += 1;
+                }
             }
         }
     }

@@ -54,6 +54,7 @@ pub(crate) enum Event {
     CallReply(SendId, Reply),
     CallTimeout(SendId),
     CallResend(Site, u32),
+    CallHedge(SendId),
     ProxyResend(SendId),
     Export(usize),
 }
@@ -233,6 +234,7 @@ impl World {
             Event::CallReply(send, reply) => fleet.reply(context, send, reply),
             Event::CallTimeout(send) => fleet.timed_out(context, send),
             Event::CallResend(site, attempt) => fleet.resend(context, site, attempt),
+            Event::CallHedge(send) => fleet.hedge(context, send),
             Event::ProxyResend(send) => fleet.proxy_resend(context, send),
             Event::Export(service) => fleet.export(context, service),
         }

@@ -56,3 +56,36 @@ fn what_a_proxy_sends_again_is_an_attempt_at_its_hop() {
         }
     }
 }
+
+/// What the gateway's own loops have counted of their sends to a service.
+fn counted(world: &World, service: &str, count: &str) -> i64 {
+    let hops = world.truth["hops"].as_array().expect("a list of hops").iter();
+    let meant =
+        hops.filter(|hop| word(hop, "caller") == "gateway" && word(hop, "service") == service);
+    meant.map(|hop| number(&hop["counts"], count)).sum()
+}
+
+/// What is sent while another one is awaited is a hedge, whoever says so.
+#[test]
+fn hedges_are_counted_as_such() {
+    for (annotate, tolerance) in [("all", 0.01), ("none", 0.05)] {
+        for seed in seeds() {
+            let options = ["--with", "hedges", "--duration", "18s", "--annotate", annotate];
+            let world = World::new("pool-exhaustion", seed, &options, &[]);
+            check(&world, tolerance, 100);
+            let rows = world.ethogram.sql(
+                "SELECT sum(hedges) AS hedges, sum(retries) AS retries FROM amplification \
+                 WHERE caller = 'gateway' AND service = 'catalog'",
+            );
+            for count in ["hedges", "retries"] {
+                let (found, was) = (number(&rows[0], count), counted(&world, "catalog", count));
+                assert!(was > 20, "{was} {count}");
+                let off = (found - was).unsigned_abs() as f64;
+                assert!(off <= tolerance * was as f64, "{found} {count} instead of {was}");
+            }
+            let rows = world.ethogram.sql("SELECT sum(hedges) AS hedges FROM amplification");
+            let (found, was) = (number(&rows[0], "hedges"), counted(&world, "catalog", "hedges"));
+            assert!(found - was <= was / 20, "{found} hedges, of {was}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::{
     ServiceKind, Step, Transport, people,
 };
 
-pub(super) const CATALOG: usize = 1;
+pub(crate) const CATALOG: usize = 1;
 pub(crate) const CART: usize = 2;
 const PAYMENT: usize = 3;
 pub(super) const SHOP_DATABASE: usize = 4;
@@ -280,6 +280,7 @@ fn call(service: usize, route: usize) -> Call {
         annotated: true,
         needed: true,
         proxied_max: 0,
+        hedge_after_ms: None,
     }
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct Send {
     pub(crate) site: Site,
     /// 1 is the first.
     pub(crate) attempt: u32,
+    /// Sends of its call until now; more than the attempt where another was sent beside it.
+    pub(super) made: u32,
+    /// The other one, where two of a call are awaited.
+    pub(super) beside: Option<SendId>,
     /// What a proxy has made of it until now, where there is one; 1 is the first.
     pub(super) proxied: u32,
     pub(crate) sent_ns: u64,
@@ -70,10 +74,12 @@ pub(crate) enum Ended {
     Status(u16),
     Refused,
     Timeout,
+    /// Given up for another one's answer.
+    Cancelled,
 }
 
 impl Ended {
-    fn ok(self) -> bool {
+    pub(super) fn ok(self) -> bool {
         matches!(self, Self::Status(status) if status < 500)
     }
 }
@@ -93,12 +99,12 @@ impl Fleet {
         let hop = context.truth.hop(Some(caller), call.to);
         hop.first_attempts += 1;
         hop.logical_calls += u64::from(new);
-        self.send(context, Site { job: id, call, logical }, 1);
+        self.send(context, Site { job: id, call, logical }, 1, None);
     }
 
     /// Sends once more after the back-off.
     pub(crate) fn resend(&mut self, context: &mut Context, site: Site, attempt: u32) {
-        self.send(context, site, attempt);
+        self.send(context, site, attempt, None);
     }
 
     /// A reply came. Nobody waits any more when the send has timed out.
@@ -118,17 +124,26 @@ impl Fleet {
         self.send_ended(context, send, Ended::Timeout);
     }
 
-    fn send(&mut self, context: &mut Context, site: Site, attempt: u32) {
+    /// Sends, and waits; `beside` is the send that is awaited as well.
+    pub(super) fn send(
+        &mut self,
+        context: &mut Context,
+        site: Site,
+        attempt: u32,
+        beside: Option<SendId>,
+    ) -> SendId {
         let id = SendId(self.number());
         let (sent_ns, span_id) = (context.schedule.now_ns(), context.ids.id());
-        let send = Send { site, attempt, proxied: 1, sent_ns, span_id };
-        let way_ns = WAY.draw_ns(&mut self.random);
-        let way_back_ns = WAY.draw_ns(&mut self.random);
+        let send = Send { site, attempt, made: attempt, beside, proxied: 1, sent_ns, span_id };
+        let chance = if beside.is_some() { &mut self.further } else { &mut self.random };
+        let way_ns = WAY.draw_ns(chance);
+        let way_back_ns = WAY.draw_ns(chance);
         let job = self.jobs.get(&site.job).expect("a handler outlives its calls");
         let caller = job.arrival.place.service;
         let hop = context.truth.hop(Some(caller), site.call.to);
         hop.sends += 1;
-        hop.retries += u64::from(attempt > 1);
+        hop.hedges += u64::from(beside.is_some());
+        hop.retries += u64::from(attempt > 1 && beside.is_none());
         context.calls.hold(job.arrival.request);
         let detail = SendDetail {
             trace_id: job.arrival.trace_id,
@@ -147,11 +162,15 @@ impl Fleet {
         context.schedule.after(way_ns, Event::Arrive(Box::new(arrival)));
         let timeout_ns = site.call.timeout_ms * MILLISECOND_NS;
         context.schedule.after(timeout_ns, Event::CallTimeout(id));
+        if let Some(after_ms) = site.call.hedge_after_ms.filter(|_| attempt == 1) {
+            context.schedule.after(after_ms * MILLISECOND_NS, Event::CallHedge(id));
+        }
+        id
     }
 
     fn send_ended(&mut self, context: &mut Context, id: SendId, ended: Ended) {
         let Some(send) = self.sends.remove(&id) else { return };
-        let (site, attempt) = (send.site, send.attempt);
+        let site = send.site;
         let job = self.jobs.get(&site.job).expect("a handler outlives its calls");
         let caller = job.arrival.place.service;
         let span = spans::client(context, job, &send, ended);
@@ -159,9 +178,12 @@ impl Fleet {
         if ended == Ended::Timeout {
             context.truth.hop(Some(caller), site.call.to).timeouts += 1;
         }
-        if !ended.ok() && attempt < site.call.attempts_max {
+        if self.other_decides(context, &send, ended) {
+            return;
+        }
+        if !ended.ok() && send.made < site.call.attempts_max {
             let back_off_ns = site.call.back_off.draw_ns(&mut self.random);
-            context.schedule.after(back_off_ns, Event::CallResend(site, attempt + 1));
+            context.schedule.after(back_off_ns, Event::CallResend(site, send.made + 1));
         } else {
             self.call_ended(context, site, ended);
         }
@@ -173,7 +195,7 @@ impl Fleet {
         if !ended.ok() && site.call.needed {
             job.status = match ended {
                 Ended::Timeout | Ended::Status(GATEWAY_TIMEOUT) => GATEWAY_TIMEOUT,
-                Ended::Refused | Ended::Status(_) => BAD_GATEWAY,
+                Ended::Refused | Ended::Cancelled | Ended::Status(_) => BAD_GATEWAY,
             };
         }
         if job.open_calls > 0 {

@@ -98,3 +98,16 @@ fn a_proxy_repeats_below_one_span_of_its_caller() {
     let sends = world.truth().service(service("cart")).sends;
     assert_eq!(served.values().sum::<usize>() as u64, sends);
 }
+
+#[test]
+fn a_hedge_is_sent_while_the_first_is_awaited_and_one_answer_is_taken() {
+    let (world, output) = lived("pool-exhaustion", With::Hedges);
+    let hedges = world.truth().service(service("catalog")).hedges;
+    assert!(hedges > 30, "{hedges}");
+    let ends = ["http.response.status_code", "error.type"];
+    let is_silent = |span: &&Span| span.attributes.iter().all(|said| !ends.contains(&said.0));
+    let given_up = spans(&output, "gateway", Kind::Client).filter(is_silent).count() as u64;
+    assert!(given_up > 10 && given_up <= hedges, "{given_up} of {hedges}");
+    let all: u64 = world.truth().hops.values().map(|hop| hop.hedges).sum();
+    assert_eq!(all, hedges, "others hedge too");
+}
