@@ -263,6 +263,7 @@ impl Browser {
             request: request_id,
             logical: Logical::ROOT.number(),
             attempt: request.attempt,
+            resend: false,
             repeats: request.repeat > 0,
             lost,
         };
@@ -286,6 +287,7 @@ impl Browser {
                 caller: Caller::Browser(id),
                 item: request.planned.item,
                 proxied: None,
+                stale: false,
                 client: Some(Arc::clone(&page.client)),
                 way_back_ns: round_trip_ns / 2,
             };

@@ -242,6 +242,8 @@ pub(crate) struct Call {
     pub(crate) proxied_max: u32,
     /// When the caller sends a second time beside the first, in milliseconds; `None`: never.
     pub(crate) hedge_after_ms: Option<u64>,
+    /// How long the caller's token for the callee is good, in milliseconds; `None`: it needs none.
+    pub(crate) token_ms: Option<u64>,
 }
 
 /// Something that goes wrong for a while.

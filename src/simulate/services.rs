@@ -6,6 +6,7 @@
 //! more handlers than it has workers; queues are bounded.
 
 mod calls;
+mod challenge;
 mod hedge;
 mod proxy;
 
@@ -65,6 +66,8 @@ pub(crate) struct Arrival {
     pub(crate) item: u32,
     /// Which of a proxy's sends it came by, where one stands before the service.
     pub(crate) proxied: Option<Proxied>,
+    /// Whether its token has expired, so that it is answered by a challenge.
+    pub(crate) stale: bool,
     /// The user's side, known at the gateway only.
     pub(crate) client: Option<Arc<Client>>,
     /// How long the reply travels.
@@ -102,6 +105,8 @@ pub(crate) struct Fleet {
     sends: HashMap<SendId, calls::Send>,
     /// When an item of a route was last filled.
     filled_ns: HashMap<(Place, u32), u64>,
+    /// Until when the token of one service for another is good.
+    tokens_until_ns: HashMap<(usize, usize), u64>,
     random: Random,
     /// What happens on the way between services, where a scenario is asked for more than it has.
     further: Random,
@@ -143,6 +148,7 @@ impl Fleet {
             jobs: HashMap::new(),
             sends: HashMap::new(),
             filled_ns: HashMap::new(),
+            tokens_until_ns: HashMap::new(),
             random,
             further,
             numbered: 0,
@@ -176,6 +182,9 @@ impl Fleet {
             arrival,
         };
         proxy::note(context, &job);
+        if job.arrival.stale {
+            return self.challenge(context, job);
+        }
         let workers_max = context.conditions.workers_max[place.service];
         let pool = &mut self.pools[place.service];
         if pool.busy < pool.workers.min(workers_max) {

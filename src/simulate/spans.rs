@@ -76,8 +76,9 @@ pub(crate) fn client(context: &Context, job: &Job, send: &Send, ended: Ended) ->
                 word("server.address", callee.name),
                 int("server.port", SERVICE_PORT),
             ];
-            if send.site.call.annotated && send.attempt > 1 {
-                attributes.push(int("http.request.resend_count", send.attempt - 1));
+            let before = send.attempt - 1 + send.site.resends;
+            if send.site.call.annotated && before > 0 {
+                attributes.push(int("http.request.resend_count", before));
             }
             (route.method.to_owned(), attributes)
         }

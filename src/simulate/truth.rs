@@ -61,6 +61,8 @@ pub(crate) struct Hop {
     pub(crate) retries: u64,
     /// Sends beside one that was still awaited.
     pub(crate) hedges: u64,
+    /// What answered a challenge: neither sends nor attempts.
+    pub(crate) resends: u64,
     /// Sends whose caller stopped waiting.
     pub(crate) timeouts: u64,
     /// Sends the network lost.

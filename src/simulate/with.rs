@@ -17,6 +17,8 @@ pub(crate) enum With {
     Proxies,
     /// The gateway asks the catalog a second time when the first answer is late
     Hedges,
+    /// The gateway's token for the cart service expires: what it asks then is challenged and sent again
+    Challenges,
 }
 
 /// One step in three leads into a second tab: then about half of the visitors have one.
@@ -31,6 +33,9 @@ const PROXIED_MAX: u32 = 3;
 
 /// Beyond the 95th percentile of the catalog when all is well, wherever it is asked: the usual place.
 const HEDGE_AFTER_MS: u64 = 120;
+
+/// Real tokens are good for minutes or hours. Here about two calls in ten find theirs expired.
+const TOKEN_MS: u64 = 300;
 
 impl With {
     /// Adds it.
@@ -50,6 +55,10 @@ impl With {
                     // A hedge is made beside what the caller would do without it, not instead.
                     call.attempts_max += 1;
                 }
+            }
+            Self::Challenges => {
+                let calls = scenario.calls_between(GATEWAY, CART);
+                calls.for_each(|call| call.token_ms = Some(TOKEN_MS));
             }
         }
     }

@@ -89,3 +89,17 @@ fn hedges_are_counted_as_such() {
         }
     }
 }
+
+/// A request that is sent again with another token is the same attempt, and the next retry the second.
+#[test]
+fn answers_to_challenges_are_no_attempts() {
+    for seed in seeds() {
+        let options = ["--with", "challenges", "--duration", "18s", "--annotate", "all"];
+        let world = World::new("bad-deploy", seed, &options, &[]);
+        check(&world, 0.01, 80);
+        let resends = counted(&world, "cart", "resends");
+        assert!(resends > 20, "{resends}");
+        let sql = "SELECT count(*) FROM spans WHERE attempt_kind = 'resend' AND NOT is_send";
+        world.ethogram.wait_for_value(sql, resends);
+    }
+}

@@ -281,6 +281,7 @@ fn call(service: usize, route: usize) -> Call {
         needed: true,
         proxied_max: 0,
         hedge_after_ms: None,
+        token_ms: None,
     }
 }
 

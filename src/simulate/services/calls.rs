@@ -12,6 +12,7 @@ use super::super::spans;
 use super::super::truth::SendDetail;
 use super::super::wire::SpanId;
 use super::super::world::{Context, Event};
+use super::challenge::{CHALLENGE, gets_token};
 use super::proxy::Proxied;
 use super::{Arrival, Caller, Fleet, Job, JobId, Reply, SendId};
 
@@ -29,7 +30,20 @@ const BAD_GATEWAY: u16 = 502;
 pub(crate) struct Site {
     pub(super) job: JobId,
     pub(crate) call: Call,
-    logical: Logical,
+    pub(super) logical: Logical,
+    /// Answers to challenges until now: HTTP counts them as sends, and the loop does not.
+    pub(crate) resends: u32,
+}
+
+/// Why a send is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It is the turn of the caller's loop.
+    Turn,
+    /// This one's answer is late.
+    Late(SendId),
+    /// The callee asked for another token.
+    Challenge,
 }
 
 /// One send on its way.
@@ -44,6 +58,10 @@ pub(crate) struct Send {
     pub(super) beside: Option<SendId>,
     /// What a proxy has made of it until now, where there is one; 1 is the first.
     pub(super) proxied: u32,
+    /// Whether its token had expired when it was sent.
+    pub(super) stale: bool,
+    /// Whether it answers a challenge.
+    pub(super) answers: bool,
     pub(crate) sent_ns: u64,
     pub(crate) span_id: SpanId,
 }
@@ -62,6 +80,7 @@ impl Send {
             caller: Caller::Service { send: id, service: job.arrival.place.service },
             item: job.arrival.item,
             proxied: (call.proxied_max > 0).then_some(proxied),
+            stale: self.stale,
             client: None,
             way_back_ns,
         }
@@ -80,7 +99,7 @@ pub(crate) enum Ended {
 
 impl Ended {
     pub(super) fn ok(self) -> bool {
-        matches!(self, Self::Status(status) if status < 500)
+        matches!(self, Self::Status(status) if status < 500 && status != CHALLENGE)
     }
 }
 
@@ -99,12 +118,12 @@ impl Fleet {
         let hop = context.truth.hop(Some(caller), call.to);
         hop.first_attempts += 1;
         hop.logical_calls += u64::from(new);
-        self.send(context, Site { job: id, call, logical }, 1, None);
+        self.send(context, Site { job: id, call, logical, resends: 0 }, 1, Cause::Turn);
     }
 
     /// Sends once more after the back-off.
     pub(crate) fn resend(&mut self, context: &mut Context, site: Site, attempt: u32) {
-        self.send(context, site, attempt, None);
+        self.send(context, site, attempt, Cause::Turn);
     }
 
     /// A reply came. Nobody waits any more when the send has timed out.
@@ -124,26 +143,36 @@ impl Fleet {
         self.send_ended(context, send, Ended::Timeout);
     }
 
-    /// Sends, and waits; `beside` is the send that is awaited as well.
+    /// Sends, and waits.
     pub(super) fn send(
         &mut self,
         context: &mut Context,
         site: Site,
         attempt: u32,
-        beside: Option<SendId>,
+        cause: Cause,
     ) -> SendId {
         let id = SendId(self.number());
-        let (sent_ns, span_id) = (context.schedule.now_ns(), context.ids.id());
-        let send = Send { site, attempt, made: attempt, beside, proxied: 1, sent_ns, span_id };
-        let chance = if beside.is_some() { &mut self.further } else { &mut self.random };
+        let chance = if cause == Cause::Turn { &mut self.random } else { &mut self.further };
         let way_ns = WAY.draw_ns(chance);
         let way_back_ns = WAY.draw_ns(chance);
         let job = self.jobs.get(&site.job).expect("a handler outlives its calls");
         let caller = job.arrival.place.service;
+        let send = Send {
+            site,
+            attempt,
+            made: attempt,
+            beside: if let Cause::Late(other) = cause { Some(other) } else { None },
+            proxied: 1,
+            stale: self.is_stale(context, caller, site.call),
+            answers: cause == Cause::Challenge,
+            sent_ns: context.schedule.now_ns(),
+            span_id: context.ids.id(),
+        };
         let hop = context.truth.hop(Some(caller), site.call.to);
-        hop.sends += 1;
-        hop.hedges += u64::from(beside.is_some());
-        hop.retries += u64::from(attempt > 1 && beside.is_none());
+        hop.sends += u64::from(!send.answers);
+        hop.resends += u64::from(send.answers);
+        hop.hedges += u64::from(send.beside.is_some());
+        hop.retries += u64::from(attempt > 1 && cause == Cause::Turn);
         context.calls.hold(job.arrival.request);
         let detail = SendDetail {
             trace_id: job.arrival.trace_id,
@@ -153,6 +182,7 @@ impl Fleet {
             request: job.arrival.request,
             logical: site.logical.number(),
             attempt,
+            resend: send.answers,
             repeats: false,
             lost: false,
         };
@@ -178,7 +208,7 @@ impl Fleet {
         if ended == Ended::Timeout {
             context.truth.hop(Some(caller), site.call.to).timeouts += 1;
         }
-        if self.other_decides(context, &send, ended) {
+        if self.other_decides(context, &send, ended) || gets_token(context, &send, ended) {
             return;
         }
         if !ended.ok() && send.made < site.call.attempts_max {

@@ -6,6 +6,7 @@
 
 use super::super::spans;
 use super::super::world::Context;
+use super::calls::Cause;
 use super::{Ended, Fleet, Send, SendId};
 
 impl Fleet {
@@ -16,7 +17,7 @@ impl Fleet {
             return;
         }
         let attempt = first.made + 1;
-        let hedge = self.send(context, first.site, attempt, Some(id));
+        let hedge = self.send(context, first.site, attempt, Cause::Late(id));
         if let Some(first) = self.sends.get_mut(&id) {
             (first.made, first.beside) = (attempt, Some(hedge));
         }

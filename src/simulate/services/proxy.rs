@@ -69,6 +69,7 @@ pub(super) fn note(context: &mut Context, job: &Job) {
         request: arrival.request,
         logical: arrival.logical.number(),
         attempt: again.nth,
+        resend: false,
         repeats: false,
         lost: false,
     };

@@ -24,6 +24,8 @@ pub(crate) struct SendDetail {
     pub(crate) logical: u32,
     /// 1 is the first of its caller's loop.
     pub(crate) attempt: u32,
+    /// Whether it answers a challenge, and is no attempt of its own.
+    pub(crate) resend: bool,
     /// Whether a user has asked for the same before, in vain.
     pub(crate) repeats: bool,
     /// Whether the network lost it, so that nobody was reached.
@@ -84,6 +86,7 @@ impl Details {
                 "route": scenario.route(send.place).template,
                 "call": format!("{}.{}", send.request.0, send.logical),
                 "attempt": send.attempt,
+                "resend": send.resend,
                 "repeats": send.repeats,
                 "lost": send.lost,
             })

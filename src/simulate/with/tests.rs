@@ -111,3 +111,20 @@ fn a_hedge_is_sent_while_the_first_is_awaited_and_one_answer_is_taken() {
     let all: u64 = world.truth().hops.values().map(|hop| hop.hedges).sum();
     assert_eq!(all, hedges, "others hedge too");
 }
+
+#[test]
+fn a_challenge_is_answered_by_the_same_request_and_counts_as_nothing() {
+    let (world, output) = lived("bad-deploy", With::Challenges);
+    let challenged = spans(&output, "cart", Kind::Server).filter(|span| status(span) == Some(401));
+    let challenged = challenged.count() as u64;
+    let (cart, all) = (service("cart"), spans(&output, "cart", Kind::Server).count() as u64);
+    let hops = world.truth().hops.iter().filter(|((_, place), _)| place.service == cart);
+    let resends: u64 = hops.map(|(_, hop)| hop.resends).sum();
+    assert!(resends > 20 && resends == challenged, "{challenged} challenged, {resends} answered");
+    assert_eq!(all, world.truth().service(cart).sends + resends);
+}
+
+fn status(span: &Span) -> Option<i64> {
+    let found = span.attributes.iter().find(|said| said.0 == "http.response.status_code")?;
+    if let Value::Int(status) = found.1 { Some(status) } else { None }
+}
