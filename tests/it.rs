@@ -32,6 +32,8 @@ mod floods;
 mod formats;
 #[path = "it/frames.rs"]
 mod frames;
+#[path = "it/full_disk.rs"]
+mod full_disk;
 #[path = "it/further.rs"]
 mod further;
 #[path = "it/fuzz.rs"]

@@ -62,6 +62,8 @@ pub struct Met {
     pub broken: AtomicU64,
     /// Delays that refusals asked for: how often each. Zero stands for none, which is a mistake.
     pub delays_s: Mutex<BTreeMap<u64, u64>>,
+    /// Refusals by door and by what they said: an HTTP status, or a gRPC code.
+    pub refusals: Mutex<BTreeMap<(Door, i32), u64>>,
     /// Any other answer, which is a mistake too.
     pub unexpected: Mutex<Vec<String>>,
 }
@@ -107,6 +109,11 @@ impl Load {
     /// How many refusals asked for how long.
     pub fn delays_s(&self) -> BTreeMap<u64, u64> {
         self.met.delays_s.lock().expect("nobody panics with it").clone()
+    }
+
+    /// How many refusals of which door said what.
+    pub fn refusals(&self) -> BTreeMap<(Door, i32), u64> {
+        self.met.refusals.lock().expect("nobody panics with it").clone()
     }
 
     /// Stops: each sender when its last body is acknowledged.
@@ -194,7 +201,7 @@ async fn send(door: Door, sender: u64, mut turns: Option<Interval>, shared: Shar
                 Door::Grpc => by_grpc(&mut channel, &here().otlp_grpc, sender, bodies + 1).await,
                 _ => by_http(&mut connection, door, &here(), sender, bodies + 1).await,
             };
-            if note(&met, outcome) {
+            if note(&met, door, outcome) {
                 break;
             }
             tokio::time::sleep(AGAIN_AFTER).await;
@@ -206,19 +213,21 @@ async fn send(door: Door, sender: u64, mut turns: Option<Interval>, shared: Shar
 
 enum Outcome {
     Acknowledged,
-    Refused { delay_s: u64 },
+    Refused { code: i32, delay_s: u64 },
     Broken,
     Unexpected(String),
 }
 
-fn note(met: &Met, outcome: Outcome) -> bool {
+fn note(met: &Met, door: Door, outcome: Outcome) -> bool {
     match outcome {
         Outcome::Acknowledged => {
             met.acknowledged.fetch_add(1, Ordering::Relaxed);
             return true;
         }
-        Outcome::Refused { delay_s } => {
+        Outcome::Refused { code, delay_s } => {
             *met.delays_s.lock().expect("nobody panics with it").entry(delay_s).or_default() += 1;
+            let mut refusals = met.refusals.lock().expect("nobody panics with it");
+            *refusals.entry((door, code)).or_default() += 1;
         }
         Outcome::Broken => {
             met.broken.fetch_add(1, Ordering::Relaxed);
@@ -249,7 +258,8 @@ async fn by_http(
     match connection.post(path, content_type, body.as_bytes()).await {
         Ok(answer) if matches!(answer.status, 200 | 204) => Outcome::Acknowledged,
         Ok(answer) if matches!(answer.status, 429 | 503) => {
-            Outcome::Refused { delay_s: answer.retry_after_s.unwrap_or(0) }
+            let delay_s = answer.retry_after_s.unwrap_or(0);
+            Outcome::Refused { code: answer.status.into(), delay_s }
         }
         Ok(answer) => Outcome::Unexpected(format!("{door:?}: {answer:?}")),
         Err(_) => Outcome::Broken,
@@ -276,7 +286,7 @@ async fn by_grpc(
             if details.contains("google.rpc.RetryInfo") {
                 // `RetryInfo{1: Duration{1: seconds}}` ends the details, with seconds below 128.
                 let delay_s = status.details().last().copied().unwrap_or(0);
-                return Outcome::Refused { delay_s: u64::from(delay_s) };
+                return Outcome::Refused { code: status.code().into(), delay_s: delay_s.into() };
             }
             *kept = None;
             Outcome::Broken

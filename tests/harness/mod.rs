@@ -9,6 +9,7 @@
 
 pub mod authority;
 mod connection;
+mod disk;
 pub mod grpc;
 mod http;
 pub mod load;
@@ -233,9 +234,14 @@ pub fn tree(path: &str) -> PathBuf {
 }
 
 fn launch(directory: &Path, arguments: &[String]) -> (Child, Addresses) {
+    launch_by(Command::new(binary()), directory, arguments)
+}
+
+/// As [`launch`], by a command that becomes the program.
+fn launch_by(mut program: Command, directory: &Path, arguments: &[String]) -> (Child, Addresses) {
     let ready = directory.join("ready.json");
     drop(std::fs::remove_file(&ready));
-    let mut process = Command::new(binary())
+    let mut process = program
         .current_dir(directory)
         .args(arguments)
         // As it is by default: below the directory in which the program was started.
