@@ -59,6 +59,8 @@ mod personal;
 mod poison;
 #[path = "it/readme.rs"]
 mod readme;
+#[path = "it/replay.rs"]
+mod replay;
 #[path = "it/sampling.rs"]
 mod sampling;
 #[path = "it/seal.rs"]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::{Ethogram, binary, wait_for};
 
@@ -28,9 +29,27 @@ impl World {
     /// every row of it is visible and everything that was committed has been read.
     pub(crate) fn new(scenario: &str, seed: u64, options: &[&str], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the data");
-        let data = format!("--to-log={}", directory.path().join("data").display());
+        let data = to_log(&directory);
         let options: Vec<&str> = options.iter().copied().chain([data.as_str()]).collect();
         let (truth, details) = simulate(directory.path(), scenario, seed, &options);
+        Self::over(directory, truth, details, arguments)
+    }
+
+    /// The same without its details, which of a long world would fill the memory.
+    pub(crate) fn without_details(
+        scenario: &str,
+        seed: u64,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the data");
+        let data = to_log(&directory);
+        let options: Vec<&str> = options.iter().copied().chain([data.as_str()]).collect();
+        let truth = happen(directory.path(), scenario, seed, &options);
+        Self::over(directory, truth, Vec::new(), arguments)
+    }
+
+    fn over(directory: TempDir, truth: Value, details: Vec<Value>, arguments: &[&str]) -> Self {
         let ethogram = Ethogram::over(directory, arguments);
         let world = Self { ethogram, truth, details };
         world.wait_until_read();
@@ -92,15 +111,30 @@ pub(crate) fn number(object: &Value, key: &str) -> i64 {
     object[key].as_i64().unwrap_or_else(|| panic!("{key} of {object}"))
 }
 
+/// The option that puts a world into the log of the data in this directory.
+fn to_log(directory: &TempDir) -> String {
+    format!("--to-log={}", directory.path().join("data").display())
+}
+
+/// Lets a world happen; the truth of it, and its details.
 fn simulate(directory: &Path, scenario: &str, seed: u64, options: &[&str]) -> (Value, Vec<Value>) {
-    let (truth, details) = (directory.join("truth.json"), directory.join("details.jsonl"));
+    let details = directory.join("details.jsonl");
+    let option = format!("--details-file={}", details.display());
+    let options: Vec<&str> = options.iter().copied().chain([option.as_str()]).collect();
+    let truth = happen(directory, scenario, seed, &options);
+    let lines = std::fs::read_to_string(details).expect("the details were written");
+    let details = lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
+    (truth, details.collect())
+}
+
+/// Lets a world happen; the truth of it.
+fn happen(directory: &Path, scenario: &str, seed: u64, options: &[&str]) -> Value {
+    let truth = directory.join("truth.json");
     let output = Command::new(binary())
         .args(["simulate", scenario, "--seed", &seed.to_string()])
         .args(options)
         .arg("--truth-file")
         .arg(&truth)
-        .arg("--details-file")
-        .arg(&details)
         .stdin(Stdio::null())
         .output()
         .expect("the binary starts");
@@ -114,7 +148,5 @@ fn simulate(directory: &Path, scenario: &str, seed: u64, options: &[&str]) -> (V
             assert_eq!(lane[fate], 0, "{}", truth["delivery"]);
         }
     }
-    let lines = std::fs::read_to_string(details).expect("the details were written");
-    let details = lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
-    (truth, details.collect())
+    truth
 }

@@ -2,9 +2,9 @@
 //!
 //! **Promise.** When [`LogWriter::append`] calls back with a [`Position`], the record is on this
 //! machine's disk (`fdatasync` returned). After any crash or power cut of a disk that honours
-//! flush, every such record is read back, whole and once. What is lost nevertheless (bits that
-//! rot, files that vanish, a tail that was promised) is reported as a [`Damage`] with its exact
-//! range, never skipped silently. Of a disk that lies about its flushes nothing more is promised.
+//! flush, every such record is read back, whole and once. What is lost nevertheless (a disk that
+//! lies, bits that rot, files that vanish) is reported as a [`Damage`] with its exact range, never
+//! skipped silently, unless it stood behind everything that the disk still knows of.
 //!
 //! **Format.** A directory of segments, `00000000000000000001.log` and so on. A segment is a
 //! 64-byte header (`segment`) and frames (`frame`); a record is one or more frames, and may
