@@ -188,9 +188,9 @@ scenario("Retry-After is obeyed", { script: HURRY, order: "before", tag: 'data-f
   world.collectorHeaders = { "retry-after": "30" };
   const page = await world.visit();
   await until("two probes", () => world.bodies.length >= 2);
-  // A timer that rings early is set again, for the rest.
+  // A timer that rings early is set again, for the rest; so is one that was set to flush when the refusal came.
   const [first] = (await page.evaluate(() => window.pauses)).filter((ms) => ms % 1 && ms > 100);
-  assert.ok(first >= 30_000 && first <= 32_000, `${first}`);
+  assert.ok(first >= 29_000 && first <= 32_000, `${first}`);
 });
 
 scenario("what exceeds the budget of keepalive at exit goes through fetchLater", { needs: "fetch-later", tag: 'data-flush-ms="60000"' }, async (world) => {
