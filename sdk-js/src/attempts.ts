@@ -16,6 +16,7 @@
 // again by the user: `repeat_cause` refresh.
 
 import type { Attributes } from "./encode";
+import { randomHex } from "./ids";
 
 interface Asked {
   /** Trace of the first request of the same intent. */
@@ -60,6 +61,8 @@ export interface Attempt {
   readonly said: Attributes;
   /** Empty where there is no timeline. */
   readonly session: string;
+  /** Whether its server may know of trace and session. */
+  readonly isKnown: boolean;
   readonly request: Logical;
   readonly startMs: number;
   /** The page left while it waited: told as abandoned, and its later rejection is not believed. */
@@ -103,97 +106,98 @@ export const isFailure = (status: number): boolean =>
 const isNear = (ms: number, paceMs: number): boolean =>
   paceMs >= CADENCE_MS_MIN && Math.abs(ms - paceMs) <= paceMs * CADENCE_SHARE;
 
-export interface Attempts {
-  /**
-   * Places a new send of `key`. `touchedMs` is when the user last acted or the page last navigated, and
-   * `slackMs` how far the delay since may be off the one before the request that is repeated. A trace the page has chosen by itself (`adopted`) becomes the trace of a new request. `given` is
-   * which attempt the page says it is, 1 for the first; 0 where it says nothing.
-   */
-  begin(key: string, place: string, atMs: number, touchedMs: number, adopted?: string, given?: number, slackMs?: number): [Logical, Kind];
-  /** Ends one attempt of `request`. A hedge that lost does not undo the success of the one that won. */
-  end(request: Logical, verdict: Verdict, atMs: number, retryAfterMs?: number): void;
-  /** Whether a request to the place has started since `sinceMs`. */
-  startedSince(place: string, sinceMs: number): boolean;
-  /** What the next document must know: the keys still waiting, and those that failed a moment ago. */
-  carry(atMs: number): Carried[];
+/** The newest request of each key. */
+let newest: Map<string, Logical>;
+/** What the reloaded document has left, and when that was taken over. */
+let before: Map<string, Asked>;
+let openedMs: number;
+
+/** Begins with nothing but what the reloaded document has carried over at `atMs`. */
+export function openAttempts(carried: Carried[] = [], atMs = 0): void {
+  newest = new Map();
+  before = new Map(carried.map(([key, intent, repeat]) => [key, { intent, repeat }]));
+  openedMs = atMs;
 }
 
-/** An empty table, or one that continues what the reloaded document has carried over at `atMs`. */
-export function createAttempts(newTrace: () => string, carried: Carried[] = [], atMs = 0): Attempts {
-  const newest = new Map<string, Logical>();
-  const before = new Map(carried.map(([key, intent, repeat]) => [key, { intent, repeat }]));
-
-  return {
-    begin(key, place, startMs, touchedMs, adopted, given, slackMs = Infinity) {
-      const afterMs = startMs - touchedMs;
-      let last = newest.get(key);
-      let request: Logical | undefined;
-      let kind: Kind = "first";
-      if (given! > 1) {
-        request = last ||= [...newest.values()].find((request) => request.place == place && request.attempts == given! - 1);
-        kind = "retry";
-      }
-      const paces = last ? [startMs - last.firstMs, startMs - last.endMs!] : [];
-      let again: Asked | undefined = startMs <= atMs + ANSWER_MS_MAX ? before.get(key) : undefined;
-      let cause: Logical["cause"] = again && "refresh";
-      if (
-        !given && last && (last.owed || last.verdict != "ok") && (last.waiting || startMs <= last.untilMs!) &&
-        !paces.some((ms, index) => isNear(ms, last!.cadence[index]!))
-      ) {
-        if (touchedMs > (last.owed ? last.endMs! : last.startMs) && afterMs <= USER_MS_MAX && Math.abs(afterMs - last.afterMs) <= slackMs) {
-          again = last;
-          cause = "user";
-        } else if (last.owed || last.waiting) {
-          request = last;
-          kind = last.owed ? "retry" : "hedge";
-        }
-      }
-      if (!request) {
-        const trace = adopted || newTrace();
-        const isPaced = last?.verdict == "ok";
-        request = {
-          trace,
-          intent: again?.intent || trace,
-          repeat: again ? again.repeat + 1 : 0,
-          cause,
-          firstMs: startMs,
-          afterMs,
-          place,
-          attempts: 0,
-          waiting: 0,
-          owed: 0,
-          paces: isPaced ? paces : last?.paces || [],
-          cadence: isPaced ? paces.map((ms, index) => (isNear(ms, last!.paces[index]!) ? ms : 0)) : last?.cadence || [],
-          startMs,
-        };
-      }
-      before.delete(key);
-      newest.delete(key);
-      newest.set(key, request);
-      if (newest.size > KEYS_MAX) newest.delete(newest.keys().next().value!);
-      request.attempts = given || request.attempts + 1;
-      if (request.owed) request.owed--;
-      request.waiting++;
-      request.startMs = startMs;
-      return [request, kind];
-    },
-
-    end(request, verdict, endMs, retryAfterMs = 0) {
-      request.waiting--;
-      if (verdict == "ok") request.owed = 0;
-      if (verdict == "failed") request.owed++;
-      if (request.verdict != "ok") request.verdict = verdict;
-      request.endMs = endMs;
-      request.untilMs = endMs + Math.max(ANSWER_MS_MAX, retryAfterMs);
-    },
-
-    startedSince: (place, sinceMs) =>
-      [...newest.values()].some((request) => request.place == place && request.startMs >= sinceMs),
-
-    carry: (nowMs) =>
-      [...newest]
-        .filter(([, { verdict, waiting, owed, untilMs }]) => verdict != "ok" && (waiting || (owed && nowMs <= untilMs!)))
-        .map(([key, { intent, repeat }]): Carried => [key, intent, repeat])
-        .slice(-CARRIED_MAX),
-  };
+/**
+ * Places a new send of `key`. `touchedMs` is when the user last acted or the page last navigated, and
+ * `slackMs` how far the delay since may be off the one before the request that is repeated. A trace the
+ * page has chosen by itself (`adopted`) becomes the trace of a new request. `given` is which attempt the
+ * page says it is, 1 for the first; 0 where it says nothing.
+ */
+export function beginAttempt(
+  key: string, place: string, startMs: number, touchedMs: number, adopted?: string, given?: number, slackMs = Infinity,
+): [Logical, Kind] {
+  const afterMs = startMs - touchedMs;
+  let last = newest.get(key);
+  let request: Logical | undefined;
+  let kind: Kind = "first";
+  if (given! > 1) {
+    request = last ||= [...newest.values()].find((request) => request.place == place && request.attempts == given! - 1);
+    kind = "retry";
+  }
+  const paces = last ? [startMs - last.firstMs, startMs - last.endMs!] : [];
+  let again: Asked | undefined = startMs <= openedMs + ANSWER_MS_MAX ? before.get(key) : undefined;
+  let cause: Logical["cause"] = again && "refresh";
+  if (
+    !given && last && (last.owed || last.verdict != "ok") && (last.waiting || startMs <= last.untilMs!) &&
+    !paces.some((ms, index) => isNear(ms, last!.cadence[index]!))
+  ) {
+    if (touchedMs > (last.owed ? last.endMs! : last.startMs) && afterMs <= USER_MS_MAX && Math.abs(afterMs - last.afterMs) <= slackMs) {
+      again = last;
+      cause = "user";
+    } else if (last.owed || last.waiting) {
+      request = last;
+      kind = last.owed ? "retry" : "hedge";
+    }
+  }
+  if (!request) {
+    const trace = adopted || randomHex(16);
+    const isPaced = last?.verdict == "ok";
+    request = {
+      trace,
+      intent: again?.intent || trace,
+      repeat: again ? again.repeat + 1 : 0,
+      cause,
+      firstMs: startMs,
+      afterMs,
+      place,
+      attempts: 0,
+      waiting: 0,
+      owed: 0,
+      paces: isPaced ? paces : last?.paces || [],
+      cadence: isPaced ? paces.map((ms, index) => (isNear(ms, last!.paces[index]!) ? ms : 0)) : last?.cadence || [],
+      startMs,
+    };
+  }
+  before.delete(key);
+  newest.delete(key);
+  newest.set(key, request);
+  if (newest.size > KEYS_MAX) newest.delete(newest.keys().next().value!);
+  request.attempts = given || request.attempts + 1;
+  if (request.owed) request.owed--;
+  request.waiting++;
+  request.startMs = startMs;
+  return [request, kind];
 }
+
+/** Ends one attempt of `request`. A hedge that lost does not undo the success of the one that won. */
+export function endAttempt(request: Logical, verdict: Verdict, endMs: number, retryAfterMs = 0): void {
+  request.waiting--;
+  if (verdict == "ok") request.owed = 0;
+  if (verdict == "failed") request.owed++;
+  if (request.verdict != "ok") request.verdict = verdict;
+  request.endMs = endMs;
+  request.untilMs = endMs + Math.max(ANSWER_MS_MAX, retryAfterMs);
+}
+
+/** Whether a request to the place has started since `sinceMs`. */
+export const startedSince = (place: string, sinceMs: number): boolean =>
+  [...newest.values()].some((request) => request.place == place && request.startMs >= sinceMs);
+
+/** What the next document must know: the keys still waiting, and those that failed a moment ago. */
+export const carry = (nowMs: number): Carried[] =>
+  [...newest]
+    .filter(([, { verdict, waiting, owed, untilMs }]) => verdict != "ok" && (waiting || (owed && nowMs <= untilMs!)))
+    .map(([key, { intent, repeat }]): Carried => [key, intent, repeat])
+    .slice(-CARRIED_MAX);

@@ -1,6 +1,8 @@
 // OTLP/JSON, as much of it as a beacon says: spans and log records with an event name.
 // Pure: values in, text out. Names and units of the wire are decided here and where things are recorded.
 
+import { hexOf } from "./ids";
+
 /** A number that is whole is sent as an OTLP int, any other as a double; null and undefined not at all. */
 export type Value = string | number | boolean | null | undefined | readonly Value[];
 /**
@@ -18,8 +20,11 @@ export const nanos = (ms: number): string => micros(ms) + "000";
 /** Milliseconds to whole microseconds. */
 export const micros = (ms: number): number => Math.round(ms * 1000);
 
-/** A URL as it may leave the page: query and fragment carry personal data, the path names the place. */
-export const withoutQuery = (url: URL | Location): string => (url.origin + url.pathname).slice(0, 2048);
+/** Longer ones are mistakes, or data. */
+const URL_CHARS_MAX = 2_048;
+
+/** A URL as it may leave the page: query and fragment carry personal data, as does who logs in by it; the path names the place. */
+export const withoutQuery = (href: string): string => href.replace(/^(\w+:..)[^/?#]*@|[?#].*/g, "$1").slice(0, URL_CHARS_MAX);
 
 /** An OTLP int has 64 bits. */
 const INT_MAX = 9e18;
@@ -36,30 +41,29 @@ const anyValue = (value: unknown): unknown =>
           ? { doubleValue: value }
           : { intValue: "" + value };
 
-const keyValues = (attributes: Attributes): unknown[] =>
-  Object.entries(attributes).flatMap(([name, value]) =>
-    value == null ? [] : { key: name.includes(".") ? name : "behavior." + name, value: anyValue(value) },
-  );
+/** In ASCII, so that its length is its bytes, which are what the browser's budget and ours count. */
+const ascii = (text: string): string =>
+  text.replace(/[^ -~]/g, (character) => "\\u" + hexOf(character.charCodeAt(0)));
 
-/**
- * One record, or a resource: OTLP's own fields, of which those undefined are left out, and attributes.
- * In ASCII, so that its length is its bytes, which are what the browser's budget and ours count.
- */
-export const write = (fields: object, attributes: Attributes): string =>
-  JSON.stringify({ ...fields, attributes: keyValues(attributes) }).replace(
-    /[^ -~]/g,
-    (character) => "\\u" + (character.charCodeAt(0) + 65536).toString(16).slice(1),
-  );
+/** One record: OTLP's own fields, of which those undefined are left out, and attributes. */
+export function write(fields: object, ...sets: Attributes[]): string {
+  const attributes: unknown[] = [];
+  for (const set of sets) for (const name in set) {
+    const value = set[name];
+    if (value != null) attributes.push({ key: name.includes(".") ? name : "behavior." + name, value: anyValue(value) });
+  }
+  return ascii(JSON.stringify({ ...fields, attributes }));
+}
 
 /** One span; `fields` are its ids, name and kind. */
-export const span = (fields: object, startMs: number, endMs: number, attributes: Attributes): string =>
-  write({ ...fields, startTimeUnixNano: nanos(startMs), endTimeUnixNano: nanos(endMs) }, attributes);
+export const span = (fields: object, startMs: number, endMs: number, ...sets: Attributes[]): string =>
+  write({ ...fields, startTimeUnixNano: nanos(startMs), endTimeUnixNano: nanos(endMs) }, ...sets);
 
 /** Everything that is not a span; `about` are the ids of the span it speaks of. */
 export const event = (name: string, timeMs: number, attributes: Attributes, about?: object): string =>
   write({ timeUnixNano: nanos(timeMs), eventName: name, ...about }, attributes);
 
-/** What `span` or `event` has written, to be sent under its session and as its user's. */
+/** What `span` or `event` has written, or is to write, to be sent under its session and as its user's. */
 export interface Entry {
   text: string;
   isSpan: boolean;
@@ -67,13 +71,19 @@ export interface Entry {
   who?: string | undefined;
 }
 
+/** One that is to be written when the page does not wait for it. */
+export interface Unwritten extends Omit<Entry, "text"> {
+  text?: string;
+  write?: () => string;
+}
+
 /** One body for `POST /v1/beacon`. */
 export function body(resource: Attributes, entries: Entry[]): string {
-  const head = '[{"resource":' + write({}, resource);
+  const head = `[{"resource":` + write({}, resource);
   const scope = `{"name":"${NAME}","version":"${VERSION}"}`;
-  const part = (isSpan: boolean, signal: string, list: string): string[] => {
-    const records = entries.filter((entry) => entry.isSpan == isSpan).map((entry) => entry.text);
-    return records.length ? [`"resource${signal}":${head},"scope${signal}":[{"scope":${scope},"${list}":[${records}]}]}]`] : [];
-  };
-  return `{${[...part(true, "Spans", "spans"), ...part(false, "Logs", "logRecords")]}}`;
+  const parts = [["Logs", "logRecords"], ["Spans", "spans"]].flatMap(([signal, list], isSpan) => {
+    const records = entries.filter((entry) => +entry.isSpan == isSpan).map((entry) => entry.text);
+    return records.length ? `"resource${signal}":${head},"scope${signal}":[{"scope":${scope},"${list}":[${records}]}]}]` : [];
+  });
+  return `{${parts}}`;
 }

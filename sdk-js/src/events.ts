@@ -35,9 +35,9 @@ export function recordArrival(page: Page, isFirst: boolean): void {
 export function watchRoutes(): void {
   let place = location.href;
   const changed = (type: string): void => {
-    const old = new URL(place);
+    const old = place;
     place = location.href;
-    if (old.href == place || (type == "replace" && withoutQuery(old) == withoutQuery(location))) return;
+    if (old == place || (type == "replace" && withoutQuery(old) == withoutQuery(place))) return;
     act();
     recordPlace(type);
   };

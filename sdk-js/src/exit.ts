@@ -4,12 +4,15 @@
 // navigation begins, right after `beforeunload`; pagehide comes when the next page's server has answered.
 // Never `unload`: it costs the page the back-forward cache, which `beforeunload` no longer does.
 
+import { carry } from "./attempts";
+import { now } from "./clock";
 import { micros, withoutQuery } from "./encode";
 import { navigation } from "./load";
+import { leaveOperations } from "./operations";
 import type { Page } from "./page";
 import { listen } from "./patch";
 import { record, recordPlace } from "./recorder";
-import { carry, depart, leave, restore } from "./requests";
+import { depart, leave, restore } from "./requests";
 import { summarize } from "./summary";
 import { flush, flushHidden } from "./transport";
 
@@ -41,7 +44,8 @@ export function watchExit(page: Page, finishClicks: () => void): void {
 
   listen("pagehide", () => {
     finishClicks();
-    page.note(false, leave(trigger), carry());
+    page.note(false, leave(trigger), carry(now()));
+    leaveOperations(trigger);
     const load = navigation();
     // Not by `readyState`: leaving stops the load, and then it is complete.
     if (load && !load.loadEventStart) {
@@ -50,7 +54,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
         "abandon_trigger": trigger,
         "abandon_phase": load.domContentLoadedEventEnd ? "render" : "download",
         "waited_us": micros(performance.now()),
-        "url.full": withoutQuery(location),
+        "url.full": withoutQuery(location.href),
       });
     }
     record("behavior.leave");
@@ -65,6 +69,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
     trigger = "leave";
     page.note(true);
     restore();
+    leaveOperations();
     recordPlace("back_forward");
   });
 

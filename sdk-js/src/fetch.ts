@@ -9,31 +9,31 @@ import { begin, classify, end } from "./requests";
 type FetchArguments = [input: RequestInfo | URL, init?: RequestInit];
 
 /** Patches `window.fetch`. */
-export function patchFetch(mayPropagate: (url: URL) => boolean): void {
+export function patchFetch(): void {
   patch(window, "fetch", "apply", (original: typeof fetch, self: Window, args: FetchArguments): unknown => {
     let sent = args;
     let attempt: Attempt | undefined;
     quietly(() => {
       const input = args[0];
       let init = args[1] || {};
-      // It may be of a frame, whose classes are others.
-      const request = Object.prototype.toString.call(input) == "[object Request]" ? (input as Request) : undefined;
-      const url = new URL(request ? request.url : "" + input, document.baseURI);
+      // It may be of a frame, whose classes are others; and nothing else that can be fetched has this.
+      const request = (input as Request)?.formData && (input as Request);
+      const { href } = new URL(request ? request.url : "" + input, document.baseURI);
       const signal = init.signal || request?.signal;
       if (signal?.aborted || !args.length) return;
       // Headers that can be read but once: the page's request gets what was read.
       if ((init.headers as { next?: Function })?.next?.call) sent = [input, (init = { __proto__: init, headers: [...(init.headers as [])] } as RequestInit)];
-      const headers = new Headers(init.headers || request?.headers);
+      const headers = init.headers ? new Headers(init.headers) : request?.headers;
       const method = init.method || request?.method || "GET";
       // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
       // URL says; what is posted may be anything, so each such Request stands for itself.
-      attempt = begin(method, url, init.body || (/^p[oa]/i.test(method) ? request : ""), headers, signal);
-      if (attempt?.session && mayPropagate(url) && (init.mode || request?.mode) != "no-cors") {
+      attempt = begin(method, href, init.body || (/^p[oa]/i.test(method) ? request : ""), headers, signal);
+      if (attempt?.isKnown && (init.mode || request?.mode) != "no-cors") {
         sent = withHeaders(sent, request, attempt, headers);
       }
     });
     const answered = <Given extends Partial<Response>>(response?: Given): Given | undefined => {
-      quietly(() => end(attempt, "", response?.status, response?.headers?.get("retry-after")));
+      quietly(() => end(attempt, "", 0, response?.status, () => response!.headers?.get("retry-after")));
       return response;
     };
     const failed = (error: unknown): never => {
@@ -57,9 +57,14 @@ export function patchFetch(mayPropagate: (url: URL) => boolean): void {
  * as fetch itself would do; copying a Request through an init would lose its referrer, and spreading
  * an init that inherits would lose what it inherits.
  */
-function withHeaders([input, init]: FetchArguments, given: Request | undefined, attempt: Attempt, headers: Headers): FetchArguments {
+function withHeaders([input, init]: FetchArguments, given: Request | undefined, attempt: Attempt, headers: Headers | undefined): FetchArguments {
   const isPlain = !given && (!init || (init as { __proto__?: object }).__proto__ == Object.prototype);
-  const request = isPlain ? { ...init, headers } : new Request(input, init);
-  propagate(attempt, headers, (name, value) => request.headers.append(name, value));
+  const request = isPlain ? { ...init, headers: headers || {} } : new Request(input, init);
+  const more = request.headers as Headers & Record<string, string>;
+  propagate(attempt, headers, (name, value) => {
+    // Where the page has given none a plain object does, which costs a fraction.
+    if (more.append) more.append(name, value);
+    else more[name] = value;
+  });
   return isPlain ? [input, request] : [request as Request];
 }

@@ -8,20 +8,21 @@ import { watchExit } from "./exit";
 import { patchFetch } from "./fetch";
 import { watchInput } from "./input";
 import { navigation, watchLoad } from "./load";
+import { beginOperation, type Operation } from "./operations";
 import { openPage } from "./page";
 import { begin, quietly, undo } from "./patch";
-import { createAllowance } from "./propagate";
-import { createQueue } from "./queue";
+import { allow } from "./propagate";
+import { dropped, openQueue, settle } from "./queue";
 import { openRecorder, record as write } from "./recorder";
 import { closeRequests, openRequests, say } from "./requests";
 import { createSession } from "./session";
-import { forget, openStorage } from "./storage";
+import { forget } from "./storage";
 import { watchStreams } from "./streams";
 import { summarize } from "./summary";
 import { flush, openTransport, stopTransport } from "./transport";
 import { patchXhr } from "./xhr";
 
-export type { Attributes, Config };
+export type { Attributes, Config, Operation };
 
 let config: Config | undefined;
 /** What the visitor has answered, before the beacon started or since; it outlives the beacon. */
@@ -76,8 +77,14 @@ export function attempt<T>(number: number, send?: () => T): T | undefined {
 /** Records an event of the page's own. A name without a dot is sent under `behavior.`. */
 export const record = (name: string, attributes?: Attributes): void =>
   quietly(() => {
-    if (end) write(name, attributes);
+    if (!end) return;
+    write(name, attributes);
+    // Now: what the page has given may change in its hands.
+    settle();
   });
+
+/** Begins what the user waits for, by the page's name for it; left before its end, it is an abandonment. */
+export const operation = (name: string): Operation => beginOperation(name, end && record);
 
 function run(): void {
   quietly(() => {
@@ -98,12 +105,12 @@ let told = 0;
 /** Starts a beacon that tells a timeline, or without consent one that stores nothing and counts. */
 function start(config: Config, granted: boolean): typeof end {
   begin();
-  const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => (granted as true) && openStorage(name);
+  // A storage, or none: merely looking at a denied one throws.
+  const storage = (name: "localStorage" | "sessionStorage"): Storage | undefined => quietly(() => (granted as true) && window[name]);
   const page = openPage(storage("sessionStorage"), (told < 2 && navigation()?.type) || "navigate", top == self);
   const session = granted ? createSession(storage("localStorage"), config.sampleRatio as number, () => consent(false)) : undefined;
-  const queue = createQueue();
+  openQueue();
   openTransport(
-    queue,
     (config.endpoint || "/v1/beacon") + "?key=" + encodeURIComponent(config.key || "local"),
     // A text is a number too, for a timer as for a comparison.
     (config.flushMs ?? FLUSH_MS) as number,
@@ -120,7 +127,7 @@ function start(config: Config, granted: boolean): typeof end {
           "effective_type": connection?.effectiveType,
         }),
         "sent_at": micros(now()) * 1000,
-        "dropped_records": queue.dropped() || undefined,
+        "dropped_records": dropped || undefined,
         "service.version": config.version,
         "deployment.environment.name": config.environment,
         "telemetry.sdk.name": NAME,
@@ -130,7 +137,7 @@ function start(config: Config, granted: boolean): typeof end {
     },
     (ratio) => session?.sample(ratio),
   );
-  openRecorder(session, page, queue, config);
+  openRecorder(session, page, config);
   openRequests(page);
   watchInput();
   recordArrival(page, !told);
@@ -140,9 +147,9 @@ function start(config: Config, granted: boolean): typeof end {
   watchExit(page, watchClicks());
   watchErrors();
   watchLoad();
-  const mayPropagate = createAllowance([location.origin, config.propagate].join());
-  patchFetch(mayPropagate);
-  patchXhr(mayPropagate);
+  allow([location.origin, config.propagate].join());
+  patchFetch();
+  patchXhr();
   watchRoutes();
 
   return (erase) => {

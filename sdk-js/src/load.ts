@@ -4,7 +4,7 @@ import { span, withoutQuery, type Attributes } from "./encode";
 import { randomHex } from "./ids";
 import { later, listen } from "./patch";
 import { parseTraceparent } from "./propagate";
-import { recordSpan, touch } from "./recorder";
+import { put, touch } from "./recorder";
 
 const LOADED = "complete";
 
@@ -26,20 +26,26 @@ function tell(): void {
   const id = touch();
   if (!id || isTold) return;
   isTold = true;
+  const { href } = location;
+  put(() => write(href), id, true);
+}
+
+/** Nothing of it changes any more, and a page that has just loaded has better things to do. */
+function write(href: string): string {
   const entry = navigation()!;
   const named = (name: string): RegExpExecArray | null | undefined =>
     parseTraceparent(entry.serverTiming?.find((timing) => timing.name.toLowerCase() == name)?.description);
   // `trace` is the name of the Trace Context draft, `traceparent` the one that is deployed.
   const server = named("trace") || named("traceparent");
-  const attributes: Attributes = { "url.full": withoutQuery(location), "http.response.status_code": entry.responseStatus || undefined };
-  for (const [name, value] of Object.entries(entry.toJSON())) {
+  const attributes: Attributes = { "url.full": withoutQuery(href), "http.response.status_code": entry.responseStatus || undefined };
+  Object.entries(entry.toJSON()).forEach(([name, value]) => {
     // A 0 is a phase that did not happen, or that another origin does not show.
-    if (value && /(Start|End|Interactive|Complete)$/.test(name)) {
-      const kind = /^(dom[CI]|load|unload)/.test(name) ? "navigation" : "resource";
+    if (value && /(Start|End|ive|ete)$/.test(name)) {
+      const kind = /oad|dom[CI]/.test(name) ? "navigation" : "resource";
       attributes[`browser.${kind}_timing.` + name.replace(/[A-Z]/g, "_$&").toLowerCase()] = Math.round(value as number);
     }
-  }
+  });
   const ids = { traceId: server?.[1] || randomHex(16), spanId: randomHex(8), parentSpanId: server?.[2] };
   const startMs = performance.timeOrigin;
-  recordSpan(id, span({ ...ids, name: "documentLoad", "kind": 1 }, startMs, startMs + entry.duration, attributes));
+  return span({ ...ids, name: "documentLoad", "kind": 1 }, startMs, startMs + entry.duration, attributes);
 }

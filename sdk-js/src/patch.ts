@@ -12,13 +12,24 @@ export function quietly<T>(work: () => T): T | undefined {
 /** A timer whose work the page sees no error of. */
 export const later = (work: () => unknown, ms?: number): number => setTimeout(() => quietly(work), ms) as unknown as number;
 
-let ending = new AbortController();
+/**
+ * How to undo what the running beacon has patched and listened to, and whether that was done. An AbortSignal
+ * would do, and cost the page twice the time for each of thirty.
+ */
+interface Doings extends Array<() => unknown> {
+  isOver?: boolean;
+}
+
+let doings: Doings;
 
 /** From now on, what is patched and listened to belongs to a beacon that starts. */
-export const begin = (): void => void (ending = new AbortController());
+export const begin = (): void => void (doings = []);
 
 /** Undoes all that was patched and listened to since `begin`. */
-export const undo = (): void => ending.abort();
+export function undo(): void {
+  doings.isOver = true;
+  doings.forEach(quietly);
+}
 
 /**
  * Puts a proxy in a function's place: name, length, text and prototype stay the native ones. When it
@@ -28,9 +39,9 @@ export function patch(target: object, name: string, trap: "apply" | "construct",
   const place = target as Record<string, Function>;
   const original = place[name];
   if (!original) return;
-  const { signal } = ending;
+  const mine = doings;
   const patched = new Proxy(original, {
-    [trap]: (...given: [never]) => (signal.aborted ? (Reflect[trap] as typeof handle) : handle)(...given),
+    [trap]: (...given: [never]) => (mine.isOver ? (Reflect[trap] as typeof handle) : handle)(...given),
   });
   const put = (stands: Function): void => {
     place[name] = stands;
@@ -38,7 +49,7 @@ export function patch(target: object, name: string, trap: "apply" | "construct",
     if (trap == "construct") original.prototype.constructor = stands;
   };
   put(patched);
-  signal.addEventListener("abort", () => place[name] == patched && put(original));
+  mine.push(() => place[name] == patched && put(original));
 }
 
 /** Notices each call of a method before it is made. */
@@ -50,15 +61,13 @@ export const before = <Self>(target: object, name: string, notice: (self: Self, 
 
 /**
  * Listens before the page does, disturbs nothing, and ends with the beacon. What listens to the page's own
- * objects stays and says no more: a signal would hold on to each of them as long as the page lives.
+ * objects stays and says no more: to know how to undo it would hold on to each of them as long as the page lives.
  */
 export function listen<Heard extends Event>(types: string, heard: (event: Heard) => void, target?: EventTarget): void {
-  const { signal } = ending;
+  const mine = doings;
+  const hear = (event: Event): unknown => mine.isOver || quietly(() => heard(event as Heard));
   for (const type of types.split(" ")) {
-    (target || window).addEventListener(type, (event) => signal.aborted || quietly(() => heard(event as Heard)), {
-      capture: true,
-      passive: true,
-      signal: target ? undefined : signal,
-    });
+    (target || window).addEventListener(type, hear, { capture: true, passive: true });
+    if (!target) mine.push(() => window.removeEventListener(type, hear, true));
   }
 }

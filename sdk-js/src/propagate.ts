@@ -7,25 +7,24 @@ import type { Attempt } from "./attempts";
 /** W3C limit of a baggage header; beyond it servers drop the whole, so ours is left out. */
 const BAGGAGE_BYTES_MAX = 8192;
 
-/** A test for URLs that may carry our headers; `origins` are parted by spaces or commas. */
-export const createAllowance =
-  (origins: string) =>
-  ({ origin }: URL): boolean =>
-    origins.split(/[\s,]+/).some((entry) => {
-      const [head, tail] = entry.split("*");
-      return origin == entry || (tail && origin.startsWith(head!) && origin.endsWith(tail));
-    });
+/** Origins that may know, each as what stands before and after its asterisk. */
+let allowed: string[][];
+
+/** Who may know from now on; `origins` are parted by spaces or commas. */
+export const allow = (origins: string): void => void (allowed = origins.split(/[\s,]+/).map((origin) => origin.split("*")));
+
+/** Whether requests to the origin may carry our headers. */
+export const mayKnow = (origin: string): boolean =>
+  allowed.some(([head, tail]) => (tail ? origin.startsWith(head!) && origin.endsWith(tail) : origin == head));
 
 /** Trace and span of a valid traceparent, as the groups of a match. */
 export const parseTraceparent = (header: string | null | undefined): RegExpExecArray | null =>
   /^..-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-/.exec(header!);
 
-/** Adds our headers, where the request does not say the same already and its session has a timeline. */
-export function propagate(attempt: Attempt, headers: Headers, add: (name: string, value: string) => void): void {
-  const { traceId, spanId } = attempt.ids;
-  if (!attempt.session) return;
-  if (!headers.has("traceparent")) add("traceparent", `00-${traceId}-${spanId}-01`);
-  const baggage = headers.get("baggage");
-  const member = "session.id=" + attempt.session;
+/** Adds our headers to those that the page has given, where they do not say the same already. */
+export function propagate({ ids, session }: Attempt, given: Headers | undefined, add: (name: string, value: string) => void): void {
+  if (!given?.has("traceparent")) add("traceparent", `00-${ids.traceId}-${ids.spanId}-01`);
+  const baggage = given?.get("baggage");
+  const member = "session.id=" + session;
   if (!/(^|, *)session\.id=/.test(baggage!) && (baggage + member).length < BAGGAGE_BYTES_MAX) add("baggage", member);
 }

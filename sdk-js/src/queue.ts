@@ -1,7 +1,8 @@
 // Records waiting to be sent. Bounded: in an outage of the collector the oldest are dropped and
 // counted, because what users do now tells more than what they did before.
 
-import type { Entry } from "./encode";
+import type { Entry, Unwritten } from "./encode";
+import { quietly } from "./patch";
 
 /** Bytes kept while the collector does not answer: some 400 records. */
 const QUEUE_BYTES_MAX = 262_144;
@@ -12,53 +13,62 @@ const QUEUE_BYTES_MAX = 262_144;
  */
 export const RECORDS_BYTES_MAX = 14_336;
 
-export interface Queue {
-  put(entry: Entry): void;
-  /** The oldest records of one session and user, of at most `bytesMax` together, or one. */
-  take(bytesMax: number): Entry[];
-  /** Returns what could not be delivered to the place it came from. */
-  putBack(entries: Entry[]): void;
-  /** Counts records lost elsewhere. */
-  lose(count: number): void;
-  bytes(): number;
-  /** Records lost since the page began, sent along as `behavior.dropped_records`. */
-  dropped(): number;
+let limit: number;
+/** What was put and is not written yet. */
+let fresh: Unwritten[];
+let entries: Entry[];
+let bytes: number;
+/** Records lost since the page began, of what has been written; sent along as `behavior.dropped_records`. */
+export let dropped: number;
+
+/** Begins with nothing. */
+export function openQueue(given = QUEUE_BYTES_MAX): void {
+  limit = given;
+  fresh = [];
+  entries = [];
+  bytes = dropped = 0;
 }
 
-export function createQueue(limit = QUEUE_BYTES_MAX): Queue {
-  let entries: Entry[] = [];
-  let bytes = 0;
-  let dropped = 0;
-  const join = (first: Entry[], second: Entry[]): void => {
-    entries = first.concat(second);
-    bytes = entries.reduce((sum, entry) => sum + entry.text.length, 0);
-    while (bytes > limit) {
-      bytes -= entries.shift()!.text.length;
-      dropped++;
-    }
-  };
-  return {
-    put: (entry) => {
-      if (entry.text.length > RECORDS_BYTES_MAX) dropped++;
-      else join(entries, [entry]);
-    },
-    take(bytesMax) {
-      let sum = 0;
-      let count = 0;
-      for (const { text, session, who } of entries) {
-        sum += text.length + 1;
-        if ((count && sum > bytesMax) || session != entries[0]!.session || who != entries[0]!.who) break;
-        count++;
-      }
-      const taken = entries.splice(0, count);
-      join([], entries);
-      return taken;
-    },
-    putBack: (returned) => join(returned, entries),
-    lose: (count) => {
-      dropped += count;
-    },
-    bytes: () => bytes,
-    dropped: () => dropped,
-  };
+function join(first: Entry[], second: Entry[]): void {
+  entries = first.concat(second);
+  bytes = entries.reduce((sum, entry) => sum + entry.text.length, 0);
+  while (bytes > limit) {
+    bytes -= entries.shift()!.text.length;
+    dropped++;
+  }
 }
+
+/** Takes a record, which is written later: the page waits for what has made it. */
+export const enqueue = (entry: Unwritten): unknown => fresh.push(entry);
+
+/** Writes what was put, and tells how many bytes wait. */
+export function settle(): number {
+  const written = fresh.filter((entry) => {
+    const { length } = (entry.text ||= quietly(entry.write!) || "");
+    return (length && length <= RECORDS_BYTES_MAX) || !++dropped;
+  });
+  fresh = [];
+  join(entries, written as Entry[]);
+  return bytes;
+}
+
+/** The oldest records of one session and user, of at most `bytesMax` together, or one. */
+export function take(bytesMax: number): Entry[] {
+  settle();
+  let sum = 0;
+  let count = 0;
+  for (const { text, session, who } of entries) {
+    sum += text.length + 1;
+    if ((count && sum > bytesMax) || session != entries[0]!.session || who != entries[0]!.who) break;
+    count++;
+  }
+  const taken = entries.splice(0, count);
+  join([], entries);
+  return taken;
+}
+
+/** Returns what could not be delivered to the place it came from. */
+export const putBack = (returned: Entry[]): void => join(returned, entries);
+
+/** Counts records lost elsewhere. */
+export const lose = (count: number): unknown => (dropped += count);

@@ -6,29 +6,32 @@ import { now } from "./clock";
 import type { Config } from "./config";
 import { event, withoutQuery, type Attributes } from "./encode";
 import type { Page } from "./page";
-import type { Queue } from "./queue";
+import { enqueue } from "./queue";
 import type { Session } from "./session";
-import { count, openSummary } from "./summary";
+import { count } from "./summary";
 import { nudge } from "./transport";
 
 let session: Session | undefined;
 let page: Page;
-let queue: Queue;
 let config: Config;
 
 /** Without a session nothing is recorded, and some things are counted. */
-export function openRecorder(...given: [Session | undefined, Page, Queue, Config]): void {
-  [session, page, queue, config] = given;
-  openSummary((text) => put(text, ""));
+export function openRecorder(givenSession: Session | undefined, givenPage: Page, givenConfig: Config): void {
+  session = givenSession;
+  page = givenPage;
+  config = givenConfig;
 }
 
-function put(text: string, id: string, isSpan = false): void {
-  queue.put({ text, session: id, who: config.user, isSpan });
+/** Puts what `write` will write into the queue, for a session or for none. */
+export function put(write: () => string, id: string, isSpan = false): void {
+  enqueue({ write, session: id, who: config.user, isSpan });
   nudge();
 }
 
-const write = (id: string, name: string, attributes: Attributes, attempt?: Attempt, timeMs = now()): void =>
-  put(event(name, timeMs, { ...attributes, "sequence": page.sequence() }, attempt?.ids), id);
+function write(id: string, name: string, attributes: Attributes, attempt?: Attempt, timeMs = now()): void {
+  const said = { ...attributes, "sequence": page.sequence() };
+  put(() => event(name, timeMs, said, attempt?.ids), id);
+}
 
 /** The session, kept alive; opens a new one, and says so, when the old has ended. Empty without a timeline. */
 export function touch(): string {
@@ -49,12 +52,7 @@ export function record(name: string, attributes: Attributes = {}, attempt?: Atte
 /** Records that the address is what it now is. */
 export const recordPlace = (type: string, previousPage?: string): void =>
   record("browser.navigation", {
-    "url.full": withoutQuery(location),
+    "url.full": withoutQuery(location.href),
     "browser.navigation.type": type,
     "previous_page_id": previousPage,
   });
-
-/** Records a span that `span` has written for the session, if that has a timeline. */
-export const recordSpan = (id: string, text: string): void => {
-  if (id) put(text, id, true);
-};

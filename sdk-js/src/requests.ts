@@ -4,15 +4,15 @@
 // because it cannot be watched without reading it. What is waiting when the page leaves is an
 // abandonment, reported once: the browser's rejections that follow are no network errors.
 
-import { ANSWER_MS_MAX, createAttempts, isFailure, type Attempt, type Attempts, type Carried, type Failure, type Verdict } from "./attempts";
+import { ANSWER_MS_MAX, beginAttempt, endAttempt, isFailure, openAttempts, startedSince, type Attempt, type Failure, type Verdict } from "./attempts";
 import { now } from "./clock";
 import { micros, span, withoutQuery, type Attributes } from "./encode";
 import { digest, randomHex } from "./ids";
 import { actedMs, askedMs, slackMs } from "./input";
 import type { Page } from "./page";
 import { later } from "./patch";
-import { parseTraceparent } from "./propagate";
-import { record, recordSpan, touch } from "./recorder";
+import { mayKnow, parseTraceparent } from "./propagate";
+import { put, record, touch } from "./recorder";
 import { retryAfterMs } from "./retry-after";
 import { count, countLatency } from "./summary";
 
@@ -32,11 +32,10 @@ export const REJECTED_MS_MAX = 100;
 const WATCHED_MAX = 200;
 
 let page: Page;
-let attempts: Attempts;
-let waiting = new Set<Attempt>();
+const waiting = new Set<Attempt>();
 /** How to tell of ended attempts whose meaning a moment will tell; true where the page's leaving was their end. */
 type Tell = (trigger?: string) => unknown;
-let doubts = new Set<Tell>();
+const doubts = new Set<Tell>();
 /** Names of bodies that are not text: one that is sent again is the same object. */
 const bodies = new WeakMap<object, unknown>();
 let away: boolean;
@@ -49,15 +48,15 @@ let departedMs = 0;
 /** Begins with nothing but what the reloaded document has left. */
 export function openRequests(givenPage: Page): void {
   page = givenPage;
-  attempts = createAttempts(() => randomHex(16), page.arrival == "reload" ? page.before?.keys : undefined, now());
+  openAttempts(page.arrival == "reload" ? page.before?.keys : undefined, now());
   away = false;
 }
 
 /** Forgets what waits. */
 export function closeRequests(): void {
   away = true;
-  waiting = new Set();
-  doubts = new Set();
+  waiting.clear();
+  doubts.clear();
 }
 
 /** A navigation begins. The page may stay all the same: the user changes his mind, or gets a file. */
@@ -109,37 +108,44 @@ export function classify(error: unknown, signal: Attempt["signal"]): Failure {
   return aborted || name == "AbortError" ? "abort" : "network";
 }
 
-/** Begins to watch a request; nothing for one that is no HTTP. */
-export function begin(verb: string, url: URL, body: unknown, headers: Headers, signal?: AbortSignal | null): Attempt | undefined {
-  if (away || waiting.size >= WATCHED_MAX || !/^http/.test(url as never)) return;
+/**
+ * Begins to watch a request; nothing for one that is no HTTP. The page waits meanwhile, and asking the
+ * browser for a part of a URL costs as much as all that is done here: so the address is taken apart as text.
+ */
+export function begin(verb: string, address: string, body: unknown, headers?: Headers, signal?: AbortSignal | null): Attempt | undefined {
+  const url = withoutQuery(address);
+  const found = /^(http(s?):..(\[.*?]|[^:/]*):?(\d*))/.exec(url);
+  if (away || waiting.size >= WATCHED_MAX || !found) return;
+  const [, origin, isSecure, host, port] = found;
   let text: unknown = body;
   // Only a form has `getAll`: FormData, or URLSearchParams.
   if ((body as FormData)?.getAll) text = JSON.stringify([...(body as FormData)], (_, value) => (value.size >= 0 ? value.name + value.size : value));
   // An object, of whatever realm.
   else if (Object(body) === body) bodies.set(body as object, (text = bodies.get(body as object) || randomHex(8)));
   const method = verb.toUpperCase();
-  const place = method + " " + withoutQuery(url);
-  const alike = digest(place + url.search + "\n" + text);
+  const place = method + " " + url;
+  const alike = digest(method + address.split("#")[0] + "\n" + text);
   // What the page has aborted in this very task, and asks again, it has replaced.
-  waiting.forEach((old) => old.alike == alike && old.signal?.aborted && end(old, "abort", 0, "", Infinity));
+  waiting.forEach((old) => old.alike == alike && old.signal?.aborted && end(old, "abort", Infinity));
   const session = touch();
   const atMs = now();
-  const adopted = parseTraceparent(headers.get("traceparent"))?.[1];
-  const resent = headers.get("retry-attempt") || headers.get("x-retry-attempt");
-  const [request, kind] = attempts.begin(alike, place, atMs, askedMs, adopted, said || ((resent as never) && +resent! + 1), slackMs);
+  const adopted = parseTraceparent(headers?.get("traceparent"))?.[1];
+  const resent = headers?.get("retry-attempt") || headers?.get("x-retry-attempt");
+  const [request, kind] = beginAttempt(alike, place, atMs, askedMs, adopted, said || ((resent as never) && +resent! + 1), slackMs);
   said = 0;
   const attempt: Attempt = {
     alike,
     signal,
     ids: { traceId: adopted || request.trace, spanId: randomHex(8) },
     session,
+    isKnown: !!session && mayKnow(origin!),
     request,
     startMs: atMs,
     said: {
       "http.request.method": method,
-      "url.full": withoutQuery(url),
-      "server.address": url.hostname,
-      "server.port": +url.port || (url.protocol == "https:" ? 443 : 80),
+      "url.full": url,
+      "server.address": host,
+      "server.port": +port! || (isSecure ? 443 : 80),
       "http.request.resend_count": request.attempts - 1 || undefined,
       "attempt": request.attempts,
       "attempt_kind": kind,
@@ -161,12 +167,12 @@ export function begin(verb: string, url: URL, body: unknown, headers: Headers, s
 }
 
 /**
- * Ends it: by a response with its status and Retry-After, or for want of one. An abort is judged after
+ * Ends it: by a response with its status, asked for its Retry-After where it failed, or for want of one. An abort is judged after
  * its task. Who aborts late, and not at the user's wish, had enough of waiting: a timeout made by hand.
  * `soonMs` is how late that begins.
  */
-export function end(attempt: Attempt | undefined, error: Failure, status = 0, retryAfter?: string | null, soonMs = 0): void {
-  if (error == "abort" && !soonMs) return void later(() => end(attempt, error, 0, "", ABORT_MS_MAX));
+export function end(attempt: Attempt | undefined, error: Failure, soonMs = 0, status = 0, retryAfter?: () => string | null | undefined): void {
+  if (error == "abort" && !soonMs) return void later(() => end(attempt, error, ABORT_MS_MAX));
   if (!attempt || !waiting.delete(attempt)) return;
   const atMs = now();
   const { request } = attempt;
@@ -174,23 +180,22 @@ export function end(attempt: Attempt | undefined, error: Failure, status = 0, re
   const isUsers = error == "abort" && atMs - inputMs <= ABORT_MS_MAX;
   const isSoon = error == "abort" && atMs - attempt.startMs < soonMs;
   const verdict: Verdict = isUsers || isSoon ? "aborted" : error || isFailure(status) ? "failed" : "ok";
-  attempts.end(request, verdict, atMs, retryAfterMs(retryAfter));
+  endAttempt(request, verdict, atMs, verdict == "failed" ? retryAfterMs(retryAfter?.()) : 0);
   if (attempt.left) return;
   if (!attempt.session && verdict == "ok") countLatency(micros(atMs - request.firstMs));
   const { said, ids } = attempt;
   // By the conventions; who aborts has not failed.
   const isError = error ? error != "abort" : status >= 400;
-  const tell = (): void =>
-    recordSpan(
-      attempt.session,
-      span({ ...ids, name: said["http.request.method"], "kind": 3, "status": isError ? { "code": 2 } : undefined }, attempt.startMs, atMs, {
-        ...said,
+  const tell = (): void => {
+    const write = (): string =>
+      span({ ...ids, name: said["http.request.method"], "kind": 3, "status": isError ? { "code": 2 } : undefined }, attempt.startMs, atMs, said, {
         "http.response.status_code": status || undefined,
         // The page may not see it, and neither may we.
         "opaque": error || status ? undefined : true,
         "error.type": error || (isError ? "" + status : undefined),
-      }),
-    );
+      });
+    if (attempt.session) put(write, attempt.session, true);
+  };
   if (error == "network") {
     doubt(atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, (trigger) => {
       if (trigger) abandon(attempt, trigger, atMs);
@@ -198,7 +203,7 @@ export function end(attempt: Attempt | undefined, error: Failure, status = 0, re
       return trigger;
     });
   } else if (isUsers) {
-    doubt(ABORT_MS_MAX, () => (attempts.startedSince(request.place, inputMs) ? tell() : abandon(attempt, error, atMs)));
+    doubt(ABORT_MS_MAX, () => (startedSince(request.place, inputMs) ? tell() : abandon(attempt, error, atMs)));
   } else tell();
 }
 
@@ -223,6 +228,3 @@ export function restore(): void {
     attempt.left = false;
   });
 }
-
-/** What the next document must know. */
-export const carry = (): Carried[] => attempts.carry(now());

@@ -2,9 +2,6 @@
 
 import { quietly } from "./patch";
 
-/** A storage, or none: merely looking at a denied one throws. */
-export const openStorage = (name: "localStorage" | "sessionStorage"): Storage | undefined => quietly(() => window[name]);
-
 /** What is stored, or nothing. */
 export const readJson = <T>(storage: Storage | undefined, key: string): T | undefined =>
   quietly(() => JSON.parse(storage!.getItem(key)!) || undefined);

@@ -25,7 +25,7 @@ export function watchStreams(): void {
         "stream_state": state,
         "lifetime_us": micros(now() - startMs),
         "close_code": code,
-        "url.full": withoutQuery(new URL(stream.url)),
+        "url.full": withoutQuery(stream.url),
       }),
     );
     listen("open error close", (event: Partial<CloseEvent>) => {

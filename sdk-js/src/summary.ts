@@ -4,6 +4,7 @@
 import { now } from "./clock";
 import { event, type Attributes } from "./encode";
 import { later } from "./patch";
+import { put } from "./recorder";
 
 /** How long counts gather. An outage shows within the minute, and a page costs one small body in it. */
 const GATHER_MS = 60_000;
@@ -18,12 +19,6 @@ let counts: Attributes = {};
 /** From a request's first send to its success, microseconds: bucket to count. */
 let latencies: Record<number, number> = {};
 let timer: unknown;
-let put: (text: string) => void;
-
-/** Where summaries go; begins with nothing. */
-export const openSummary = (given: (text: string) => void): void => {
-  put = given;
-};
 
 export const count = (what: Count, by = 1): void => {
   counts[what] = ((counts[what] as number) || 0) + by;
@@ -46,7 +41,9 @@ export function summarize(): void {
   if (!timer) return;
   clearTimeout(timer as never);
   counts["latency_buckets"] = Object.entries(latencies).flat().map(Number);
-  put(event("behavior.summary", now(), counts));
+  const said = counts;
+  const atMs = now();
+  put(() => event("behavior.summary", atMs, said), "");
   counts = {};
   latencies = {};
   timer = 0;

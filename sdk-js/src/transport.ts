@@ -8,12 +8,14 @@ import { now } from "./clock";
 import { body, type Attributes, type Entry } from "./encode";
 import { left } from "./exit";
 import { later, quietly } from "./patch";
-import { RECORDS_BYTES_MAX, type Queue } from "./queue";
+import { lose, putBack, RECORDS_BYTES_MAX, settle, take } from "./queue";
 import { REJECTED_MS_MAX } from "./requests";
 import { retryAfterMs } from "./retry-after";
 
 /** Records worth a body before the flush interval ends: less than fits, so that none is left over. */
 const ENOUGH_BYTES = 12_288;
+/** How long records wait to be written: until the page has shown what it does with the answers. */
+const WRITE_MS = 100;
 /**
  * The browser's shared budget of keepalive bodies is 64 KiB, this is a little less. Half of it is the page's, until it has gone and its own
  * handlers of `pagehide` have sent what they wanted to.
@@ -27,7 +29,6 @@ const PAUSE_MS_MAX = 60_000;
 
 declare const fetchLater: (url: string, init: object) => object;
 
-let queue: Queue;
 let url: string;
 let flushMs: number;
 /** What a body says of its sender. */
@@ -41,10 +42,14 @@ let failures: number;
 let notBefore: number;
 let isRefused: boolean;
 let timer: number | undefined;
+let writing: unknown;
 
 /** Begins to send what the queue holds; to be called before `fetch` is patched. */
-export function openTransport(...given: [Queue, string, number, typeof resource, typeof sample]): void {
-  [queue, url, flushMs, resource, sample] = given;
+export function openTransport(givenUrl: string, givenMs: number, givenResource: typeof resource, givenSample: typeof sample): void {
+  url = givenUrl;
+  flushMs = givenMs;
+  resource = givenResource;
+  sample = givenSample;
   send = fetch;
   failures = notBefore = 0;
   isRefused = false;
@@ -58,7 +63,7 @@ function failed(entries: Entry[], retryAfterMs = 0): void {
   failures++;
   const pauseMs = retryAfterMs + Math.random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** failures);
   notBefore = now() + pauseMs;
-  queue.putBack(entries);
+  putBack(entries);
   schedule(pauseMs);
 }
 
@@ -70,13 +75,13 @@ function answered(entries: Entry[], { status, headers, ok }: Response): void {
   else if (isFailure(status)) failed(entries, retryAfterMs(headers.get("retry-after")));
   else {
     // Any other refusal is of these records; sending them again would not make them better.
-    if (!ok) queue.lose(entries.length);
+    if (!ok) lose(entries.length);
     failures = 0;
   }
 }
 
 async function deliver(entries: Entry[], request: { body: string }): Promise<void> {
-  const owner = queue;
+  const owner = resource;
   inFlight += request.body.length;
   let response: Response | undefined;
   try {
@@ -89,8 +94,8 @@ async function deliver(entries: Entry[], request: { body: string }): Promise<voi
   later(
     () => {
       // Another beacon may have begun meanwhile, which has nothing to do with these.
-      if (owner == queue) (response ? answered : failed)(entries, response as never);
-      if (queue.bytes() && !failures) nudge();
+      if (owner == resource) (response ? answered : failed)(entries, response as never);
+      if (settle() && !failures) nudge();
     },
     // A page that leaves a moment after a rejection was leaving, and the collector has the body: at exit
     // it must not be sent again.
@@ -109,19 +114,27 @@ export function flush(leaving: boolean): void {
   if (isRefused) return;
   const pauseMs = notBefore - now();
   if (!leaving && pauseMs > 0) return schedule(pauseMs);
-  while (queue.bytes() && (leaving || !inFlight)) {
-    const entries = queue.take(RECORDS_BYTES_MAX);
+  while (settle() && (leaving || !inFlight)) {
+    const entries = take(RECORDS_BYTES_MAX);
     const request = { method: "POST", body: body(resource(entries[0]!), entries), credentials: "omit" };
     if (inFlight + request.body.length <= BUDGET_BYTES / (left ? 1 : 2)) void deliver(entries, request);
-    else if (!quietly(() => fetchLater(url, { ...request, activateAfter: 0 }))) return queue.putBack(entries);
+    else if (!quietly(() => fetchLater(url, { ...request, activateAfter: 0 }))) return putBack(entries);
   }
 }
 
 /** The page is hidden: it may never be shown again, but if the collector fails there is no hurry. */
 export const flushHidden = (): void => flush(!failures);
 
-/** Sends soon: at once when there is enough for a body or the page has left, else after the flush interval. */
-export const nudge = (): void => (left || (queue.bytes() > ENOUGH_BYTES && !failures) ? flush(left) : schedule(flushMs));
+/** Sends soon: at once when the page has left; else when there is enough for a body, or after the flush interval. */
+export function nudge(): void {
+  if (left) flush(left);
+  else
+    writing ||= later(() => {
+      writing = 0;
+      if (settle() > ENOUGH_BYTES && !failures) flush(false);
+      else schedule(flushMs);
+    }, WRITE_MS);
+}
 
 /** Sends no more. */
 export const stopTransport = (): boolean => (isRefused = true);

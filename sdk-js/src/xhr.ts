@@ -9,9 +9,9 @@ import { begin, end as endAttempt } from "./requests";
 
 interface Opened {
   verb: string;
-  address: URL;
+  address: string;
   /** Headers the page has set. */
-  given: Headers;
+  given?: Headers;
   attempt?: Attempt;
 }
 
@@ -19,10 +19,10 @@ interface Opened {
 const TIMER_MS = 5;
 
 /** Patches the prototype. */
-export function patchXhr(mayPropagate: (url: URL) => boolean): void {
+export function patchXhr(): void {
   const opened = new WeakMap<XMLHttpRequest, Opened>();
 
-  const end = (xhr: XMLHttpRequest, error: Failure, status?: number, retryAfter?: string): void => {
+  const end = (xhr: XMLHttpRequest, error: Failure, status?: number): void => {
     const state = opened.get(xhr);
     const attempt = state?.attempt;
     if (!attempt) return;
@@ -30,14 +30,13 @@ export function patchXhr(mayPropagate: (url: URL) => boolean): void {
     if (error == "abort") attempt.signal = { aborted: true };
     // The page hears of the last state before it hears why, and may send again at once.
     const isLate = error == "network" && xhr.timeout && now() - attempt.startMs > xhr.timeout - TIMER_MS;
-    endAttempt(attempt, isLate ? "timeout" : error, status, retryAfter);
+    // Asking for a header by name that CORS hides makes the browser complain in the console.
+    endAttempt(attempt, isLate ? "timeout" : error, 0, status, () => /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);
   };
 
   const watch = (xhr: XMLHttpRequest): void =>
     listen("readystatechange", () => {
-      if (xhr.readyState < 4) return;
-      // Asking for a header by name that CORS hides makes the browser complain in the console.
-      end(xhr, xhr.status ? "" : "network", xhr.status, /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);
+      if (xhr.readyState == 4) end(xhr, xhr.status ? "" : "network", xhr.status);
     }, xhr);
 
   const { prototype } = XMLHttpRequest;
@@ -48,12 +47,12 @@ export function patchXhr(mayPropagate: (url: URL) => boolean): void {
     end(xhr, "abort");
     // A synchronous request stops the page, which cannot be left meanwhile: it is not watched.
     const address = (isAsync as unknown) === false ? "data:" : "" + url;
-    opened.set(xhr, { verb: "" + method, address: new URL(address, document.baseURI), given: new Headers() });
+    opened.set(xhr, { verb: "" + method, address: new URL(address, document.baseURI).href });
   });
 
   before(prototype, "abort", (xhr: XMLHttpRequest) => end(xhr, "abort"));
 
-  before(prototype, "setRequestHeader", (xhr: XMLHttpRequest, [name, value]) => opened.get(xhr)!.given.append(name!, value!));
+  before(prototype, "setRequestHeader", (xhr: XMLHttpRequest, [name, value]) => (opened.get(xhr)!.given ||= new Headers()).append(name!, value!));
 
   // OpenTelemetry marks what it has wrapped. Below us it adds a traceparent of its own, and a request
   // with two names no trace at all.
@@ -64,7 +63,7 @@ export function patchXhr(mayPropagate: (url: URL) => boolean): void {
     // Sending twice, or what is not open, is an error, which the native function raises.
     if (state.attempt || xhr.readyState != 1) return;
     state.attempt = begin(state.verb, state.address, body, state.given);
-    if (state.attempt && mayPropagate(state.address)) {
+    if (state.attempt?.isKnown) {
       propagate(state.attempt, state.given, (name, value) => (isTheirs && name > "t") || xhr.setRequestHeader(name, value));
     }
   });

@@ -70,6 +70,19 @@ for (const [name, run, path] of RETRIES) {
   });
 }
 
+test("what the user waits for is told", { timeout: 60_000 }, async () => {
+  const world = await open();
+  try {
+    const page = await world.visit();
+    await page.evaluate(await bundle("operation", "report"));
+    await page.evaluate(() => window.run().then(() => "done"));
+    const [ended] = await until("the end", () => world.events("behavior.operation").length && world.events("behavior.operation"));
+    assert.deepEqual([ended["behavior.operation_name"], ended["behavior.outcome"]], ["report", "ok"]);
+  } finally {
+    await world.close();
+  }
+});
+
 test("a module starts it", { timeout: 60_000 }, async () => {
   const world = await open({ "/bare": "" });
   try {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { load } from "./source.mjs";
 
-const { createAttempts } = await load("attempts");
+const { beginAttempt, carry, endAttempt, openAttempts, startedSince } = await load("attempts");
 
 /**
  * Plays a story: "AT send NAME", "AT fail NAME [RETRY_AFTER]", "AT ok NAME", "AT abort NAME" and
@@ -12,9 +12,10 @@ const { createAttempts } = await load("attempts");
  */
 function check(what, story, expected, carried = []) {
   test(what, () => {
-    let traces = 0;
+    const traces = new Map(carried.map(([, intent]) => [intent, intent]));
+    const named = (trace) => traces.get(trace) ?? traces.set(trace, `t${traces.size - carried.length + 1}`).get(trace);
     let touched = 0;
-    const attempts = createAttempts(() => `t${++traces}`, carried, 0);
+    openAttempts(carried, 0);
     const sends = new Map();
     const told = [];
     for (const line of story) {
@@ -22,12 +23,12 @@ function check(what, story, expected, carried = []) {
       const atMs = +at * 1000;
       if (verb == "touch") touched = atMs;
       else if (verb == "send") {
-        const [request, kind] = attempts.begin("key", "GET /", atMs, touched);
+        const [request, kind] = beginAttempt("key", "GET /", atMs, touched);
         sends.set(name, request);
-        told.push([kind, request.attempts, request.trace, request.intent, request.repeat, request.cause].filter((x) => x !== undefined).join(" "));
+        told.push([kind, request.attempts, named(request.trace), named(request.intent), request.repeat, request.cause].filter((x) => x !== undefined).join(" "));
       } else {
         const verdict = { fail: "failed", ok: "ok", abort: "aborted" }[verb];
-        attempts.end(sends.get(name), verdict, atMs, (retryAfter || 0) * 1000);
+        endAttempt(sends.get(name), verdict, atMs, (retryAfter || 0) * 1000);
       }
     }
     assert.deepEqual(told, expected);
@@ -72,35 +73,35 @@ check("two at once that fail are each retried", ["1 send a", "1 send b", "2 fail
 ]);
 
 test("what the page says of a send holds", () => {
-  let traces = 0;
-  const attempts = createAttempts(() => `t${++traces}`);
-  const [one] = attempts.begin("one body", "POST /", 1000, 0);
-  attempts.end(one, "ok", 1100);
-  const [two, kind] = attempts.begin("another body", "POST /", 1200, 1150, undefined, 2);
-  assert.deepEqual([kind, two.trace, two.attempts], ["retry", "t1", 2]);
-  const [unknown, later] = attempts.begin("elsewhere", "GET /", 1300, 0, undefined, 3);
-  assert.deepEqual([later, unknown.trace, unknown.attempts], ["retry", "t2", 3]);
+  openAttempts();
+  const [one] = beginAttempt("one body", "POST /", 1000, 0);
+  endAttempt(one, "ok", 1100);
+  const [two, kind] = beginAttempt("another body", "POST /", 1200, 1150, undefined, 2);
+  assert.deepEqual([kind, two.trace, two.attempts], ["retry", one.trace, 2]);
+  const [unknown, later] = beginAttempt("elsewhere", "GET /", 1300, 0, undefined, 3);
+  assert.deepEqual([later, unknown.attempts], ["retry", 3]);
+  assert.notEqual(unknown.trace, one.trace);
 });
 
 test("what the next document must know", () => {
-  const attempts = createAttempts(() => "t");
+  openAttempts();
   const send = (key, verdict) => {
-    const [request] = attempts.begin(key, key, 1000, 0);
-    if (verdict) attempts.end(request, verdict, 2000);
+    const [request] = beginAttempt(key, key, 1000, 0);
+    if (verdict) endAttempt(request, verdict, 2000);
   };
   send("waiting");
   send("failed", "failed");
   send("done", "ok");
   send("aborted", "aborted");
-  assert.deepEqual(attempts.carry(3000), [["waiting", "t", 0], ["failed", "t", 0]]);
-  assert.deepEqual(attempts.carry(90_000), [["waiting", "t", 0]]);
-  assert.ok(attempts.startedSince("done", 1000));
-  assert.ok(!attempts.startedSince("done", 1001));
+  assert.deepEqual(carry(3000).map(([key, , repeat]) => [key, repeat]), [["waiting", 0], ["failed", 0]]);
+  assert.deepEqual(carry(90_000).map(([key]) => key), ["waiting"]);
+  assert.ok(startedSince("done", 1000));
+  assert.ok(!startedSince("done", 1001));
 });
 
 test("the table is bounded", () => {
-  const attempts = createAttempts(() => "t");
-  for (let n = 0; n < 1000; n++) attempts.begin("key" + n, "GET /", n, 0);
-  assert.equal(attempts.carry(1000).length, 50);
-  assert.ok(!attempts.startedSince("GET /", 1001));
+  openAttempts();
+  for (let n = 0; n < 1000; n++) beginAttempt("key" + n, "GET /", n, 0);
+  assert.equal(carry(1000).length, 50);
+  assert.ok(!startedSince("GET /", 1001));
 });

@@ -12,14 +12,16 @@ const BEACON = process.env.BEACON_SCRIPT || new URL("../../dist/beacon.js", impo
 const REQUESTS = 2_000;
 const PAGES = 9;
 /** The median of a request with the beacon is at most this many times that of making one `Request` longer. */
-const REQUEST_RATIO_MAX = 40;
+const REQUEST_RATIO_MAX = 10;
+/** The same with all that is put off until the page does not wait, in the mean. */
+const REQUEST_THREAD_RATIO_MAX = 20;
 /** What the main thread computes for an XMLHttpRequest, at most this many times what it does without the beacon. */
-const XHR_RATIO_MAX = 6;
+const XHR_RATIO_MAX = 3;
 /**
- * Heap of a page at rest, more than without the beacon. The goal is 64 KiB and is not reached: a
- * script of 12 KB that is loaded and switched off takes 78 KB by itself, its text and its code.
+ * Heap of a page at rest, more than without the beacon. The goal is 64 KiB and is not reached: two thirds
+ * of what is held is the engine's compiled form of the script.
  */
-const HEAP_BYTES_MAX = 262_144;
+const HEAP_BYTES_MAX = 122_880;
 
 const script = await readFile(BEACON, "utf8");
 
@@ -31,6 +33,8 @@ const use = () => {
   xhr.send();
   fetch(new Request(new URL("/api/fetch", location), { signal: new AbortController().signal, headers: new Headers() })).then((response) => response.headers.get("date"));
   fetch("/api/post", { method: "POST", body: JSON.stringify([...new Map([[1, new Set([crypto.getRandomValues(new Uint8Array(8))])]])]), keepalive: true });
+  // An element brings the interfaces of all that it inherits from, and fractions as text the engine's table of such texts, 48 KB.
+  for (let n = 0; n < 100; n++) document.currentScript.dataset.at = n / 7;
   localStorage.getItem("a");
   sessionStorage.setItem("a", performance.getEntriesByType("navigation")[0].type + navigator.language + BigInt(1));
   history.replaceState(null, "");
@@ -63,9 +67,9 @@ const prepare = () => {
   };
 };
 
-/** Runs in the page: a script tag's work. */
-const start = (script) => {
-  (0, eval)(script);
+/** Runs in the page: a script tag's work. The script is there already: to bring it is the driver's cost, not the page's. */
+const start = () => {
+  (0, eval)(window.script);
   window.ethogram?.init({ flushMs: 200 });
 };
 
@@ -136,7 +140,8 @@ async function measureRest(browser, origin) {
   for (let n = 0; n < PAGES; n++) {
     for (const [which, given] of [["emptyMs", ""], ["startMs", script]]) {
       const { context, page, computedMs } = await open(browser, origin + "/");
-      found[which].push(await computedMs(() => page.evaluate(start, given)));
+      await page.evaluate((script) => void (window.script = script), given);
+      found[which].push(await computedMs(() => page.evaluate(start)));
       await context.close();
     }
     for (const [which, path] of [["heapWithout", "/"], ["heapWith", "/with"]]) {
@@ -153,12 +158,15 @@ async function measureRest(browser, origin) {
 async function measureRequests(browser, url) {
   const { context, page, computedMs } = await open(browser, url, prepare);
   await page.evaluate(measure, 300);
-  const { times, reference } = await page.evaluate(measure, REQUESTS);
+  let measured;
+  // With all that is put off: writing, sending, timers.
+  const fetchUs = ((await computedMs(async () => (measured = await page.evaluate(measure, REQUESTS)))) / REQUESTS) * 1000;
+  const { times, reference } = measured;
   await page.evaluate(sendXhr, 50);
   const xhrUs = ((await computedMs(() => page.evaluate(sendXhr, 300))) / 300) * 1000;
   const longTasks = await page.evaluate(() => longTasks.length);
   await context.close();
-  return { fetch: figures(times), reference: figures(reference), xhrUs, longTasks };
+  return { fetch: figures(times), fetchUs, reference: figures(reference), xhrUs, longTasks };
 }
 
 test("what a request, the start and being there cost", { timeout: 240_000 }, async () => {
@@ -172,6 +180,7 @@ test("what a request, the start and being there cost", { timeout: 240_000 }, asy
     const added = (share) => with_.fetch[share] - without.fetch[share];
     console.table([
       { what: "a fetch, added, µs", median: added("p50").toFixed(1), p99: added("p99").toFixed(1) },
+      { what: "a fetch, thread time with all that is put off, added, µs", mean: (with_.fetchUs - without.fetchUs).toFixed(1) },
       { what: "an XMLHttpRequest, thread time, µs: with", mean: with_.xhrUs.toFixed(1) },
       { what: "an XMLHttpRequest, thread time, µs: without", mean: without.xhrUs.toFixed(1) },
       { what: "making one Request, µs", median: with_.reference.p50.toFixed(1), p99: with_.reference.p99.toFixed(1) },
@@ -181,6 +190,8 @@ test("what a request, the start and being there cost", { timeout: 240_000 }, asy
     ]);
     const reference = Math.max(with_.reference.p50, without.reference.p50, 1);
     assert.ok(added("p50") <= REQUEST_RATIO_MAX * reference, `a fetch costs ${added("p50")} µs more, a Request ${reference} µs`);
+    const addedUs = with_.fetchUs - without.fetchUs;
+    assert.ok(addedUs <= REQUEST_THREAD_RATIO_MAX * reference, `a fetch costs ${addedUs} µs of the thread more, a Request ${reference} µs`);
     assert.ok(with_.xhrUs <= XHR_RATIO_MAX * without.xhrUs, `an XMLHttpRequest costs ${with_.xhrUs} µs with, ${without.xhrUs} µs without`);
     assert.ok(heap <= HEAP_BYTES_MAX, `${heap} bytes of heap`);
   } finally {

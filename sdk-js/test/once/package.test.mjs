@@ -55,10 +55,10 @@ test("the types are right, however they are resolved", async () => {
 test("a strict consumer compiles", async () => {
   await writeFile(
     join(directory, "consumer.ts"),
-    `import { attempt, consent, identify, init, record, stop, type Config } from "ethogram";
+    `import { attempt, consent, identify, init, operation, record, stop, type Config, type Operation } from "ethogram";
      import { watchVitals } from "ethogram/vitals";
      const config: Config = { endpoint: "https://shop.example/v1/beacon", propagate: ["https://api.shop.example"], consent: "required" };
-     init(config); watchVitals(); record("checkout", { "items": 3 }); attempt(2, () => fetch("/")); consent(true); identify("u-1"); identify(); stop();
+     init(config); watchVitals(); record("checkout", { "items": 3 }); attempt(2, () => fetch("/")); consent(true); identify("u-1"); identify(); const waiting: Operation = operation("search"); waiting.phase("render"); waiting.end("ok"); stop();
      // @ts-expect-error: there is no such option
      init({ endpiont: "" });`,
   );
@@ -110,6 +110,9 @@ test("importing the modules does nothing where there is no page", async () => {
     api.consent(true);
     api.identify("u");
     api.record("x");
+    const waiting = api.operation("x");
+    waiting.phase("y");
+    waiting.end();
     assert.equal(api.attempt(2, () => 5), 5);
     api.stop();
   }

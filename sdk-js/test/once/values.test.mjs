@@ -31,9 +31,10 @@ check(["a", 1, true, [null]], { arrayValue: { values: [{ stringValue: "a" }, { i
 
 test("a record's length is its bytes, in every script", () => {
   const text = "naïve 日本語 🙂 \u2028 \ud83d";
-  const written = write({}, { text, "名前": "x" });
+  const written = write({ eventName: "名" }, { text, "名前": "x" });
   assert.equal(Buffer.byteLength(written), written.length);
-  const { attributes } = JSON.parse(written);
+  const { eventName, attributes } = JSON.parse(written);
+  assert.equal(eventName, "名");
   assert.deepEqual(attributes, [{ key: "behavior.text", value: { stringValue: text } }, { key: "behavior.名前", value: { stringValue: "x" } }]);
   const whole = body({ "user.id": "ユーザー" }, [{ text: written, isSpan: false, session: "s" }]);
   assert.equal(Buffer.byteLength(whole), whole.length);

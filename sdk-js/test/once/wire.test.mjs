@@ -4,16 +4,15 @@ import assert from "node:assert/strict";
 import { load } from "./source.mjs";
 
 const { body, event, micros, span, withoutQuery } = await load("encode");
-const { createQueue } = await load("queue");
+const queue = await load("queue");
 const { createSession } = await load("session");
 const { openPage } = await load("page");
-const { createAllowance, parseTraceparent, propagate } = await load("propagate");
+const { allow, mayKnow, parseTraceparent, propagate } = await load("propagate");
 const { retryAfterMs } = await load("retry-after");
 const { bucketOf } = await load("summary");
 
 const ids = { traceId: "a".repeat(32), spanId: "c".repeat(16) };
 const attempt = { ids, session: "s" };
-const address = new URL("https://me:secret@example.com/path?q=1#f");
 
 /** Attributes as OTLP/JSON writes them: "key=type:value". */
 const written = ({ attributes }) =>
@@ -56,31 +55,38 @@ test("a body has only the signals it has records of", () => {
   assert.equal(both.resourceLogs[0].scopeLogs[0].logRecords.length, 1);
 });
 
-test("no URL leaves with a query, a fragment or a password", () =>
-  assert.equal(withoutQuery(address), "https://example.com/path"));
+test("no URL leaves with a query, a fragment or a password", () => {
+  for (const [url, expected] of [
+    ["https://me:secret@example.com/path?q=1#f", "https://example.com/path"],
+    ["https://example.com/@me//a@b/?c=//d@e#//f@g", "https://example.com/@me//a@b/"],
+    ["https://me@[::1]:8443/?#", "https://[::1]:8443/"],
+    ["https://example.com/#a?b", "https://example.com/"],
+    ["https://example.com/" + "x".repeat(3_000), "https://example.com/" + "x".repeat(2_028)],
+  ]) assert.equal(withoutQuery(new URL(url).href), expected);
+});
 
 const entry = (text, session = "s") => ({ text, session, isSpan: false });
 const texts = (entries) => entries.map((one) => one.text).join();
 
 test("the queue gives bodies of one session and limited size", () => {
-  const queue = createQueue();
-  for (const one of [entry("aaaa"), entry("bbbb"), entry("cccc"), entry("dd", "t"), entry("e".repeat(50), "t")]) queue.put(one);
-  assert.equal(queue.bytes(), 64);
+  queue.openQueue();
+  for (const one of [entry("aaaa"), entry("bbbb"), entry("cccc"), entry("dd", "t"), entry("e".repeat(50), "t")]) queue.enqueue(one);
+  assert.equal(queue.settle(), 64);
   const first = queue.take(12);
   assert.equal(texts(first), "aaaa,bbbb");
   queue.putBack(first);
   assert.equal(texts(queue.take(100)), "aaaa,bbbb,cccc", "another session is another body");
   assert.equal(texts(queue.take(10)), "dd");
   assert.equal(texts(queue.take(10)), "e".repeat(50), "a record that alone is too large is sent alone");
-  assert.equal(queue.bytes(), 0);
+  assert.equal(queue.settle(), 0);
   assert.deepEqual(queue.take(10), []);
 });
 
 test("a full queue drops the oldest, and counts", () => {
-  const queue = createQueue(10);
-  for (const text of ["aaaa", "bbbb", "cccc"]) queue.put(entry(text));
-  assert.equal(queue.dropped(), 1);
+  queue.openQueue(10);
+  for (const text of ["aaaa", "bbbb", "cccc"]) queue.enqueue(entry(text));
   assert.equal(texts(queue.take(100)), "bbbb,cccc");
+  assert.equal(queue.dropped, 1);
 });
 
 /** Storage as a page has it. */
@@ -164,8 +170,8 @@ test("a tab keeps its id over reloads and crashes; a copy gets its own", () => {
 });
 
 test("headers go to the page's origin and the listed ones", () => {
-  const may = createAllowance("https://shop.example,https://api.example.com  https://*.example.org");
-  const check = (url, expected) => assert.equal(!!may(new URL(url)), expected, url);
+  allow("https://shop.example,https://api.example.com  https://*.example.org,");
+  const check = (url, expected) => assert.equal(mayKnow(new URL(url).origin), expected, url);
   check("https://shop.example/x", true);
   check("https://api.example.com/x", true);
   check("http://api.example.com/x", false);
@@ -183,14 +189,14 @@ test("a trace the page has chosen is adopted, and no header is written twice", (
   const session = ["baggage", "session.id=s"];
   const added = (headers) => {
     const list = [];
-    propagate(attempt, new Headers(headers), (...header) => list.push(header));
+    propagate(attempt, headers && new Headers(headers), (...header) => list.push(header));
     return list;
   };
+  assert.deepEqual(added(undefined), added({}));
   assert.deepEqual(added({}), [["traceparent", `00-${ids.traceId}-${ids.spanId}-01`], session]);
   assert.deepEqual(added({ traceparent: chosen, baggage: "shop=1" }), [session]);
   assert.deepEqual(added({ traceparent: chosen, baggage: "shop=1, session.id=x" }), []);
   assert.deepEqual(added({ traceparent: chosen, baggage: "a=" + "x".repeat(8190) }), []);
-  propagate({ ids, session: "" }, new Headers(), () => assert.fail("a session without a timeline is nobody's business"));
 });
 
 test("Retry-After is seconds or a date", () => {
