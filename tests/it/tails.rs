@@ -26,6 +26,7 @@ fn statement(strata: &str, quantile: f64) -> String {
     format!(
         "SELECT {strata} AS stratum, hdr_quantile(c, {quantile}) AS estimate, \
          hdr_quantile(c['finished'], {quantile}) AS naive, hdr_quantile(w, {quantile}) AS at_least, \
+         hdr_is_bound(c, {quantile}) AS is_bound, hdr_quantile_bound(c, {quantile}) AS bound, \
          CAST(hdr_count(c['finished']) AS DOUBLE) \
            * (1 - hdr_fraction_below(c['finished'], hdr_quantile(c, {quantile}))) AS beyond \
          FROM (SELECT region, route, hdr_censored(waited_us, outcome IN ('ok', 'failed')) AS c, \
@@ -72,6 +73,8 @@ struct Told {
     estimate_us: Option<f64>,
     naive_us: f64,
     at_least_us: f64,
+    is_bound: bool,
+    bound_us: f64,
     beyond: f64,
 }
 
@@ -92,6 +95,8 @@ impl Told {
             estimate_us: row["estimate"].as_f64(),
             naive_us: row["naive"].as_f64().unwrap_or(0.0),
             at_least_us: number(row, "at_least") as f64,
+            is_bound: row["is_bound"] == true,
+            bound_us: number(row, "bound") as f64,
             beyond: row["beyond"].as_f64().unwrap_or(0.0),
         }
     }
@@ -121,6 +126,12 @@ fn judge(told: &[Told]) {
         // Three digits: a bucket's middle is within a thousandth of what is in it.
         if one.at_least_us > one.truth_us * 1.001 {
             wrong.push(format!("not a bound: {one:?}"));
+        }
+        // What the product says itself: an estimate, or a bound that holds, never both.
+        if one.is_bound != one.estimate_us.is_none()
+            || (one.is_bound && one.bound_us > one.truth_us * 1.001)
+        {
+            wrong.push(format!("not the bound that it is said to be: {one:?}"));
         }
     }
     for (kind, stratum) in [("all", ""), ("region", "DE")] {
