@@ -32,6 +32,8 @@ type Place = (u64, u64);
 pub(crate) struct Suspects {
     note: File,
     note_is_set: bool,
+    /// Notes cannot be written, and that was said.
+    note_fails: bool,
     directory: PathBuf,
     deaths: BTreeMap<Place, u32>,
 }
@@ -54,8 +56,13 @@ impl Suspects {
             .truncate(true)
             .write(true)
             .open(directory.join("taking"))?;
-        let suspects =
-            Self { note, note_is_set: false, directory: directory.to_path_buf(), deaths };
+        let suspects = Self {
+            note,
+            note_is_set: false,
+            note_fails: false,
+            directory: directory.to_path_buf(),
+            deaths,
+        };
         if died_at.is_some()
             && let Err(error) = suspects.keep()
         {
@@ -111,7 +118,10 @@ impl Suspects {
             .set_len(0)
             .and_then(|()| self.note.rewind())
             .and_then(|()| self.note.write_all(text.as_bytes()));
-        if let Err(error) = written {
+        let failed_before = std::mem::replace(&mut self.note_fails, written.is_err());
+        if let Err(error) = written
+            && !failed_before
+        {
             tracing::warn!(%error, "cannot write down which record is being taken");
         }
     }

@@ -16,9 +16,14 @@ const COMPRESS_BYTES_MIN: usize = 1024;
 /// zstd level 1: the log is written once and read once, so the processor counts, not the ratio.
 const COMPRESS_LEVEL: i32 = 1;
 
-/// A record may not inflate beyond this. The collector admits bodies of 64 MiB by default; the
+/// A record may not inflate beyond this. The collector admits bodies of 64 MiB at most; the
 /// envelope and the three signals of one record stay below twice that, whatever the file says.
 const INFLATED_BYTES_MAX: usize = 128 << 20;
+
+/// The largest request body that may become a record, in bytes: what it is stored as, with names and
+/// places added, is always within what a record may inflate to, so none is acknowledged that cannot be
+/// read again. It is also what OTLP recommends.
+pub const BODY_BYTES_MAX: usize = INFLATED_BYTES_MAX / 2;
 
 /// Where a record came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use ethogram_timeline::record::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, TlsConfig, invalid};
@@ -64,7 +65,8 @@ pub struct BeaconConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpConfig {
-    /// Bytes of one body, on the wire and again after inflation. OTLP recommends 64 MiB.
+    /// Bytes of one body, on the wire and again after inflation. OTLP recommends 64 MiB, and it
+    /// can be no more.
     pub body_bytes_max: usize,
     /// Origins whose pages may use OTLP/HTTP directly; `https://*.example.com` matches one or
     /// more labels. Empty switches CORS off, as OTLP's default is.
@@ -173,6 +175,11 @@ impl OtlpConfig {
             check_origin("otlp.cors_origins", origin, true)?;
         }
         above_zero("otlp.body_bytes_max", self.body_bytes_max as u64)?;
+        if self.body_bytes_max > BODY_BYTES_MAX {
+            let problem =
+                format!("must be at most {BODY_BYTES_MAX}: a larger record is not read again");
+            return Err(invalid("otlp.body_bytes_max", problem));
+        }
         above_zero("otlp.token_bodies_per_second", u64::from(self.token_bodies_per_second))?;
         above_zero("otlp.token_burst", u64::from(self.token_burst))?;
         self.tls.check("otlp.tls")?;

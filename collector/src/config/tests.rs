@@ -34,6 +34,7 @@ fn wrong_values_name_their_key() {
     check(r#"{"beacon": {"origins": ["*"]}}"#, "beacon.origins");
     check(r#"{"beacon": {"sample_ratio": 1.5}}"#, "beacon.sample_ratio");
     check(r#"{"otlp": {"cors_origins": ["shop.example"]}}"#, "otlp.cors_origins");
+    check(r#"{"otlp": {"body_bytes_max": 67108865}}"#, "otlp.body_bytes_max");
     check(r#"{"log": {"segment_bytes": 1}}"#, "collector.log: segment_bytes");
     check(r#"{"keys": [{"id": "", "key": "k"}]}"#, "keys");
     check(r#"{"keys": [{"id": "a", "key": "k"}, {"id": "b", "key": "k"}]}"#, "listed twice");

@@ -4,7 +4,7 @@
 
 use super::prints::fingerprint;
 use super::recall::Sought;
-use super::{Join, erase, sighting, trace};
+use super::{Join, erase, sighting, trace, weight};
 use crate::schema::{Event, Span};
 
 impl Join {
@@ -35,6 +35,7 @@ impl Join {
             return;
         }
         let linked = self.links.see(&span);
+        self.weight += weight::of_span(&span);
         trace.add_span(span);
         if !linked {
             self.count("attempt_not_linked", 1);
@@ -84,8 +85,8 @@ impl Join {
                     self.count("duplicate_event", 1);
                     return;
                 }
+                self.weight += weight::of_event(&event);
                 trace.add_event(event);
-                self.event_count += 1;
                 self.touch(key);
             }
             None => self.ready.events.push(event),

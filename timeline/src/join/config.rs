@@ -28,8 +28,8 @@ pub struct Config {
     /// Spans of a trace that can be taken back. A larger one would have to be read whole for each
     /// late span; it is let go for good, counted.
     pub recall_trace_spans_max: usize,
-    /// Spans, and events without a place elsewhere, kept in open traces. Beyond it the longest-silent
-    /// traces are settled early, counted.
+    /// Spans, and events without a place elsewhere, kept in open traces; one with much text counts again for
+    /// each 2 KiB of it. Beyond it the longest-silent traces are settled early, counted.
     pub spans_max: usize,
     /// A session ends after this long without a row, in seconds: the 30 minutes of the field.
     pub session_idle_s: u32,

@@ -59,6 +59,7 @@ mod tree;
 mod twin_links;
 mod twins;
 mod waste;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -125,7 +126,8 @@ pub struct Join {
     counters: BTreeMap<String, u64>,
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
-    event_count: usize,
+    /// What open traces weigh in the budget.
+    weight: usize,
     /// Found out by the passing of log time or by a recall, to be said by the next [`Join::emit`]. A
     /// checkpoint is taken right after one, so it is always empty there.
     #[serde(skip)]

@@ -139,7 +139,7 @@ impl Join {
             self.links.see_event(event);
         }
         self.span_count += trace.span_count();
-        self.event_count += trace.event_count();
+        self.weight += trace.weight();
         self.traces.insert(key.clone(), trace);
         self.touch(key);
     }
@@ -147,7 +147,7 @@ impl Join {
     /// What began anew while a trace lay on the shelf is a part of it, and what both hold goes once.
     fn join_with_later(&mut self, trace: &mut Trace, later: Trace) {
         self.span_count -= later.span_count();
-        self.event_count -= later.event_count();
+        self.weight -= later.weight();
         let spans = trace.span_count() + later.span_count();
         let events = trace.events().count() + later.events().count();
         let gone = trace.take_in(later);

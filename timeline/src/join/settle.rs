@@ -58,12 +58,7 @@ impl Join {
     }
 
     fn is_over_budget(&self) -> bool {
-        self.rows_open() > self.config.spans_max || self.sessions.len() > self.config.sessions_max
-    }
-
-    /// What open traces hold: a trace of events alone is as large as one of spans.
-    fn rows_open(&self) -> usize {
-        self.span_count + self.event_count
+        self.weight > self.config.spans_max || self.sessions.len() > self.config.sessions_max
     }
 
     /// Says what has come since the last call of [`Join::emit`], learns from it, and says what that
@@ -90,7 +85,7 @@ impl Join {
             self.due.pop_first();
             self.settle_trace(key, false, changes);
         }
-        if self.rows_open() > self.config.spans_max {
+        if self.weight > self.config.spans_max {
             self.evict_traces(changes);
         }
     }
@@ -103,7 +98,7 @@ impl Join {
         let mut silent: Vec<(bool, Time, TraceKey)> = traces.collect();
         silent.sort_unstable();
         for (_, _, key) in silent {
-            if self.rows_open() <= spared(self.config.spans_max) {
+            if self.weight <= spared(self.config.spans_max) {
                 break;
             }
             self.settle_trace(key, true, changes);
@@ -191,7 +186,7 @@ impl Join {
             self.dirty_traces.remove(member);
             let Some(trace) = self.traces.remove(member) else { continue };
             self.span_count -= trace.span_count();
-            self.event_count -= trace.event_count();
+            self.weight -= trace.weight();
             for print in trace.prints() {
                 self.released.is_new(print, self.now);
             }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::change::{Change, Delta, Placed, RowIds, replace};
 use super::erase::{Whose, whose_event, whose_span};
 use super::prints::fingerprint;
+use super::weight;
 use crate::schema::{
     Event, EventRow, Label, RequestRow, SessionId, Span, SpanId, SpanRow, Time, TraceId,
 };
@@ -180,9 +181,10 @@ impl Trace {
         self.spans.len()
     }
 
-    /// How many events it holds.
-    pub(super) fn event_count(&self) -> usize {
-        self.events.len()
+    /// What it weighs in the budget.
+    pub(super) fn weight(&self) -> usize {
+        self.spans().map(weight::of_span).sum::<usize>()
+            + self.events().map(weight::of_event).sum::<usize>()
     }
 
     /// What has arrived of it.

@@ -42,6 +42,8 @@ pub(super) struct Shared {
     /// Bytes of each segment, those being created included.
     segments: Mutex<BTreeMap<u64, u64>>,
     failed: AtomicBool,
+    /// The latest segment could not be begun, and that was said.
+    lacks_segment: AtomicBool,
     counters: Counters,
 }
 
@@ -150,6 +152,7 @@ impl Opened {
             moved: Condvar::new(),
             segments: Mutex::new(segments),
             failed: AtomicBool::new(false),
+            lacks_segment: AtomicBool::new(false),
             counters: Counters::default(),
             config,
             disk,

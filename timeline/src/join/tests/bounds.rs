@@ -9,7 +9,7 @@ use super::world::{
 };
 use crate::join::callees::{Answer, Asked, Callees, Known};
 use crate::join::{Config, Join};
-use crate::schema::{Label, PageId, Time, TraceId};
+use crate::schema::{Attributes, Label, PageId, Time, TraceId};
 
 const SPANS: u64 = 100_000;
 
@@ -115,6 +115,22 @@ fn traces_of_events_alone_are_within_the_budget() {
         assert!(join.open().0 <= 150, "after {second} s: {:?}", join.open());
     }
     assert!(join.counters()["settled_early"] >= 800);
+}
+
+#[test]
+fn rows_with_much_text_count_as_several() {
+    let mut join = Join::new(Config { spans_max: 100, ..Config::default() });
+    let large = |number: i64| {
+        let mut span = span(Spec { trace: number as u8, kind: "server", ..FETCH });
+        let text = "x".repeat(20 << 10);
+        span.row.attributes = Attributes::from_iter([(String::from("text"), text)]);
+        span
+    };
+    for second in 0..40 {
+        join.push(received(second, vec![large(1 + second * 2), large(2 + second * 2)], vec![]));
+        assert!(join.open().1 <= 12, "after {second} s: {:?}", join.open());
+    }
+    assert!(join.counters()["settled_early"] >= 60);
 }
 
 #[test]

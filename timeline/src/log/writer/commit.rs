@@ -267,10 +267,14 @@ impl Segments for Source<'_> {
         match self.0.disk.create_segment(number, bytes) {
             Ok(file) => {
                 self.0.segments.lock().insert(number, bytes);
+                self.0.lacks_segment.store(false, Ordering::Relaxed);
                 Ok(file)
             }
             Err(error) => {
-                tracing::warn!(%error, segment = number, "cannot begin a segment");
+                // Every commit tries again, and a full disk may last: it is said once.
+                if !self.0.lacks_segment.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, segment = number, "cannot begin a segment");
+                }
                 // Not having a new file yet harms nothing that was promised, whatever the reason;
                 // the caller may try again.
                 Err(AppendError::DiskFull)
