@@ -10,7 +10,7 @@ use crate::config::Config;
 
 /// Keeps calls that are made before the script has arrived. `init` is not among them: it is how the
 /// script tells itself from this.
-const STUB: &str = "<script>window.ethogram||(ethogram=[],[\"consent\",\"identify\",\"record\",\"stop\"].forEach(name=>ethogram[name]=(...given)=>ethogram.push([name,...given])),ethogram.attempt=(number,send)=>send&&send())</script>";
+const STUB: &str = "<script>window.ethogram||(ethogram=[],[\"consent\",\"identify\",\"record\",\"stop\"].forEach(name=>ethogram[name]=(...given)=>ethogram.push([name,...given])),ethogram.attempt=(number,send)=>send&&send(),ethogram.operation=()=>({phase(){},end(){}}))</script>";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

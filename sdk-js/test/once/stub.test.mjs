@@ -14,6 +14,8 @@ test("what the page asks to be sent is sent, and calls are kept", () => {
   const { ethogram } = page;
   assert.equal(ethogram.attempt(2, () => 7), 7);
   assert.equal(ethogram.attempt(2), undefined);
+  const operation = ethogram.operation("report");
+  assert.equal(operation.phase("sent") ?? operation.end(), undefined, "nothing is told of, nothing breaks");
   for (const [name, given] of [["consent", true], ["identify", "u-1"], ["record", "x"], ["stop"]]) ethogram[name](...[given].filter(Boolean));
   assert.deepEqual(JSON.parse(JSON.stringify(ethogram)), [["consent", true], ["identify", "u-1"], ["record", "x"], ["stop"]]);
   assert.equal(ethogram.init, undefined, "by which the script tells itself from this");
