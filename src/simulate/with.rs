@@ -52,7 +52,7 @@ impl With {
             Self::Hedges => {
                 for call in scenario.calls_between(GATEWAY, CATALOG) {
                     call.hedge_after_ms = Some(HEDGE_AFTER_MS);
-                    // A hedge is made beside what the caller would do without it, not instead.
+                    // A hedge takes a place among the attempts, and none that the caller had before.
                     call.attempts_max += 1;
                 }
             }

@@ -3,7 +3,7 @@
 //!
 //! Not a failure and not a retry, whatever HTTP counts: see `calls` for the loop, which does not notice.
 //! Invariants: a challenge is given at the door and holds no worker; a send is challenged once at most;
-//! only the callers' clock decides, and nothing is drawn.
+//! only the callers' clock decides, never chance.
 
 use super::super::engine::MILLISECOND_NS;
 use super::super::scenario::Call;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 
+use super::trace::Trace;
 use super::{Join, RowIds};
 use crate::schema::{Erasure, Time};
 
@@ -23,7 +24,8 @@ impl Join {
 
     /// The state that [`Join::write`] has written in `form`. `None` where it cannot be read.
     pub fn read(form: u32, state: &[u8]) -> Option<Self> {
-        let (join, rest) = postcard::take_from_bytes(state).ok()?;
+        let (mut join, rest) = postcard::take_from_bytes::<Self>(state).ok()?;
+        join.weight = join.traces.values().map(Trace::weight).sum();
         (form == Self::FORM && rest.is_empty()).then_some(join)
     }
 

@@ -21,15 +21,15 @@ pub struct Config {
     /// An abandonment is final when its page has been silent for this long, in seconds; until then
     /// a return from the back-forward cache may withdraw it.
     pub abandon_final_s: u32,
-    /// Spans of traces taken back within one minute of log time. Beyond it what comes late stands by
+    /// Spans of traces taken back within one minute of log time, counted as for `spans_max`. Beyond it what comes late stands by
     /// itself, counted, until a later minute within the hour has room; 2,000 a second leaves most of a
     /// core to what is in time.
     pub recall_spans_per_minute: usize,
-    /// Spans of a trace that can be taken back. A larger one would have to be read whole for each
+    /// Spans of a trace that can be taken back, counted as for `spans_max`. A larger one would have to be read whole for each
     /// late span; it is let go for good, counted.
     pub recall_trace_spans_max: usize,
     /// Spans, and events without a place elsewhere, kept in open traces; one with much text counts again for
-    /// each 2 KiB of it. Beyond it the longest-silent traces are settled early, counted.
+    /// each 3 KiB of attributes. Beyond it the longest-silent traces are settled early, counted.
     pub spans_max: usize,
     /// A session ends after this long without a row, in seconds: the 30 minutes of the field.
     pub session_idle_s: u32,

@@ -126,7 +126,8 @@ pub struct Join {
     counters: BTreeMap<String, u64>,
     erased: BTreeMap<Erasure, Time>,
     span_count: usize,
-    /// What open traces weigh in the budget.
+    /// What open traces weigh in the budget; counted anew from a checkpoint.
+    #[serde(skip)]
     weight: usize,
     /// Found out by the passing of log time or by a recall, to be said by the next [`Join::emit`]. A
     /// checkpoint is taken right after one, so it is always empty there.

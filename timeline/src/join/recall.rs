@@ -106,7 +106,7 @@ impl Join {
             // It had grown too large to be laid away.
             return;
         }
-        self.recalls.spans += group.iter().map(|(_, trace)| trace.span_count()).sum::<usize>();
+        self.recalls.spans += group.iter().map(|(_, trace)| trace.weight()).sum::<usize>();
         self.recalls.traces += 1;
         let together = together(&group);
         for (member, mut trace) in group {
@@ -186,7 +186,7 @@ impl Join {
 
     /// Lays a group of traces away. One that is too large to be taken back is only let go.
     pub(super) fn shelve_traces(&mut self, group: Vec<(TraceKey, Trace)>) {
-        let spans: usize = group.iter().map(|(_, trace)| trace.span_count()).sum();
+        let spans: usize = group.iter().map(|(_, trace)| trace.weight()).sum();
         let together = together(&group);
         if group.iter().all(|(_, trace)| trace.is_as_shelved(together)) {
             return;

@@ -9,7 +9,7 @@ use super::world::{
 };
 use crate::join::callees::{Answer, Asked, Callees, Known};
 use crate::join::{Config, Join};
-use crate::schema::{Attributes, Label, PageId, Time, TraceId};
+use crate::schema::{Label, PageId, Time, TraceId};
 
 const SPANS: u64 = 100_000;
 
@@ -118,19 +118,31 @@ fn traces_of_events_alone_are_within_the_budget() {
 }
 
 #[test]
-fn rows_with_much_text_count_as_several() {
-    let mut join = Join::new(Config { spans_max: 100, ..Config::default() });
-    let large = |number: i64| {
-        let mut span = span(Spec { trace: number as u8, kind: "server", ..FETCH });
-        let text = "x".repeat(20 << 10);
-        span.row.attributes = Attributes::from_iter([(String::from("text"), text)]);
-        span
-    };
-    for second in 0..40 {
-        join.push(received(second, vec![large(1 + second * 2), large(2 + second * 2)], vec![]));
-        assert!(join.open().1 <= 12, "after {second} s: {:?}", join.open());
+fn rows_with_many_or_long_attributes_count_as_several() {
+    let long = vec![(String::from("text"), "x".repeat(36 << 10))];
+    let many: Vec<_> = (0..750).map(|number| (number.to_string(), String::new())).collect();
+    for attributes in [long, many] {
+        let mut join = Join::new(Config { spans_max: 100, ..Config::default() });
+        let large = |number: i64| {
+            let mut span = span(Spec { trace: number as u8, kind: "server", ..FETCH });
+            span.row.attributes = attributes.iter().cloned().collect();
+            span
+        };
+        for second in 0..40 {
+            let spans = vec![large(1 + second * 2), large(2 + second * 2)];
+            join.push(received(second, spans, vec![]));
+            assert!(join.open().1 <= 12, "after {second} s: {:?}", join.open());
+        }
+        assert!(join.counters()["settled_early"] >= 60);
+        // What they weigh is counted anew where the join goes on from its checkpoint.
+        let mut state = Vec::new();
+        join.write(&mut state).expect("it is written");
+        let mut join = Join::read(Join::FORM, &state).expect("it is read");
+        for second in 40..50 {
+            join.push(received(second, vec![large(1 + second * 2)], vec![]));
+            assert!(join.open().1 <= 12, "after {second} s: {:?}", join.open());
+        }
     }
-    assert!(join.counters()["settled_early"] >= 60);
 }
 
 #[test]
