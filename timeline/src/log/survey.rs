@@ -81,14 +81,9 @@ impl Survey {
         let headers: Vec<Option<SegmentHeader>> =
             segments.iter().map(|number| header_of(disk, *number)).collect::<io::Result<_>>()?;
         let first = headers.first().copied().flatten();
-        let epoch = first.map_or(0, |header| header.epoch);
         let number = segments.first().copied().unwrap_or(segment::FIRST);
         let mut survey = Self {
-            start: Boundary {
-                position: Position::start_of(log_id, epoch, number),
-                sequence: first.map_or(0, |header| header.first_sequence),
-                crc: first.map_or(0, |header| header.previous_crc),
-            },
+            start: start_of(log_id, number, first),
             start_is_known: first.is_some() || segments.is_empty(),
             runs: Vec::new(),
             durable_sequence: 0,
@@ -97,11 +92,18 @@ impl Survey {
             records: 0,
             payload_bytes: 0,
         };
-        let mut epoch = epoch;
+        let mut epoch = survey.start.position.epoch;
+        let mut has_begun = false;
         for (index, number) in segments.iter().enumerate() {
             let Some(file) = disk.open_segment(*number, false)? else {
+                // Its writer, of whom `verify` knows nothing, has let it go meanwhile.
                 continue;
             };
+            if !has_begun {
+                has_begun = true;
+                survey.start = start_of(log_id, *number, headers[index]);
+                survey.start_is_known = headers[index].is_some();
+            }
             match headers[index] {
                 Some(header) => epoch = header.epoch,
                 None => survey.bad_headers.push(*number),
@@ -244,6 +246,15 @@ impl Survey {
             first_sequence: self.known(from),
             next_sequence: Some(durable),
         });
+    }
+}
+
+/// The boundary before everything in a segment, as far as its header tells.
+fn start_of(log_id: LogId, number: u64, header: Option<SegmentHeader>) -> Boundary {
+    Boundary {
+        position: Position::start_of(log_id, header.map_or(0, |header| header.epoch), number),
+        sequence: header.map_or(0, |header| header.first_sequence),
+        crc: header.map_or(0, |header| header.previous_crc),
     }
 }
 

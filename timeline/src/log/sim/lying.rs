@@ -4,8 +4,7 @@
 //! What must hold whenever the log was opened again:
 //! * what is there is what was appended, in order, each record once and where it was acknowledged;
 //! * what was acknowledged at or before the committed position that is on the disk, or before any
-//!   record that is there, is there, or lies within a damage that was reported, or before the oldest
-//!   segment that is there: the oldest go in order as well, so nothing on the disk can tell.
+//!   record that is there, is there, or lies within a damage that was reported.
 //!   Behind both nothing on the disk can know of it.
 //!
 //! Not simulated: a disk that lies in two lives after each other. What recovery leaves in a segment that
@@ -141,15 +140,11 @@ impl Liar {
         let committed = committed.filter(|position| position.log_id == report.log_id);
         let last = found.values().map(Position::place).max();
         let known = committed.map(|position| position.place()).max(last);
-        let segments = disk(&self.storage).segments().expect("a directory that can be listed");
-        let oldest = segments.first().copied();
         for (number, position) in &self.promised {
             let place = position.place();
             if let Some(at) = found.get(number) {
                 assert_eq!(at.place(), place, "record {number} has moved");
-            } else if damages.iter().any(|damage| covers(damage, place))
-                || oldest.is_some_and(|oldest| position.segment < oldest)
-            {
+            } else if damages.iter().any(|damage| covers(damage, place)) {
                 self.met.reported += 1;
             } else {
                 assert!(
