@@ -82,7 +82,7 @@ impl Surface {
 
 /// The router of the query role.
 pub(crate) fn router(surface: Arc<Surface>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/api/v1/sql", post(sql::post))
         .route("/api/v1/sessions/{id}/timeline", get(timeline::get))
         .route("/metrics", get(metrics::get))
@@ -91,9 +91,13 @@ pub(crate) fn router(surface: Arc<Surface>) -> Router {
         .route("/status", get(status::get))
         .method_not_allowed_fallback(wrong_method)
         .fallback(page::get)
-        .with_state(surface)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(axum::middleware::map_response(secured))
+        .with_state(surface);
+    guarded(routes)
+}
+
+/// A panic in a handler ends its own request, and every answer says what browsers must not do with it.
+fn guarded(routes: Router) -> Router {
+    routes.layer(CatchPanicLayer::custom(panicked)).layer(axum::middleware::map_response(secured))
 }
 
 /// The router adds which methods there are.

@@ -289,3 +289,15 @@ fn panicked() -> Refusal {
     tracing::error!("a request could not be handled because of a defect; its sender was told so");
     Refusal::new(Reason::Panic, "a defect in the collector; the same bytes would meet it again")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_refusal_of_one_request() {
+        let refusal = guarded(|| -> Result<(), Refusal> { panic!("a defect") });
+        assert_eq!(refusal.expect_err("no result").reason, Reason::Panic);
+        assert!(matches!(guarded(|| Ok(1)), Ok(1)));
+    }
+}

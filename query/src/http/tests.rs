@@ -55,6 +55,23 @@ fn sql(sql: &str, accept: &str) -> Request<Body> {
 }
 
 #[tokio::test]
+async fn a_panic_ends_its_own_request() {
+    async fn broken() -> &'static str {
+        panic!("a defect in a handler")
+    }
+    let routes = guarded(
+        Router::new()
+            .route("/broken", axum::routing::get(broken))
+            .route("/whole", axum::routing::get(|| async { "whole" })),
+    );
+    for (path, status) in [("/whole", 200), ("/broken", 500), ("/whole", 200)] {
+        let response = routes.clone().oneshot(get(path)).await.expect("infallible");
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert!(response.headers().contains_key(CONTENT_SECURITY_POLICY), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn every_path_answers_as_documented() {
     let fixture = fixture(|_config| {});
     // Ready is who has read what was committed before; here there is nothing to read.
