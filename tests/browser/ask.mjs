@@ -84,6 +84,7 @@ export async function askStory(query, summary, { patienceMs, isSealed = false } 
       // Every send the driver saw is an attempt; two retries belong to one request.
       assert.equal(total, summary.requests - (summary.buy.attempts - 1), "each request of the browser is one row");
       assert.ok(matched / total >= MATCHED_SHARE_MIN, `${matched} of ${total} matched`);
+      for (const { coverage: reason } of found) assert.ok(reason && reason != "unknown", "the others have their reason");
     },
   );
   if (isSealed) await question("all rows on disk", sealing(query));

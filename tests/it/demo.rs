@@ -1,9 +1,15 @@
 //! The demo: a world of users over the real sockets, and the first questions of the README.
 
-use crate::harness::{Ethogram, wait_for};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Ethogram, is_held, wait_for};
+
+/// From the start of the program to an answer that is not empty.
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(15);
 
 #[test]
 fn the_first_look_is_not_empty() {
+    let began = Instant::now();
     let ethogram = Ethogram::start(&["demo"]);
     let regions = wait_for("three regions with requests", || {
         let rows = ethogram
@@ -12,6 +18,12 @@ fn the_first_look_is_not_empty() {
             .ok()?;
         (rows.len() >= 3).then_some(rows)
     });
+    let took = began.elapsed();
+    println!("three regions after {took:?}");
+    assert!(!is_held() || took < FIRST_ANSWER_MAX, "three regions after {took:?}");
+    let said = std::fs::read_to_string(ethogram.directory.path().join("stderr.log"));
+    let page = format!("http://{}/", ethogram.at.query);
+    assert!(said.expect("what it says is kept").contains(&page), "the page's address is not said");
     for row in regions {
         assert!(row["latency_us_p999"].as_i64().is_some_and(|us| us > 0), "{row}");
     }

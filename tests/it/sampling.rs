@@ -30,6 +30,15 @@ const PAGES: &str = "SELECT count(*) AS requests, sum(attempts) AS attempts, \
     count(*) FILTER (WHERE repeat_cause = 'refresh') AS repeats_refresh \
     FROM requests WHERE layer = 'browser' GROUP BY session_id";
 
+/// Browsers' sends and calls as the view has them, of both kinds of pages together.
+const HOP: &str = "SELECT sum(sends) AS sends, sum(first_attempts) AS calls FROM amplification \
+    WHERE layer = 'browser'";
+
+/// Whether the view is within 1 % of the truth.
+fn near(told: i64, truth: i64) -> bool {
+    (told - truth).abs() * 100 <= truth
+}
+
 fn sum(rows: &[Value], count: &str) -> i64 {
     rows.iter().map(|row| number(row, count)).sum()
 }
@@ -69,6 +78,13 @@ fn one_session_in_a_hundred_is_enough() {
             let told = sum(&summaries, &count) + sum(&pages, &count);
             assert_eq!(told, repeats(&world, cause), "{cause}");
         }
+        let hop = &world.ethogram.sql(HOP)[0];
+        let (sends, calls) = (number(hop, "sends"), number(hop, "calls"));
+        let (attempts, requests) = (world.total("attempts"), world.total("requests"));
+        assert!(
+            near(sends, attempts) && near(calls, requests),
+            "the view has {sends} sends of {calls} calls, the truth is {attempts} of {requests}"
+        );
         let named = world.ethogram.sql(
             "SELECT count(*) AS n FROM events WHERE event_name = 'behavior.summary' \
              AND (session_id IS NOT NULL OR page_id IS NOT NULL OR tab_id IS NOT NULL \

@@ -44,6 +44,9 @@ const SECRETS: &[(&str, &[&str])] = &[
     ),
     ("rustls::", &["collector/src/listen/", "tests/"]),
     ("std::env::", &["src/", "tests/", "benches/", "timeline/benches/"]),
+    ("axum::", &["collector/", "query/", "tests/"]),
+    // The world must know its truth by itself.
+    ("ethogram_timeline::join", &["timeline/", "query/", "tests/it/"]),
     ("SystemTime::now", &["src/", "tests/", "benches/"]),
 ];
 
@@ -94,6 +97,9 @@ fn arrows_point_one_way() {
             .into_iter()
             .chain(text.split("[dependencies]").skip(1));
         let own = dependencies.last().unwrap_or_default();
+        if text.contains("dependencies.ethogram") {
+            problems.push(format!("{folder}/Cargo.toml: a dependency in a table of its own"));
+        }
         for line in own.lines().filter(|line| line.starts_with("ethogram-")) {
             let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
             if !allowed.contains(&name) {
@@ -132,11 +138,14 @@ fn files_have_one_subject_a_name_and_a_doc() {
         if lines > limit {
             problems.push(format!("{name}: {lines} lines, the limit is {limit}"));
         }
+        if longer.get(name.as_str()).is_some_and(|listed| lines < *listed) {
+            problems.push(format!("{name}: {lines} lines, so its entry is too high"));
+        }
         if !text.starts_with("//!") {
             problems.push(format!("{name}: does not open with what it is"));
         }
-        let stem = Path::new(&name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if FORBIDDEN_NAMES.contains(&stem) {
+        let mut nouns = name.trim_end_matches(".rs").split('/');
+        if nouns.any(|noun| FORBIDDEN_NAMES.contains(&noun)) {
             problems.push(format!("{name}: the noun is missing"));
         }
         let leftovers = ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore"];
@@ -159,6 +168,9 @@ fn functions_fit_a_screen() {
             let limit = longer.get(key.as_str()).copied().unwrap_or(FUNCTION_LINES_MAX);
             if lines > limit {
                 problems.push(format!("{key}: {lines} lines, the limit is {limit}"));
+            }
+            if longer.get(key.as_str()).is_some_and(|listed| lines < *listed) {
+                problems.push(format!("{key}: {lines} lines, so its entry is too high"));
             }
         }
     }
@@ -193,20 +205,4 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         found.extend(length.map(|length| (name, length + 1)));
     }
     found
-}
-
-/// The default configuration's every limit is described where users look for it.
-#[test]
-fn the_example_configuration_names_every_limit() {
-    let text = std::fs::read_to_string(tree("ethogram.example.toml")).expect("the example");
-    for key in [
-        "data_dir",
-        "admin_listen",
-        "beacon_listen",
-        "otlp_grpc_listen",
-        "otlp_http_listen",
-        "query_listen",
-    ] {
-        assert!(text.contains(key), "ethogram.example.toml does not name {key}");
-    }
 }

@@ -18,6 +18,9 @@ const PROMTOOL_PATIENCE: Duration = Duration::from_secs(30);
 const QUESTIONS: &[(&str, &str)] = &[
     ("both roles to be up", "count(up == 1) == 2"),
     ("settled sends", "sum(ethogram_sends_total) > 0"),
+    ("settled calls", "sum(ethogram_logical_calls_total) > 0"),
+    ("requests that went well", "sum(ethogram_requests_total{outcome=\"ok\"}) > 0"),
+    ("reloads", "sum(ethogram_refreshes_total) > 0"),
     ("amplification of a hop", "count(ethogram_amplification_ratio >= 1) > 0"),
     ("the histogram of durations", "count(ethogram_request_duration_seconds_bucket) > 0"),
     (
