@@ -53,38 +53,44 @@ pub(super) fn requests(
             })
         })
         .collect();
-    let mut calls_of_trace: BTreeMap<TraceId, usize> = BTreeMap::new();
-    for call in &root_calls {
-        *calls_of_trace.entry(trace_of(asked.calls.of_call[*call][0])).or_default() += 1;
-    }
-    let id_of = |call: usize| {
-        let first = asked.calls.of_call[call][0];
-        let several = calls_of_trace[&trace_of(first)] > 1;
-        request_id(asked, &asked.sends[first], several)
-    };
-    let mut again = repeats(asked, &root_calls, id_of);
+    let ids = request_ids(asked, &root_calls);
+    let mut again = repeats(asked, &root_calls, |call| ids[&call]);
     root_calls
         .into_iter()
         .map(|call| {
             let members = &asked.calls.of_call[call];
             let nodes = members.iter().map(|send| asked.sends[*send].node()).collect();
             let trace_id = trace_of(members[0]);
-            let (request_id, again) = (id_of(call), again.remove(&call));
+            let (request_id, again) = (ids[&call], again.remove(&call));
             let request = Request { all: asked, trace_id, request_id, members, rows, again };
             (nodes, request.row(outside))
         })
         .collect()
 }
 
-fn request_id(asked: &Requests<'_, '_>, first: &Send, several: bool) -> TraceId {
-    if !several {
-        return first.home;
+/// A name for the request that each of these calls is: its trace's where it is the only one there. A
+/// trace that holds several (a page load with its fetches) names each by half of the trace and the
+/// span that began it. Where senders have given that span's id twice (to a SERVER and a CONSUMER span,
+/// say), the later one takes the next name that is free: rows under one name would be one row.
+fn request_ids(asked: &Requests<'_, '_>, calls: &[usize]) -> BTreeMap<usize, TraceId> {
+    let first = |call: usize| &asked.sends[asked.calls.of_call[call][0]];
+    let mut calls_of_trace: BTreeMap<TraceId, usize> = BTreeMap::new();
+    for call in calls {
+        *calls_of_trace.entry(first(*call).home).or_default() += 1;
     }
-    // A trace that holds several requests (a page load with its fetches) names each by half of
-    // its trace and the span that began it.
-    let mut id = first.home.0;
-    id[8..].copy_from_slice(&asked.tree.nodes[first.teller].span_id().0);
-    TraceId(id)
+    let mut taken = BTreeSet::new();
+    let named = calls.iter().map(|call| {
+        let first = first(*call);
+        let mut id = first.home;
+        if calls_of_trace[&first.home] > 1 {
+            id.0[8..].copy_from_slice(&asked.tree.nodes[first.teller].span_id().0);
+        }
+        while !taken.insert(id) {
+            id.0[8] = id.0[8].wrapping_add(1);
+        }
+        (*call, id)
+    });
+    named.collect()
 }
 
 fn send_is_browser(asked: &Requests<'_, '_>, send: &Send) -> bool {

@@ -223,7 +223,8 @@ pub(super) fn only<T: PartialEq>(
 }
 
 /// Finds each node's parent. Where a caller and its callee share one span id (Zipkin's way), the
-/// callee stands under the caller and everything else under the callee.
+/// callee stands under the caller and everything else under the callee. A span that names itself
+/// names nobody.
 fn link_parents(nodes: &mut [Node<'_>]) {
     let mut callers: BTreeMap<(TraceId, SpanId), NodeId> = BTreeMap::new();
     let mut others: BTreeMap<(TraceId, SpanId), NodeId> = BTreeMap::new();
@@ -231,20 +232,21 @@ fn link_parents(nodes: &mut [Node<'_>]) {
         let map = if node.calls() { &mut callers } else { &mut others };
         map.entry((node.trace_id(), node.span_id())).or_insert(id);
     }
-    for (id, node) in nodes.iter_mut().enumerate() {
+    for node in nodes.iter_mut() {
         let own = (node.trace_id(), node.span_id());
         if node.serves() && callers.contains_key(&own) {
             node.parent = callers.get(&own).copied();
             continue;
         }
-        let Some(parent) = node.span().and_then(|span| span.row.parent_span_id) else { continue };
+        let named = node.span().and_then(|span| span.row.parent_span_id);
+        let Some(parent) = named.filter(|parent| *parent != own.1) else { continue };
         let parent = (own.0, parent);
         let found = if node.serves() {
             callers.get(&parent).or_else(|| others.get(&parent))
         } else {
             others.get(&parent).or_else(|| callers.get(&parent))
         };
-        node.parent = found.copied().filter(|found| *found != id);
+        node.parent = found.copied();
     }
 }
 

@@ -1,6 +1,7 @@
 //! A small language for traces, and what the join's changes leave standing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::decode::Rows;
 use crate::join::{Change, Config, Delta, Join, RowId};
@@ -184,10 +185,44 @@ pub(super) fn abandoned(trace: u8, span: u64, at_ms: i64, waited_ms: i64, before
 }
 
 /// One arrival at the collector.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Arrival {
     Span(Box<Span>),
     Event(Box<Event>),
+}
+
+/// In a line, with what these tests vary, since a failing property prints its whole world.
+impl fmt::Debug for Arrival {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Span(span) => write!(
+                formatter,
+                "{} {} of {} in {:.2} below {:?} at {} for {} us: {:?} {:?}, before {:?}, callee {:?}",
+                span.row.service,
+                span.row.kind,
+                span.row.span_id,
+                span.row.trace_id.to_string(),
+                span.row.parent_span_id,
+                (span.row.time.0 - T0_NS) / 1_000_000,
+                span.row.duration_us,
+                span.row.status_code,
+                span.row.error_type,
+                span.hints.beacon_previous_attempts,
+                span.hints.callee,
+            ),
+            Self::Event(event) => write!(
+                formatter,
+                "{} {:?} on {:?} of {:?} in {:?} at {}, waited {:?} us",
+                event.row.event_name,
+                event.row.sequence,
+                event.row.page_id,
+                event.row.span_id,
+                event.row.trace_id,
+                (event.row.time.0 - T0_NS) / 1_000_000,
+                event.hints.waited_us,
+            ),
+        }
+    }
 }
 
 /// Spans as they arrive, one by one.
@@ -230,6 +265,8 @@ pub(super) struct Standing {
     pub(super) events: Vec<String>,
     pub(super) settled_sends: Vec<String>,
     pub(super) settled_requests: Vec<String>,
+    /// Names that more than one row stands under.
+    pub(super) doubled: Vec<String>,
 }
 
 /// Joins the arrivals, saying something after every `batch` of them, then lets time pass.
@@ -252,7 +289,14 @@ pub(super) fn join(arrivals: &[Arrival], batch: usize) -> Standing {
         join.push(received(seconds, vec![], vec![]));
         changes.extend(join.emit());
     }
-    standing(changes)
+    standing_once(changes)
+}
+
+/// What stands after these changes, where nothing stands twice.
+pub(super) fn standing_once(changes: Vec<Change>) -> Standing {
+    let standing = standing(changes);
+    assert!(standing.doubled.is_empty(), "two rows of {:?}", standing.doubled);
+    standing
 }
 
 pub(super) fn standing(changes: Vec<Change>) -> Standing {
@@ -272,20 +316,33 @@ pub(super) fn standing(changes: Vec<Change>) -> Standing {
             }
         }
     }
-    standing.spans = spans
-        .into_values()
-        .map(|row: SpanRow| (format!("{} {} {}", row.trace_id, row.span_id, row.kind), row))
-        .collect();
-    standing.requests =
-        requests.into_values().map(|row: RequestRow| (row.request_id.to_string(), row)).collect();
-    standing.sessions =
-        sessions.into_values().map(|row: SessionRow| (row.session_id.to_string(), row)).collect();
+    let doubled = &mut standing.doubled;
+    let key = |row: &SpanRow| format!("{} {} {}", row.trace_id, row.span_id, row.kind);
+    standing.spans = by_key(spans, key, doubled);
+    standing.requests = by_key(requests, |row| row.request_id.to_string(), doubled);
+    standing.sessions = by_key(sessions, |row| row.session_id.to_string(), doubled);
     standing.events =
         events.into_values().map(|row: EventRow| format!("{:?}", row.sequence)).collect();
     standing.events.sort();
     standing.settled_sends.sort();
     standing.settled_requests.sort();
     standing
+}
+
+/// Rows by what names them; a name that is taken already is `doubled`.
+fn by_key<R>(
+    rows: BTreeMap<RowId, R>,
+    key: impl Fn(&R) -> String,
+    doubled: &mut Vec<String>,
+) -> BTreeMap<String, R> {
+    let mut named = BTreeMap::new();
+    for row in rows.into_values() {
+        let key = key(&row);
+        if named.insert(key.clone(), row).is_some() {
+            doubled.push(key);
+        }
+    }
+    named
 }
 
 /// What goes must have come: a row is retracted only while it stands.
