@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Ethogram, tree, wait_for};
+use crate::harness::{Ethogram, Request, tree, wait_for};
 
 /// What stands before and after a statement.
 const BEFORE: &str = "-- sql \"";
@@ -39,6 +39,30 @@ fn every_question_of_the_readme_has_an_answer() {
             judge(row).unwrap_or_else(|wrong| panic!("{question}\n{wrong}: {row}\n{problem}"));
         }
     }
+    ask_by_http(&text, &ethogram);
+}
+
+/// What the README has curl send, sent so: its quoted words are headers, and at last the body.
+fn ask_by_http(readme: &str, ethogram: &Ethogram) {
+    let command = readme.split("\ncurl http://127.0.0.1:4319").nth(1).expect("a line for curl");
+    let command = command.split("\n```").next().unwrap_or_default();
+    let path = command.split_whitespace().next().expect("a path");
+    let words: Vec<&str> = command.split('\'').skip(1).step_by(2).collect();
+    let [headers @ .., body] = &words[..] else { panic!("no body in {command}") };
+    let mut request = Request::post(path).body(*body);
+    for header in headers {
+        let (name, value) = header.split_once(": ").expect("a header");
+        request = request.header(name, value);
+    }
+    let answer = request.send(&ethogram.at.query);
+    let text = answer.text();
+    assert_eq!(answer.status, 200, "{command}\n{text}");
+    assert!(answer.header("content-type").is_some_and(|form| form.starts_with("text/csv")));
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("outcome,n"));
+    let counts = lines.map(|line| line.split_once(',').and_then(|(_, n)| n.parse::<u64>().ok()));
+    let counts: Option<Vec<u64>> = counts.collect();
+    assert!(counts.is_some_and(|counts| counts.iter().sum::<u64>() > 0), "{text}");
 }
 
 /// Whether the world has done enough for the answer to mean something.

@@ -82,14 +82,13 @@ impl Join {
             self.traces.keys().filter(|(_, app)| *app == erasure.app).cloned().collect();
         for key in keys {
             let Some(trace) = self.traces.get_mut(&key) else { continue };
-            let before = (trace.span_count(), trace.weight());
-            let gone = trace.erase(&|(app, session, user)| erasure.covers(app, session, user));
-            if gone.is_empty() {
+            let erased = trace.erase(&|(app, session, user)| erasure.covers(app, session, user));
+            if erased.weight == 0 {
                 continue;
             }
-            changes.extend(gone);
-            self.span_count -= before.0 - trace.span_count();
-            self.weight -= before.1 - trace.weight();
+            changes.extend(erased.gone);
+            self.span_count -= erased.spans;
+            self.weight -= erased.weight;
             if trace.is_empty() {
                 changes.extend(trace.take_requests());
                 self.traces.remove(&key);

@@ -58,6 +58,16 @@ pub(super) struct Trace {
     counted_in_two_sessions: bool,
 }
 
+/// What an erasure has dropped of a trace.
+#[derive(Default)]
+pub(super) struct Erased {
+    /// What had been said, and goes.
+    pub(super) gone: Vec<Change>,
+    pub(super) spans: usize,
+    /// What it had weighed in the budget.
+    pub(super) weight: usize,
+}
+
 /// What was counted. A fact that arrives later is counted then; one that takes the place of a
 /// counted one, which no longer holds, is not: totals never fall, so it is paid for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -242,26 +252,34 @@ impl Trace {
         changes.extend(gone.map(Change::Request));
     }
 
-    /// Drops what `covers` an application, session and user says; returns that it went.
-    pub(super) fn erase(&mut self, covers: &dyn Fn(Whose<'_>) -> bool) -> Vec<Change> {
-        let mut gone = Vec::new();
+    /// Drops what `covers` an application, session and user says.
+    pub(super) fn erase(&mut self, covers: &dyn Fn(Whose<'_>) -> bool) -> Erased {
+        let mut erased = Erased::default();
         self.spans.retain(|_, held| {
             let row = held.said.as_ref().map_or(&held.arrived.row, |(_, row)| row);
             let goes = covers(whose_span(row));
-            if let Some(old) = held.said.take_if(|_| goes) {
-                gone.push(Change::Span(Delta { old: Some(old), new: None }));
+            if goes {
+                erased.spans += 1;
+                erased.weight += weight::of_span(&held.arrived);
+                let old = held.said.take();
+                erased
+                    .gone
+                    .extend(old.map(|old| Change::Span(Delta { old: Some(old), new: None })));
             }
             !goes
         });
         self.events.retain_mut(|held| {
             let row = held.said.as_ref().map_or(&held.arrived.row, |(_, row)| row);
             let goes = covers(whose_event(row));
-            if let Some(old) = held.said.take_if(|_| goes) {
-                gone.push(Change::Event(Delta { old: Some(old), new: None }));
+            if goes {
+                erased.weight += weight::of_event(&held.arrived);
+                let old = held.said.take();
+                let gone = old.map(|old| Change::Event(Delta { old: Some(old), new: None }));
+                erased.gone.extend(gone);
             }
             !goes
         });
-        gone
+        erased
     }
 
     /// Whether nothing is left of it.

@@ -38,3 +38,14 @@ fn held(attributes: &Attributes) -> usize {
 fn of_bytes(bytes: usize) -> usize {
     1 + bytes / HELD_BYTES
 }
+
+#[cfg(test)]
+impl super::Join {
+    /// Fails where what was added and taken away is not what is there.
+    pub(super) fn assert_weight(&self) {
+        let there: usize = self.traces.values().map(super::Trace::weight).sum();
+        assert_eq!(self.weight, there);
+        let spans: usize = self.traces.values().map(super::Trace::span_count).sum();
+        assert_eq!(self.span_count, spans);
+    }
+}

@@ -54,6 +54,8 @@ pub(super) struct Survey {
     runs: Vec<Run>,
     /// Every frame below was durable, by what later frames say.
     durable_sequence: u64,
+    /// Where the last segment begins whose header can be read, and the number of its first frame.
+    last_begin: Option<(Position, u64)>,
     /// Segments whose header cannot be read.
     pub(super) bad_headers: Vec<u64>,
     /// Counts of what can be read.
@@ -87,6 +89,7 @@ impl Survey {
             start_is_known: first.is_some() || segments.is_empty(),
             runs: Vec::new(),
             durable_sequence: 0,
+            last_begin: None,
             bad_headers: Vec::new(),
             frames: 0,
             records: 0,
@@ -105,7 +108,13 @@ impl Survey {
                 survey.start_is_known = headers[index].is_some();
             }
             match headers[index] {
-                Some(header) => epoch = header.epoch,
+                Some(header) => {
+                    epoch = header.epoch;
+                    let begin = Position::start_of(log_id, epoch, *number);
+                    if limit.is_none_or(|limit| begin.place() <= limit.place()) {
+                        survey.last_begin = Some((begin, header.first_sequence));
+                    }
+                }
                 None => survey.bad_headers.push(*number),
             }
             let next = headers.get(index + 1).copied().flatten();
@@ -220,7 +229,27 @@ impl Survey {
         if verdict.end.sequence < durable {
             self.judge_lost_tail(&mut verdict, durable, committed);
         }
+        self.judge_lost_segment(&mut verdict, expected);
         verdict
+    }
+
+    /// A segment gets its name after every frame before it was synced. Where frames before the last one
+    /// are not there, only its header tells; they may have been the beginning of a record that was never
+    /// finished, but numbers and places that were used are not used again.
+    fn judge_lost_segment(&self, verdict: &mut Verdict, expected: u64) {
+        let Some((begin, sequence)) = self.last_begin else { return };
+        let from = verdict.end;
+        if expected.max(from.sequence) >= sequence || begin.place() <= from.position.place() {
+            return;
+        }
+        verdict.end.position = begin;
+        verdict.end.sequence = sequence;
+        verdict.damages.push(Damage {
+            from: from.position,
+            to: begin,
+            first_sequence: self.known(from),
+            next_sequence: Some(sequence),
+        });
     }
 
     /// The number of the next frame behind a boundary, where it can be told.
@@ -276,7 +305,7 @@ fn scan_limit(number: u64, next: Option<SegmentHeader>, limit: Option<Position>)
 }
 
 /// Header of a segment, if it can be read.
-fn header_of(disk: &Disk, number: u64) -> io::Result<Option<SegmentHeader>> {
+pub(super) fn header_of(disk: &Disk, number: u64) -> io::Result<Option<SegmentHeader>> {
     let Some(file) = disk.open_segment(number, false)? else {
         return Ok(None);
     };

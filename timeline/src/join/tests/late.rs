@@ -57,6 +57,7 @@ impl<'a> Life<'a> {
 
     fn take(&mut self, received_s: i64, arrival: Option<&Arrival>) {
         self.join.push(record(received_s, arrival));
+        self.join.assert_weight();
     }
 
     /// Lets log time pass by the minute, as the ticks of a collector do.

@@ -3,6 +3,7 @@
 mod asked_again;
 mod bounds;
 mod budget;
+mod erase;
 mod known_answers;
 mod late;
 mod linked;

@@ -280,6 +280,7 @@ pub(super) fn join(arrivals: &[Arrival], batch: usize) -> Standing {
             Arrival::Event(event) => rows.events.push(event.as_ref().clone()),
         }
         join.push(rows);
+        join.assert_weight();
         if index % batch == 0 {
             changes.extend(join.emit());
         }

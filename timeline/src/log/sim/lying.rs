@@ -3,9 +3,10 @@
 //!
 //! What must hold whenever the log was opened again:
 //! * what is there is what was appended, in order, each record once and where it was acknowledged;
-//! * what was acknowledged at or before the committed position that is on the disk, or before any
-//!   record that is there, is there, or lies within a damage that was reported.
-//!   Behind both nothing on the disk can know of it.
+//! * what was acknowledged at or before the committed position that is on the disk, before any record
+//!   that is there, or before a segment whose header can be read, is there, or lies within a damage that
+//!   was reported. Behind all of them nothing on the disk can know of it;
+//! * nothing that is there is reported as lost.
 //!
 //! Not simulated: a disk that lies in two lives after each other. What recovery leaves in a segment that
 //! it set aside is told from the log only by the header of the next segment, which such a disk can lose.
@@ -13,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::super::survey::header_of;
 use super::super::tests::{Random, record};
 use super::*;
 
@@ -78,7 +80,8 @@ impl Liar {
     /// One life of the process; false where the log is lost as a whole, and says so.
     fn live(&mut self) -> bool {
         let committed = disk(&self.storage).read_committed().expect("a file that can be read");
-        let committed = committed.map(|committed| committed.position);
+        let known = committed.map(|committed| committed.position);
+        let begun = self.last_begin();
         if self.lives.is_multiple_of(2) {
             self.lie();
         }
@@ -91,7 +94,7 @@ impl Liar {
             }
             Err(error) => panic!("cannot open: {error}"),
         };
-        self.check(&log, committed);
+        self.check(&log, [known, begun]);
         for _ in 0..2 + self.random.below(10) {
             for _ in 0..1 + self.random.below(4) {
                 self.append(&log);
@@ -114,6 +117,16 @@ impl Liar {
         true
     }
 
+    /// Where the last segment begins whose header can be read.
+    fn last_begin(&self) -> Option<Position> {
+        let disk = disk(&self.storage);
+        let numbers = disk.segments().expect("a directory that can be read");
+        numbers.into_iter().rev().find_map(|number| {
+            let header = header_of(&disk, number).expect("a file that can be read")?;
+            Some(Position::start_of(header.log_id, header.epoch, number))
+        })
+    }
+
     /// Every so many syncs, from each one to one in eight, is a lie in this life.
     fn lie(&mut self) {
         let mut random = Random(self.random.below(u64::MAX) | 1);
@@ -132,14 +145,17 @@ impl Liar {
     }
 
     /// Compares what is in the log, and what is said to be lost, with what was promised.
-    fn check(&mut self, log: &OpenLog, committed: Option<Position>) {
+    fn check(&mut self, log: &OpenLog, known: [Option<Position>; 2]) {
         let report = &log.opened.report;
         let (found, mut damages) = read(disk(&self.storage), None, report.end).expect("readable");
         damages.extend(report.damages.iter().copied());
         let found: BTreeMap<u64, Position> = self.numbered(&found);
-        let committed = committed.filter(|position| position.log_id == report.log_id);
-        let last = found.values().map(Position::place).max();
-        let known = committed.map(|position| position.place()).max(last);
+        for (number, position) in &found {
+            let lost = damages.iter().find(|damage| covers(damage, position.place()));
+            assert!(lost.is_none(), "record {number} is there, and reported as lost: {lost:?}");
+        }
+        let known = known.into_iter().flatten().filter(|known| known.log_id == report.log_id);
+        let known = known.chain(found.values().copied()).map(|position| position.place()).max();
         for (number, position) in &self.promised {
             let place = position.place();
             if let Some(at) = found.get(number) {
