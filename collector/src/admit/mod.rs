@@ -255,7 +255,7 @@ fn prepare<P: Payload>(
     let mut payload = P::decode(&bytes, encoding)
         .map_err(|message| Refusal::new(Reason::Undecodable, message))?;
     drop(bytes);
-    let admitted = payload.admit();
+    let admitted = payload.admit(collector.config.records);
     if admitted.iter().all(|admitted| admitted.kept == 0) {
         return Ok(Prepared { record: None, admitted, held });
     }
