@@ -98,6 +98,7 @@ pub(crate) async fn listen(
             builder: Arc::clone(&builder),
             tls: tls.clone(),
             times: times(&collector),
+            broken_off_max: limits.broken_off_max,
             stop: stop.clone(),
             collector: Arc::clone(&collector),
         };
@@ -114,16 +115,6 @@ pub(crate) async fn listen(
 /// A tenth of a second: descriptors come back when connections end, which takes about that long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Request heads beyond this are refused: a traceparent, a token and cookies fit ten times over.
-const HEAD_BYTES_MAX: u32 = 64 << 10;
-
-/// HTTP/2 streams that a client reset before we looked at them. Honest ones reset what they have waited
-/// for, so hardly any; those beyond it mean a flood, and the connection is closed.
-const RESET_UNSEEN_MAX: usize = 20;
-
-/// HTTP/2 streams that we reset since the client broke the protocol on them.
-const RESET_BY_ERROR_MAX: usize = 100;
-
 fn builder(door: Door, limits: &LimitsConfig) -> Builder<TokioExecutor> {
     let idle = Duration::from_secs(limits.idle_s);
     let mut builder = Builder::new(TokioExecutor::new());
@@ -131,15 +122,15 @@ fn builder(door: Door, limits: &LimitsConfig) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
-        .max_buf_size(HEAD_BYTES_MAX as usize);
+        .max_buf_size(limits.head_bytes_max as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(idle)
-        .max_pending_accept_reset_streams(RESET_UNSEEN_MAX)
-        .max_local_error_reset_streams(RESET_BY_ERROR_MAX)
+        .max_pending_accept_reset_streams(limits.resets_unseen_max)
+        .max_local_error_reset_streams(limits.resets_by_error_max)
         .max_concurrent_streams(limits.streams_max)
-        .max_header_list_size(HEAD_BYTES_MAX);
+        .max_header_list_size(limits.head_bytes_max);
     if door == Door::Grpc { builder.http2_only() } else { builder }
 }
 
@@ -160,6 +151,7 @@ struct Connection {
     builder: Arc<Builder<TokioExecutor>>,
     tls: Option<Arc<Tls>>,
     times: Times,
+    broken_off_max: u64,
     stop: watch::Receiver<bool>,
     collector: Arc<Collector>,
 }
@@ -191,7 +183,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let life = Life::new(begun, self.times);
+        let life = Life::new(begun, self.times, self.broken_off_max);
         let of_requests = Arc::clone(&life);
         let service = service_fn(move |request: Request<Incoming>| {
             let running = of_requests.request(request.version());

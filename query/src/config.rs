@@ -51,6 +51,12 @@ pub struct SqlConfig {
     /// Tables named in a statement, each use counted: the optimizer's work grows faster than
     /// their number.
     pub tables_max: usize,
+    /// Parts of all types together that a statement builds. `named_struct('finished', h, 'left', h)` has
+    /// four, and a statement holds some such; a type of thousands of parts is compared in microseconds.
+    pub type_parts_max: usize,
+    /// Expressions and nodes of a statement's plan. Statements of people have hundreds; a common table
+    /// that is named by others is here once for each use.
+    pub plan_parts_max: usize,
     /// Bytes of one value that a statement can make, told before it runs: `replace` and `||` can make
     /// any amount out of a few bytes, outside `memory_bytes`. A batch of 8,192 rows makes 128 MiB of
     /// the default, and texts that people build stay below a few hundred bytes.
@@ -87,6 +93,8 @@ impl Default for SqlConfig {
             operators_max: 500,
             nesting_max: 32,
             tables_max: 64,
+            type_parts_max: 4_096,
+            plan_parts_max: 50_000,
             value_bytes_max: 16 << 10,
             row_bytes_max: 64 << 10,
             planner_stack_bytes: 16 << 20,
@@ -103,6 +111,13 @@ impl Default for SqlConfig {
 pub struct HttpConfig {
     /// Open connections; the next ones wait to be accepted. People and pollers, not the public.
     pub connections_max: usize,
+    /// Requests at once on one HTTP/2 connection: what browsers assume. The next ones wait.
+    pub streams_max: u32,
+    /// Headers of one request. Browsers send some twenty. Beyond it: 431.
+    pub headers_max: usize,
+    /// Bytes of one request's headers. Browsers send two KiB, cookies included. Beyond it: 431. Of HTTP/1
+    /// not less than 8 KiB, which is as much as is read at once.
+    pub header_bytes_max: u32,
     /// Seconds a client may take to send a request's header, its first one from connecting on: slower
     /// ones hold a connection.
     pub header_seconds: u64,
@@ -122,6 +137,9 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             connections_max: 512,
+            streams_max: 100,
+            headers_max: 64,
+            header_bytes_max: 16 << 10,
             header_seconds: 10,
             idle_seconds: 150,
             body_seconds: 15,

@@ -53,7 +53,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(crate) const ALL: [Self; 3] = [Self::Plan, Self::Limit, Self::Internal];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plan => "plan",
             Self::Limit => "limit",
@@ -149,6 +151,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": {"kind": self.kind.name(), "message": self.message}});
         let mut response = (self.status, Json(body)).into_response();
+        // By this it is counted on its way out.
+        response.extensions_mut().insert(self.kind);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = HeaderValue::from(retry_after_seconds());
             response.headers_mut().insert(RETRY_AFTER, seconds);

@@ -30,7 +30,7 @@ use ethogram_timeline::log::{LogReader, Position, ReadError, Record};
 use ethogram_timeline::record::Envelope;
 use ethogram_timeline::rollup::Rollup;
 use ethogram_timeline::store::{Resume, Store, StoreError};
-use ethogram_timeline::{decode, join, store};
+use ethogram_timeline::{decode, join, rollup, store};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub publish_ms: u64,
     /// The join's windows and limits.
     pub join: join::Config,
+    /// How much the counters keep apart.
+    pub rollup: rollup::Config,
     /// When rows are sealed.
     pub store: store::Config,
 }
@@ -63,6 +65,7 @@ impl Default for Config {
             read_bytes_max: 1 << 20,
             publish_ms: 200,
             join: join::Config::default(),
+            rollup: rollup::Config::default(),
             store: store::Config::default(),
         }
     }
@@ -114,8 +117,9 @@ pub fn start(
     let (store, resume) = Store::open(&data_dir.join("store"), config.store.clone())?;
     let suspects = Suspects::open(&data_dir.join("store")).map_err(FollowError::Suspects)?;
     let resume = resume.unwrap_or_default();
-    let Resume { mut join, rollup, position, lost, unsearched } = resume;
+    let Resume { mut join, mut rollup, position, lost, unsearched } = resume;
     join.configure(config.join.clone());
+    rollup.configure(config.rollup.clone());
     join.shelve_on(store.shelf());
     for state in lost {
         tracing::error!(state, "a part of the last seal's state cannot be read and begins anew");

@@ -122,7 +122,8 @@ fn check_names(statement: &Statement, limits: &SqlConfig) -> Result<(), ApiError
         Statement::Explain(explain) => return check_names(&explain.statement, limits),
         _ => return Ok(()),
     };
-    let mut names = Names { uses: Uses::new(limits.tables_max), types: Types::default() };
+    let (uses, types) = (Uses::new(limits.tables_max), Types::new(limits.type_parts_max));
+    let mut names = Names { uses, types };
     match inner.visit(&mut names) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),

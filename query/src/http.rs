@@ -8,6 +8,7 @@
 //! front of the router, and until then the listener is bound to loopback.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::Guard;
 use axum::Router;
@@ -22,7 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::error::ApiError;
+use crate::error::{ApiError, Kind};
 use crate::follow::Handle;
 use crate::published::{Published, Shared};
 use crate::{metrics, page, sql, status, timeline};
@@ -38,6 +39,7 @@ pub(crate) struct Surface {
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started_ns: i64,
+    pub(crate) refused: Refused,
     shared: Shared,
     /// Taken when the role ends.
     follower: Mutex<Option<Handle>>,
@@ -52,7 +54,8 @@ impl Surface {
     ) -> Self {
         let started_ns = clock.now_ns();
         let follower = Mutex::new(Some(follower));
-        Self { config, engine, clock, started_ns, shared, follower }
+        let refused = Refused::default();
+        Self { config, engine, clock, started_ns, refused, shared, follower }
     }
 
     /// What the follower published last. Do not hold it over an await.
@@ -80,6 +83,20 @@ impl Surface {
     }
 }
 
+/// Requests that were refused since the process began, by whose fault it was.
+#[derive(Default)]
+pub(crate) struct Refused([AtomicU64; Kind::ALL.len()]);
+
+impl Refused {
+    fn count(&self, kind: Kind) {
+        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn of(&self, kind: Kind) -> u64 {
+        self.0[kind as usize].load(Ordering::Relaxed)
+    }
+}
+
 /// The router of the query role.
 pub(crate) fn router(surface: Arc<Surface>) -> Router {
     let routes = Router::new()
@@ -91,6 +108,7 @@ pub(crate) fn router(surface: Arc<Surface>) -> Router {
         .route("/status", get(status::get))
         .method_not_allowed_fallback(wrong_method)
         .fallback(page::get)
+        .layer(axum::middleware::map_response_with_state(Arc::clone(&surface), counted))
         .with_state(surface);
     guarded(routes)
 }
@@ -98,6 +116,14 @@ pub(crate) fn router(surface: Arc<Surface>) -> Router {
 /// A panic in a handler ends its own request, and every answer says what browsers must not do with it.
 fn guarded(routes: Router) -> Router {
     routes.layer(CatchPanicLayer::custom(panicked)).layer(axum::middleware::map_response(secured))
+}
+
+/// Whatever is refused is counted, whichever path refuses it.
+async fn counted(State(surface): State<Arc<Surface>>, response: Response) -> Response {
+    if let Some(kind) = response.extensions().get::<Kind>() {
+        surface.refused.count(*kind);
+    }
+    response
 }
 
 /// The router adds which methods there are.

@@ -23,14 +23,8 @@ use tokio::time::Instant;
 use crate::config::HttpConfig;
 use life::{Counted, Life, Times};
 
-/// Headers of one request. Browsers send some twenty.
-const HEADERS_MAX: usize = 64;
-
-/// Bytes of one request's header. Browsers send two KiB, cookies included.
-const HEADER_BYTES_MAX: u32 = 16 << 10;
-
-/// Requests at once on one HTTP/2 connection: what browsers assume.
-const STREAMS_MAX: u32 = 100;
+/// The least that a buffer of HTTP/1 may have: the library reads that much at once.
+const BUFFER_BYTES_MIN: usize = 8 << 10;
 
 /// Seconds between HTTP/2 pings: a peer that is gone is noticed within two of them.
 const PING_SECONDS: u64 = 30;
@@ -86,16 +80,18 @@ pub(crate) async fn serve(
 
 fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    let buffer_bytes = usize::try_from(config.header_bytes_max).unwrap_or(usize::MAX);
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_seconds))
-        .max_headers(HEADERS_MAX);
+        .max_headers(config.headers_max)
+        .max_buf_size(buffer_bytes.max(BUFFER_BYTES_MIN));
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_concurrent_streams(config.streams_max)
+        .max_header_list_size(config.header_bytes_max)
         .keep_alive_interval(Duration::from_secs(PING_SECONDS));
     builder
 }

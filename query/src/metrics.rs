@@ -20,6 +20,7 @@ use ethogram_timeline::rollup::{Hop, HopCounts, Place, RequestCounts, RollupView
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
+use crate::error::Kind as Fault;
 use crate::http::Surface;
 use crate::published::{FollowerStatus, Published};
 use crate::status;
@@ -60,6 +61,13 @@ pub(crate) async fn get(State(surface): State<Arc<Surface>>, headers: HeaderMap)
     text.sample(&[], surface.engine.running() as f64);
     text.gauge("ethogram_statements_memory_bytes", "Memory that SQL statements hold now.");
     text.sample(&[], surface.engine.memory_bytes() as f64);
+    text.counter(
+        "ethogram_query_refused",
+        "Requests to this role refused, by whose fault it was: plan (theirs), limit or internal.",
+    );
+    for fault in Fault::ALL {
+        text.sample(&[("kind", fault.name())], surface.refused.of(fault) as f64);
+    }
     ([(CONTENT_TYPE, syntax.media_type())], text.finish()).into_response()
 }
 

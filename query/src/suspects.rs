@@ -22,7 +22,8 @@ use ethogram_timeline::log::Position;
 /// Two deaths may be coincidence, three at one record are not.
 const DEATHS_MAX: u32 = 3;
 
-/// Suspects remembered. A process that dies at ever new records has another illness.
+/// Suspects remembered. A process that dies at ever new records has another illness; the earliest is
+/// forgotten then, which costs another death at most.
 const SUSPECTS_MAX: usize = 1_000;
 
 /// A place in the log as it is written down: the segment and the offset after the record.

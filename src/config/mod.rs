@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) otlp_http_listen: SocketAddr,
     /// The page and the SQL interface.
     pub(crate) query_listen: SocketAddr,
+    /// Connections that the kernel keeps for each address until they are accepted.
+    pub(crate) listen_queue_max: u32,
     /// Where the bound addresses are written once all listeners serve; `-` is standard output.
     pub(crate) ready_file: Option<PathBuf>,
     /// Which of our messages are written to standard error, in the notation of `EnvFilter`.
@@ -74,6 +76,9 @@ impl Default for Config {
             otlp_grpc_listen: loopback(4317),
             otlp_http_listen: loopback(4318),
             query_listen: loopback(4319),
+            // After a restart every client comes back at once; a short queue would turn that into
+            // retries of a whole second.
+            listen_queue_max: 4096,
             ready_file: None,
             log_level: "info".to_owned(),
             telemetry: TelemetryConfig::default(),

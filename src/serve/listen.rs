@@ -6,11 +6,6 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections the kernel keeps until they are accepted. After a restart every client comes back
-/// at once; a short queue would turn that into retries of a whole second. The kernel caps it at
-/// `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
-
 /// An address cannot be bound. The operator's to fix.
 #[derive(Debug, thiserror::Error)]
 #[error("`{flag} {address}`: {}", reason(error, flag))]
@@ -20,18 +15,23 @@ pub(crate) struct ListenError {
     error: io::Error,
 }
 
-/// Binds `address`, which `flag` chooses. Needs a Tokio runtime.
-pub(crate) fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    listener(address).map_err(|error| ListenError { flag, address, error })
+/// Binds `address`, which `flag` chooses; the kernel keeps `queue_max` connections until they are
+/// accepted. Needs a Tokio runtime.
+pub(crate) fn bind(
+    flag: &'static str,
+    address: SocketAddr,
+    queue_max: u32,
+) -> Result<TcpListener, ListenError> {
+    listener(address, queue_max).map_err(|error| ListenError { flag, address, error })
 }
 
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+fn listener(address: SocketAddr, queue_max: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A role that was killed leaves connections in TIME_WAIT; without this its port would stay
     // taken for a minute.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(queue_max)
 }
 
 fn reason(error: &io::Error, flag: &str) -> String {
@@ -55,10 +55,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_names_the_flag() {
-        let first =
-            bind("--query-listen", SocketAddr::from(([127, 0, 0, 1], 0))).expect("port 0 is free");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = bind("--query-listen", any, 16).expect("port 0 is free");
         let address = first.local_addr().expect("it is bound");
-        let error = bind("--query-listen", address).expect_err("it is taken");
+        let error = bind("--query-listen", address, 16).expect_err("it is taken");
         let expected = format!(
             "`--query-listen {address}`: address already in use; choose another with --query-listen or stop the other process"
         );
@@ -68,8 +68,8 @@ mod tests {
     #[tokio::test]
     async fn an_address_of_another_machine_is_refused() {
         // 192.0.2.0/24 is reserved for documentation.
-        let error =
-            bind("--beacon-listen", SocketAddr::from(([192, 0, 2, 1], 0))).expect_err("not ours");
+        let other = SocketAddr::from(([192, 0, 2, 1], 0));
+        let error = bind("--beacon-listen", other, 16).expect_err("not ours");
         assert!(
             error.to_string().contains("no such address; choose another with --beacon-listen"),
             "{error}"

@@ -97,11 +97,12 @@ async fn serve_collector(
     telemetry: &Telemetry,
 ) -> anyhow::Result<()> {
     let mut ready = Ready::default();
+    let mut bind = |name, flag, address| bind(&mut ready, name, flag, address, config);
     let listeners = ethogram_collector::Listeners {
-        admin: bind(&mut ready, "admin", "--admin-listen", config.admin_listen)?,
-        beacon: bind(&mut ready, "beacon", "--beacon-listen", config.beacon_listen)?,
-        otlp_grpc: bind(&mut ready, "otlp_grpc", "--otlp-grpc-listen", config.otlp_grpc_listen)?,
-        otlp_http: bind(&mut ready, "otlp_http", "--otlp-http-listen", config.otlp_http_listen)?,
+        admin: bind("admin", "--admin-listen", config.admin_listen)?,
+        beacon: bind("beacon", "--beacon-listen", config.beacon_listen)?,
+        otlp_grpc: bind("otlp_grpc", "--otlp-grpc-listen", config.otlp_grpc_listen)?,
+        otlp_http: bind("otlp_http", "--otlp-http-listen", config.otlp_http_listen)?,
     };
     let serving = ethogram_collector::serve(
         config.collector.clone(),
@@ -117,7 +118,7 @@ async fn serve_collector(
 async fn serve_query(config: &Config, stop: &Stop, telemetry: &Telemetry) -> anyhow::Result<()> {
     let mut ready = Ready::default();
     let listeners = ethogram_query::Listeners {
-        query: bind(&mut ready, "query", "--query-listen", config.query_listen)?,
+        query: bind(&mut ready, "query", "--query-listen", config.query_listen, config)?,
     };
     let serving = ethogram_query::serve(
         config.query.clone(),
@@ -139,8 +140,9 @@ fn bind(
     name: &str,
     flag: &'static str,
     address: SocketAddr,
+    config: &Config,
 ) -> anyhow::Result<tokio::net::TcpListener> {
-    let listener = listen::bind(flag, address)?;
+    let listener = listen::bind(flag, address, config.listen_queue_max)?;
     ready.insert(name, listener.local_addr()?);
     Ok(listener)
 }

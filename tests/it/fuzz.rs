@@ -15,9 +15,10 @@ mod program;
 #[path = "fuzz/store.rs"]
 mod store;
 
+use ethogram_timeline::decode::admit::{self, Sizes};
 use ethogram_timeline::decode::scan::{self, Limits, Scanner};
 use ethogram_timeline::decode::scrub::{self, Trust};
-use ethogram_timeline::decode::{Rows, admit, json, rows};
+use ethogram_timeline::decode::{Rows, json, rows};
 use ethogram_timeline::record::{Envelope, Source};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -125,7 +126,7 @@ impl Signal for ExportTraceServiceRequest {
     }
 
     fn admit(&mut self) {
-        admit::traces(self);
+        admit::traces(self, Sizes::default());
     }
 
     fn scrub(&mut self) {
@@ -145,7 +146,7 @@ impl Signal for ExportLogsServiceRequest {
     }
 
     fn admit(&mut self) {
-        admit::logs(self);
+        admit::logs(self, Sizes::default());
     }
 
     fn scrub(&mut self) {
@@ -165,7 +166,7 @@ impl Signal for ExportMetricsServiceRequest {
     }
 
     fn admit(&mut self) {
-        admit::metrics(self);
+        admit::metrics(self, Sizes::default());
     }
 
     fn scrub(&mut self) {

@@ -113,7 +113,8 @@ impl Collector {
     /// refused now spreads out.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let turn = Arc::clone(&self.decoding).acquire_owned();
-        let turn = tokio::time::timeout(TURN_WAIT_MAX, turn).await;
+        let limit = Duration::from_millis(self.config.limits.decode_wait_ms);
+        let turn = tokio::time::timeout(limit, turn).await;
         let busy = |_| Refusal::new(Reason::InFlightBytes, "too many bodies wait to be decoded");
         Ok(turn.map_err(busy)?.expect("nobody closes the semaphore"))
     }
@@ -189,10 +190,6 @@ impl Delivery {
 /// Handing over costs about 20 us.
 const INLINE_BYTES_MAX: usize = 32 << 10;
 
-/// The longest wait for a turn. With the work itself and two commits after it an acknowledgement
-/// stays below a quarter of a second.
-const TURN_WAIT_MAX: Duration = Duration::from_millis(100);
-
 /// Telemetry deflates ten to twenty times.
 const DEFLATED_WEIGHT: usize = 16;
 
@@ -258,7 +255,7 @@ fn prepare<P: Payload>(
     let mut payload = P::decode(&bytes, encoding)
         .map_err(|message| Refusal::new(Reason::Undecodable, message))?;
     drop(bytes);
-    let admitted = payload.admit();
+    let admitted = payload.admit(collector.config.records);
     if admitted.iter().all(|admitted| admitted.kept == 0) {
         return Ok(Prepared { record: None, admitted, held });
     }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ethogram_timeline::decode::admit::{self, Rejected};
+use ethogram_timeline::decode::admit::{self, Rejected, Sizes};
 use ethogram_timeline::decode::json::{self, BeaconBody};
 use ethogram_timeline::decode::scan::{Limits, Scanner, Signal, sessions};
 use ethogram_timeline::decode::scrub::{self, Policy, Trust};
@@ -67,8 +67,8 @@ pub(crate) trait Payload: Sized + Send + 'static {
     /// Reads the body, or says what is wrong with it.
     fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self, String>;
 
-    /// Removes the records that can never be accepted.
-    fn admit(&mut self) -> Vec<Admitted>;
+    /// Removes the records that can never be accepted, and cuts the others to these sizes.
+    fn admit(&mut self, sizes: Sizes) -> Vec<Admitted>;
 
     /// The sessions that a page states, and how many records of each; services state none.
     fn sessions(&self) -> impl Iterator<Item = (Cow<'_, str>, u64)> {
@@ -92,8 +92,8 @@ impl Payload for ExportTraceServiceRequest {
         decode(bytes, encoding, json::traces)
     }
 
-    fn admit(&mut self) -> Vec<Admitted> {
-        let rejected = admit::traces(self);
+    fn admit(&mut self, sizes: Sizes) -> Vec<Admitted> {
+        let rejected = admit::traces(self, sizes);
         vec![Admitted { kind: Kind::Traces, kept: spans(self), rejected }]
     }
 
@@ -118,8 +118,8 @@ impl Payload for ExportLogsServiceRequest {
         decode(bytes, encoding, json::logs)
     }
 
-    fn admit(&mut self) -> Vec<Admitted> {
-        let rejected = admit::logs(self);
+    fn admit(&mut self, sizes: Sizes) -> Vec<Admitted> {
+        let rejected = admit::logs(self, sizes);
         vec![Admitted { kind: Kind::Logs, kept: log_records(self), rejected }]
     }
 
@@ -143,8 +143,8 @@ impl Payload for ExportMetricsServiceRequest {
         decode(bytes, encoding, json::metrics)
     }
 
-    fn admit(&mut self) -> Vec<Admitted> {
-        let rejected = admit::metrics(self);
+    fn admit(&mut self, sizes: Sizes) -> Vec<Admitted> {
+        let rejected = admit::metrics(self, sizes);
         vec![Admitted { kind: Kind::Metrics, kept: data_points(self), rejected }]
     }
 
@@ -169,9 +169,9 @@ impl Payload for BeaconBody {
         json::beacon(bytes).map_err(|error| error.to_string())
     }
 
-    fn admit(&mut self) -> Vec<Admitted> {
-        let mut admitted = self.traces.admit();
-        admitted.extend(self.logs.admit());
+    fn admit(&mut self, sizes: Sizes) -> Vec<Admitted> {
+        let mut admitted = self.traces.admit(sizes);
+        admitted.extend(self.logs.admit(sizes));
         admitted
     }
 

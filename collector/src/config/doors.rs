@@ -93,6 +93,10 @@ pub struct LimitsConfig {
     /// Bytes of bodies between arrival and answer: wire, inflated and decoded bytes together.
     /// 256 MiB is the largest body in all its forms, or a thousand beacons. Beyond it: 503.
     pub in_flight_bytes_max: usize,
+    /// Milliseconds a larger body waits for its turn to be decoded, of which there are as many as
+    /// processors. With the work itself and two commits after it an acknowledgement stays below a quarter
+    /// of a second. Beyond it: 503.
+    pub decode_wait_ms: u64,
     /// Records (spans, log records or data points) of one request, and as many resources, scopes
     /// and metrics. SDKs send batches of 512 and collectors of 8,192; 65,536 is eight of those, and
     /// what makes a bomb of empty spans end after 128 KiB. Beyond it: 400.
@@ -109,6 +113,19 @@ pub struct LimitsConfig {
     pub connections_per_address_max: usize,
     /// Concurrent HTTP/2 streams per connection: OTLP exporters use fewer than ten.
     pub streams_max: u32,
+    /// Bytes of one request's head, of HTTP/1 at least 8 KiB. A traceparent, a token and cookies fit ten
+    /// times over. Beyond it: 431.
+    pub head_bytes_max: u32,
+    /// Requests that a client may break off whatever else it does: its user left, or its deadline passed
+    /// while the disk was in trouble. Beyond it, it must have let twice as many be answered, else its
+    /// connection is ended and counted.
+    pub broken_off_max: u64,
+    /// HTTP/2 streams that a client reset before they were looked at. Honest ones reset what they have
+    /// waited for, so hardly any; a proxy that many share may more. Beyond it the connection is closed.
+    pub resets_unseen_max: usize,
+    /// HTTP/2 streams that the collector reset since the client broke the protocol on them. Beyond it the
+    /// connection is closed.
+    pub resets_by_error_max: usize,
     /// Seconds a new connection has to shake hands and to send its first whole request head. Longer ones
     /// are slow-loris; 10 s covers bad mobile networks.
     pub first_request_s: u64,
@@ -194,11 +211,19 @@ impl OtlpConfig {
 impl LimitsConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         above_zero("limits.in_flight_bytes_max", self.in_flight_bytes_max as u64)?;
+        above_zero("limits.decode_wait_ms", self.decode_wait_ms)?;
         above_zero("limits.records_max", self.records_max)?;
         above_zero("limits.decoded_bytes_max", self.decoded_bytes_max)?;
         above_zero("limits.connections_max", self.connections_max as u64)?;
         above_zero("limits.connections_per_address_max", self.connections_per_address_max as u64)?;
         above_zero("limits.streams_max", u64::from(self.streams_max))?;
+        if self.head_bytes_max < HEAD_BYTES_MIN {
+            let problem = format!("must be at least {HEAD_BYTES_MIN}: so much is read at once");
+            return Err(invalid("limits.head_bytes_max", problem));
+        }
+        above_zero("limits.broken_off_max", self.broken_off_max)?;
+        above_zero("limits.resets_unseen_max", self.resets_unseen_max as u64)?;
+        above_zero("limits.resets_by_error_max", self.resets_by_error_max as u64)?;
         above_zero("limits.first_request_s", self.first_request_s)?;
         above_zero("limits.idle_s", self.idle_s)?;
         above_zero("limits.connection_age_s", self.connection_age_s)?;
@@ -250,11 +275,16 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             in_flight_bytes_max: 256 << 20,
+            decode_wait_ms: 100,
             records_max: 65_536,
             decoded_bytes_max: 128 << 20,
             connections_max: 4_096,
             connections_per_address_max: 64,
             streams_max: 100,
+            head_bytes_max: 64 << 10,
+            broken_off_max: 100,
+            resets_unseen_max: 20,
+            resets_by_error_max: 100,
             first_request_s: 10,
             idle_s: 75,
             connection_age_s: 600,
@@ -266,6 +296,9 @@ impl Default for LimitsConfig {
         }
     }
 }
+
+/// The least that a head may have: the HTTP library reads so much of HTTP/1 at once.
+const HEAD_BYTES_MIN: u32 = 8 << 10;
 
 fn above_zero(key: &str, value: u64) -> Result<(), ConfigError> {
     if value == 0 { Err(invalid(key, "must be above zero")) } else { Ok(()) }

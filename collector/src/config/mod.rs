@@ -21,6 +21,7 @@ pub use tls::TlsConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use ethogram_timeline::decode::admit::Sizes;
 use ethogram_timeline::log::LogConfig;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -39,6 +40,8 @@ pub struct Config {
     pub otlp: OtlpConfig,
     /// Limits that hold for all doors.
     pub limits: LimitsConfig,
+    /// How much of one record is let in.
+    pub records: Sizes,
     /// Which peers may speak for somebody else's address.
     pub proxy: ProxyConfig,
     /// How an address becomes a place.
@@ -130,6 +133,7 @@ impl Config {
         self.beacon.check()?;
         self.otlp.check()?;
         self.limits.check()?;
+        self.records.check().map_err(|problem| invalid("records", problem))?;
         self.proxy.check()?;
         self.geo.check()?;
         self.log.check().map_err(|problem| invalid("log", problem))?;
@@ -214,6 +218,7 @@ impl Default for Config {
             beacon: BeaconConfig::default(),
             otlp: OtlpConfig::default(),
             limits: LimitsConfig::default(),
+            records: Sizes::default(),
             proxy: ProxyConfig::default(),
             geo: GeoConfig::default(),
             log: LogConfig::default(),

@@ -22,6 +22,9 @@ fn wrong_values_name_their_key() {
     check(r#"{"beacons": {}}"#, "unknown field `beacons`");
     check(r#"{"limits": {"connections": 5}}"#, "unknown field `connections`");
     check(r#"{"limits": {"connections_max": 0}}"#, "limits.connections_max");
+    check(r#"{"records": {"parts_max": 0}}"#, "collector.records: parts_max");
+    check(r#"{"records": {"value_bytes_max": 16385}}"#, "collector.records: value_bytes_max");
+    check(r#"{"limits": {"head_bytes_max": 8191}}"#, "limits.head_bytes_max");
     check(r#"{"beacon": {"path": "v1"}}"#, "beacon.path");
     check(r#"{"beacon": {"path": "/beacon.js"}}"#, "beacon.path");
     check(r#"{"beacon": {"path": "/t.js", "script_path": "/t.js"}}"#, "beacon.path");

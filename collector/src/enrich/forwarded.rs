@@ -60,7 +60,8 @@ impl Proxies {
     }
 }
 
-/// No chain of one's own proxies is longer; a header of 16 KiB holds two thousand.
+/// No chain of one's own proxies is longer; a header of 16 KiB holds two thousand. The last one looked at
+/// is the client then, as it is where all are trusted.
 const HOPS_MAX: usize = 16;
 
 /// An address as it is written in such headers and in attributes: bare, in brackets, with a port,

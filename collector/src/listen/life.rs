@@ -91,6 +91,9 @@ pub(super) enum Verdict {
 pub(super) struct Life {
     begun: Instant,
     times: Times,
+    /// Requests that the client may break off whatever else it does; beyond it, it must have let twice as
+    /// many be answered.
+    broken_off_max: u64,
     running: AtomicUsize,
     answered: AtomicU64,
     broken_off: AtomicU64,
@@ -106,15 +109,12 @@ pub(super) struct Life {
 /// Time for a client to say goodbye once nothing of it runs: a round trip round the world, twice.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Requests that a client may break off whatever else it does: its user left, or its deadline passed
-/// while the disk was in trouble. Beyond it, it must have let twice as many be answered.
-const BROKEN_OFF_MAX: u64 = 100;
-
 impl Life {
-    pub(super) fn new(begun: Instant, times: Times) -> Arc<Self> {
+    pub(super) fn new(begun: Instant, times: Times, broken_off_max: u64) -> Arc<Self> {
         Arc::new(Self {
             begun,
             times,
+            broken_off_max,
             running: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             broken_off: AtomicU64::new(0),
@@ -186,7 +186,7 @@ impl Life {
     fn break_off(&self) {
         let broken_off = 1 + self.broken_off.fetch_add(1, Ordering::Relaxed);
         let answered = self.answered.load(Ordering::Relaxed);
-        if broken_off > BROKEN_OFF_MAX && broken_off.saturating_mul(2) > answered {
+        if broken_off > self.broken_off_max && broken_off.saturating_mul(2) > answered {
             self.abused.notify_one();
         }
     }
@@ -277,11 +277,17 @@ mod tests {
         leave: Duration::from_secs(21),
     };
 
+    const BROKEN_OFF_MAX: u64 = 100;
+
+    fn life(begun: Instant) -> Arc<Life> {
+        Life::new(begun, TIMES, BROKEN_OFF_MAX)
+    }
+
     /// The verdict at `at_s` of a connection whose last request of `requests` ended at its beginning,
     /// while `running` of them run.
     fn verdict(requests: usize, running: usize, at_s: u64, left_s: Option<u64>) -> Verdict {
         let begun = Instant::now();
-        let life = Life::new(begun, TIMES);
+        let life = life(begun);
         let mut runs: Vec<Running> =
             (0..requests).map(|_| life.request(Version::HTTP_11)).collect();
         runs.split_off(running).into_iter().for_each(Running::answered);
@@ -328,7 +334,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_further_head_has_its_time_too() {
         let check = |version, expected| {
-            let life = Life::new(Instant::now(), TIMES);
+            let life = life(Instant::now());
             life.request(version).answered();
             life.heard();
             assert_eq!(life.verdict(Instant::now() + TIMES.first_request, None), expected);
@@ -336,7 +342,7 @@ mod tests {
         check(Version::HTTP_11, Verdict::End(Some(Cut::FirstRequest)));
         // There it may have been a ping.
         check(Version::HTTP_2, Verdict::Wait(Instant::now() + 2 * TIMES.first_request));
-        let life = Life::new(Instant::now(), TIMES);
+        let life = life(Instant::now());
         life.heard();
         life.request(Version::HTTP_11).answered();
         let later = Instant::now() + TIMES.first_request;
@@ -345,7 +351,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_breaks_off_what_it_begins_is_not_served() {
-        let life = Life::new(Instant::now(), TIMES);
+        let life = life(Instant::now());
         let is_abused = async |life: &Life| {
             tokio::select! {
                 biased;

@@ -9,7 +9,7 @@
 //! It is not exact: a text of a table counts as what texts of tables mostly are ([`sizes`]), and what an
 //! aggregate collects as [`COLLECTED_BYTES`], since the pool has charged it.
 //!
-//! Invariant: the walk itself is bounded by [`VISITS_MAX`], whatever the plan repeats.
+//! Invariant: the walk itself is bounded by [`SqlConfig::plan_parts_max`], whatever the plan repeats.
 
 mod sizes;
 
@@ -30,10 +30,6 @@ const COLLECTED_BYTES: usize = 4 << 10;
 
 /// The largest type of a fixed size. Ids are 16 bytes; a batch of 8,192 rows makes 32 MiB of this.
 const FIXED_TYPE_BYTES_MAX: usize = 4 << 10;
-
-/// Expressions and plan nodes that are looked at. Statements of people have hundreds; a common
-/// table that is named by others is here once for each use.
-const VISITS_MAX: usize = 50_000;
 
 /// Refuses a plan that can make larger values, or wider rows, than the limits say.
 pub(super) fn check(plan: &LogicalPlan, limits: &SqlConfig) -> Result<()> {
@@ -126,10 +122,11 @@ impl Growth<'_> {
 
     fn visit(&mut self) -> Result<()> {
         self.visits += 1;
-        if self.visits > VISITS_MAX {
+        if self.visits > self.limits.plan_parts_max {
             return refuse(format!(
-                "the statement's plan has more than {VISITS_MAX} parts; tables that are named \
-                 WITH count for each use"
+                "the statement's plan has more than {} parts; tables that are named WITH count for \
+                 each use",
+                self.limits.plan_parts_max
             ));
         }
         Ok(())

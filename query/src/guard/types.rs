@@ -12,25 +12,21 @@ use datafusion::sql::sqlparser::ast;
 use super::last_name;
 use crate::error::ApiError;
 
-/// Parts of all types together. `named_struct('finished', h, 'left', h)` has four, and a statement holds
-/// some such; a type of thousands of parts is compared in microseconds.
-const PARTS_MAX: usize = 4_096;
-
 /// Functions whose result has the types of all that they are given.
 const BUILDERS: [&str; 5] = ["named_struct", "struct", "row", "map", "make_map"];
 
 /// The places of a statement that build types.
 pub(super) struct Types {
     parts: usize,
-}
-
-impl Default for Types {
-    fn default() -> Self {
-        Self { parts: 1 }
-    }
+    parts_max: usize,
 }
 
 impl Types {
+    /// Of a statement whose types may have `parts_max` parts together.
+    pub(super) fn new(parts_max: usize) -> Self {
+        Self { parts: 1, parts_max }
+    }
+
     /// Takes note of an expression.
     pub(super) fn see(&mut self, expression: &ast::Expr) -> ControlFlow<ApiError> {
         let parts = match expression {
@@ -42,10 +38,10 @@ impl Types {
             _ => 1,
         };
         self.parts = self.parts.saturating_mul(parts.max(1));
-        if self.parts > PARTS_MAX {
+        if self.parts > self.parts_max {
             return ControlFlow::Break(ApiError::limit(format!(
-                "the types that the statement builds may have {} parts; at most {PARTS_MAX} are planned",
-                self.parts
+                "the types that the statement builds may have {} parts; at most {} are planned",
+                self.parts, self.parts_max
             )));
         }
         ControlFlow::Continue(())

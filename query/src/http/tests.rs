@@ -72,6 +72,18 @@ async fn a_panic_ends_its_own_request() {
 }
 
 #[tokio::test]
+async fn what_is_refused_is_counted() {
+    let fixture = fixture(|config| config.sql.text_bytes_max = 100);
+    let long = "x".repeat(101);
+    for (text, expected) in [("SELECT 1; SELECT 2", 400), (long.as_str(), 413), ("SELECT 1", 200)] {
+        let (status, _, body) = ask(&fixture, sql(text, "application/json")).await;
+        assert_eq!(status, expected, "{text}: {body}");
+    }
+    let counted = Kind::ALL.map(|kind| fixture.surface.refused.of(kind));
+    assert_eq!(counted, [1, 1, 0], "{:?}", Kind::ALL);
+}
+
+#[tokio::test]
 async fn every_path_answers_as_documented() {
     let fixture = fixture(|_config| {});
     // Ready is who has read what was committed before; here there is nothing to read.

@@ -1,6 +1,6 @@
 //! Series from a rollup: which there are, and what they say.
 
-use ethogram_timeline::rollup::{Totals, WindowView};
+use ethogram_timeline::rollup::{Config, Totals, WindowView};
 
 use super::*;
 
@@ -22,6 +22,7 @@ fn view(totals: Totals, window: BTreeMap<Hop, HopCounts>) -> RollupView {
     RollupView {
         totals: Arc::new(totals),
         window: WindowView { seconds: 300, hops: Arc::new(window) },
+        hops_max: Config::default().hops_max,
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) const LOG: LogConfig = LogConfig {
     queue_bytes_max: 1 << 16,
     record_bytes_max: 4096,
     frame_bytes_max: 256,
+    aside_max: 16,
 };
 
 pub(super) fn append(writer: &LogWriter, record: Vec<u8>) -> Position {

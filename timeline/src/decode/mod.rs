@@ -35,6 +35,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use thiserror::Error;
 
+use self::admit::Sizes;
 use self::counts::Counts;
 use self::sender::Labels;
 use crate::record::{Envelope, Source};
@@ -86,8 +87,13 @@ pub fn rows(envelope: &Envelope) -> Result<Rows, DecodeError> {
     let mut metrics = ExportMetricsServiceRequest::decode(envelope.metrics.as_slice())
         .map_err(DecodeError::Metrics)?;
     let mut dropped = Counts::default();
-    let rejected =
-        [admit::traces(&mut traces), admit::logs(&mut logs), admit::metrics(&mut metrics)];
+    // Whatever its writer let in: equal logs give equal rows.
+    let sizes = Sizes::default();
+    let rejected = [
+        admit::traces(&mut traces, sizes),
+        admit::logs(&mut logs, sizes),
+        admit::metrics(&mut metrics, sizes),
+    ];
     for (reason, count) in rejected.into_iter().flat_map(|rejected| rejected.by_reason) {
         dropped.add(reason, count);
     }

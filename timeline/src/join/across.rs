@@ -18,7 +18,8 @@ use super::tree::Tree;
 use crate::schema::{Label, TraceId};
 
 /// Failures that are remembered while a later attempt is looked for: more than a user's page has
-/// at once, and a bound on the work for one who sends garbage. Beyond it the oldest is forgotten.
+/// at once, and a bound on the work for one who sends garbage. Beyond it the oldest is forgotten. Nothing
+/// of it lasts longer than one derivation: it bounds time and no memory, and what makes an attempt.
 const OPEN_MAX: usize = 256;
 
 /// The sends of one call in time, by what is asked.

@@ -34,7 +34,7 @@ impl Join {
             self.count(if conflicts { "dedupe_conflict" } else { "duplicate_span" }, 1);
             return;
         }
-        let linked = self.links.see(&span);
+        let linked = self.links.see(&span, &self.config);
         self.weight += weight::of_span(&span);
         trace.add_span(span);
         if !linked {
@@ -43,7 +43,10 @@ impl Join {
         self.span_count += 1;
         self.touch(key);
         if let Some((session_key, row)) = session_key.zip(row_of_session) {
-            self.session(session_key, row_time).see_span(&row, sent_at);
+            let limits = self.config.of_session();
+            if !self.session(session_key, row_time).see_span(&row, sent_at, limits) {
+                self.count("page_not_kept", 1);
+            }
         }
     }
 
@@ -59,9 +62,13 @@ impl Join {
         }
         let app = event.row.app.clone();
         if let Some(id) = event.row.session_id.clone() {
-            let told = self.session((id, app.clone()), event.row.time).see_event(&event);
-            if told.forgot {
-                self.count("left_trace_forgotten", 1);
+            let limits = self.config.of_session();
+            let told = self.session((id, app.clone()), event.row.time).see_event(&event, limits);
+            if told.forgotten > 0 {
+                self.count("left_trace_forgotten", told.forgotten);
+            }
+            if told.lacks_page {
+                self.count("page_not_kept", 1);
             }
             for trace in told.traces {
                 let key = (trace, app.clone());
@@ -72,7 +79,7 @@ impl Join {
             self.end_sessions(&event);
         }
         let needs_trace = sighting::is_sighting(&event) || event.row.session_id.is_none();
-        if sighting::is_sighting(&event) && !self.links.see_event(&event) {
+        if sighting::is_sighting(&event) && !self.links.see_event(&event, &self.config) {
             self.count("attempt_not_linked", 1);
         }
         match event.row.trace_id.filter(|_| needs_trace) {
@@ -98,16 +105,21 @@ impl Join {
         if let (Some(session), Some(page), Some(sequence)) =
             (row.session_id.clone(), row.page_id.as_ref(), row.sequence)
         {
-            let key = (session, row.app.clone());
-            if let Some(is_new) = self.session(key, row.time).is_new(page, sequence) {
+            let (key, limits) = ((session, row.app.clone()), self.config.of_session());
+            if let Some(is_new) = self.session(key, row.time).is_new(page, sequence, limits) {
                 return is_new;
             }
             // It is known like an event without a page, for minutes.
             self.count("sequence_not_kept", 1);
             let print = fingerprint(&(&row.app, &row.session_id, page, sequence));
-            return self.recent.is_new(print, self.now);
+            return self.is_recently_new(print);
         }
-        self.recent.is_new(trace::event_print(row), self.now)
+        self.is_recently_new(trace::event_print(row))
+    }
+
+    /// Takes the fingerprint of what has no identity of its own; false where it has come before.
+    pub(super) fn is_recently_new(&mut self, print: u64) -> bool {
+        self.recent.is_new(print, self.now, self.config.fingerprints_max)
     }
 
     /// `session.end` ends its session; `session.start` ends the one it continues.
@@ -117,13 +129,15 @@ impl Join {
             "session.start" => event.hints.previous_session_id.clone(),
             _ => None,
         };
-        if let Some(id) = ended {
-            let key = (id, event.row.app.clone());
-            if self.recall_session(&key) {
-                self.session(key, event.row.time).ended = true;
-            } else if !self.ended_ahead.remember(&key) {
-                self.count("session_end_forgotten", 1);
-            }
+        let Some(id) = ended else { return };
+        let key = (id, event.row.app.clone());
+        if self.recall_session(&key) {
+            self.session(key, event.row.time).ended = true;
+            return;
+        }
+        let forgotten = self.ended_ahead.remember(&key, self.config.session_ends_max);
+        if forgotten > 0 {
+            self.count("session_end_forgotten", forgotten);
         }
     }
 }

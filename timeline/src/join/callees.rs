@@ -23,12 +23,8 @@ use crate::schema::{Label, Time};
 /// is another's after this.
 const KNOWN_NS: i64 = 3_600 * 1_000_000_000;
 
-/// Places remembered, about 1 MB: hosts times routes of a large application. Beyond it those that were
-/// seen longest ago are forgotten, counted.
-const PLACES_MAX: usize = 4_096;
-
 /// Services remembered of one place, the latest: with a second one within [`KNOWN_NS`] it is already
-/// unknown who answers.
+/// unknown who answers, so more of them would say no more to anybody.
 const ANSWERS_MAX: usize = 8;
 
 /// What a caller asks for, in its own words.
@@ -105,15 +101,18 @@ impl Callees {
         }
     }
 
-    /// Learns what was found; returns how many places had to be forgotten for it.
-    pub(super) fn learn(&mut self) -> u64 {
+    /// Learns what was found; returns how many of more than `places_max` hosts, and as many routes, had to
+    /// be forgotten for it.
+    pub(super) fn learn(&mut self, places_max: usize) -> u64 {
         let mut forgotten = 0;
         let found = std::mem::take(&mut self.found);
         for (asked, answer, known) in found.into_values().flatten() {
             let host = (asked.app.clone(), asked.caller.clone(), asked.host.clone());
             let anywhere = Answer { service: answer.service.clone(), route: Label::unknown() };
-            let of_host = note(&mut self.of_host, host.clone(), anywhere, known, &mut forgotten);
-            if note(&mut self.of_route, asked, answer, known, &mut forgotten) || of_host {
+            forgotten += make_room(&mut self.of_host, &host, places_max);
+            forgotten += make_room(&mut self.of_route, &asked, places_max);
+            let of_host = note(&mut self.of_host, host.clone(), anywhere, known);
+            if note(&mut self.of_route, asked, answer, known) || of_host {
                 self.fresh.insert(host);
             }
         }
@@ -133,17 +132,8 @@ impl Callees {
     }
 }
 
-/// Notes an answer; true where it is new. `forgotten` rises by the places that had to go for it.
-fn note<K: Ord + Clone>(
-    places: &mut BTreeMap<K, Seen>,
-    key: K,
-    answer: Answer,
-    known: Known,
-    forgotten: &mut u64,
-) -> bool {
-    if places.len() >= PLACES_MAX && !places.contains_key(&key) {
-        *forgotten += make_room(places);
-    }
+/// Notes an answer; true where it is new.
+fn note<K: Ord>(places: &mut BTreeMap<K, Seen>, key: K, answer: Answer, known: Known) -> bool {
     let seen = places.entry(key).or_default();
     if let Some(before) = seen.get_mut(&answer) {
         return before.add(known);
@@ -159,14 +149,18 @@ fn note<K: Ord + Clone>(
     true
 }
 
-/// Lets go of the tenth of the places that was seen longest ago, so that finding them is paid for by
-/// many that come; returns how many went.
-fn make_room<K: Ord + Clone>(places: &mut BTreeMap<K, Seen>) -> u64 {
+/// Where `places_max` are known and `key` is not among them, lets go of the tenth that was seen longest
+/// ago, so that finding them is paid for by many that come; returns how many went.
+fn make_room<K: Ord + Clone>(places: &mut BTreeMap<K, Seen>, key: &K, places_max: usize) -> u64 {
+    if places.len() < places_max || places.contains_key(key) {
+        return 0;
+    }
     let last = |seen: &Seen| seen.values().map(|known| known.last).max();
     let mut ages: Vec<(Option<Time>, K)> =
         places.iter().map(|(key, seen)| (last(seen), key.clone())).collect();
     ages.sort_unstable();
-    ages.truncate(PLACES_MAX / 10);
+    // One at least, and more where an earlier start had a larger limit.
+    ages.truncate(places.len().saturating_sub(places_max - places_max / 10).max(1));
     for (_, key) in &ages {
         places.remove(key);
     }

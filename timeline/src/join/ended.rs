@@ -10,11 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::SessionKey;
 use super::prints::fingerprint;
 
-/// Ends remembered, about 3 MB: an hour of a site that begins eighteen sessions a second, if every
-/// page were heard before the one that it follows. Beyond it the oldest is forgotten, counted; its session
-/// ends by silence.
-const ENDED_MAX: usize = 65_536;
-
 /// The sessions that have ended and are not known otherwise, as prints: nobody's id is kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct EndedAhead {
@@ -23,19 +18,21 @@ pub(super) struct EndedAhead {
 }
 
 impl EndedAhead {
-    /// Remembers that a session has ended; false where another had to be forgotten for it.
-    pub(super) fn remember(&mut self, key: &SessionKey) -> bool {
+    /// Remembers that a session has ended; returns how many of more than `ends_max` had to be forgotten
+    /// for it.
+    pub(super) fn remember(&mut self, key: &SessionKey, ends_max: usize) -> u64 {
         let print = fingerprint(key);
         if self.prints.insert(print) {
             self.order.push_back(print);
         }
-        if self.order.len() <= ENDED_MAX {
-            return true;
-        }
-        if let Some(oldest) = self.order.pop_front() {
+        let mut forgotten = 0;
+        while self.order.len() > ends_max
+            && let Some(oldest) = self.order.pop_front()
+        {
             self.prints.remove(&oldest);
+            forgotten += 1;
         }
-        false
+        forgotten
     }
 
     /// Whether a session has ended before anything else of it was heard.

@@ -18,16 +18,14 @@ use super::candidate::Candidate;
 use super::marks::{Deed, Mark, Marks};
 use crate::schema::{SpanId, TraceId};
 
-/// Candidates kept for each session: four a second over the window, which no user reaches. Beyond
-/// it an attempt is a request of its own, counted.
-const CANDIDATES_MAX: usize = 512;
-
 /// Attempts in one chain of traces. No retry library studied tries more than ten times, and an
-/// outage must not chain a page's polling into one request that never ends.
+/// outage must not chain a page's polling into one request that never ends. It is a part of what an attempt
+/// is: with another number the same log would tell of other requests.
 const CHAIN_MAX: usize = 16;
 
 /// Sends of one intent that are derived together, with all that its user asked again: more than
-/// anybody has patience for, and a bound on what is derived anew with each of them.
+/// anybody has patience for, and a bound on what is derived anew with each of them. A part of what an
+/// intent is, for the same reason.
 const INTENT_MAX: usize = 64;
 
 /// When a send began, and which it is.
@@ -64,9 +62,14 @@ impl Held {
         !self.calls.is_empty()
     }
 
-    /// Holds a candidate that has ended; false where there is no room.
-    pub(super) fn put_ended(&mut self, place: Place, candidate: Candidate) -> bool {
-        let room = self.calls.len() < CANDIDATES_MAX;
+    /// Holds a candidate that has ended; false where `calls_max` are held.
+    pub(super) fn put_ended(
+        &mut self,
+        place: Place,
+        candidate: Candidate,
+        calls_max: usize,
+    ) -> bool {
+        let room = self.calls.len() < calls_max;
         if room {
             self.calls.insert(place, candidate);
         }
@@ -74,8 +77,13 @@ impl Held {
     }
 
     /// The same for one that was seen pending: what has ended says more.
-    pub(super) fn put_pending(&mut self, place: Place, candidate: Candidate) -> bool {
-        let room = self.calls.len() < CANDIDATES_MAX;
+    pub(super) fn put_pending(
+        &mut self,
+        place: Place,
+        candidate: Candidate,
+        calls_max: usize,
+    ) -> bool {
+        let room = self.calls.len() < calls_max;
         if room {
             self.calls.entry(place).or_insert(candidate);
         }
@@ -89,8 +97,9 @@ impl Held {
         served: (TraceId, SpanId),
         caller: SpanId,
         candidate: Candidate,
+        served_max: usize,
     ) -> bool {
-        if self.served.len() >= CANDIDATES_MAX {
+        if self.served.len() >= served_max {
             return self.calls.is_empty();
         }
         let start_ns = candidate.start_ns;
@@ -98,10 +107,11 @@ impl Held {
         true
     }
 
-    /// Holds what a user did; false where that pushes something out that a candidate may need.
-    pub(super) fn put_mark(&mut self, place: Place, mark: Mark) -> bool {
+    /// Holds what a user did, `marks_max` deeds at most; false where that pushes something out that a
+    /// candidate may need.
+    pub(super) fn put_mark(&mut self, place: Place, mark: Mark, marks_max: usize) -> bool {
         let first_ns = self.calls.first_key_value().map(|((start_ns, ..), _)| *start_ns);
-        let gone_ns = self.marks.put(place, mark);
+        let gone_ns = self.marks.put(place, mark, marks_max);
         gone_ns.zip(first_ns).is_none_or(|(gone_ns, first_ns)| gone_ns < first_ns)
     }
 

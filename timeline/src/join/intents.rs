@@ -19,10 +19,6 @@ use super::TraceKey;
 use super::tree::Origin;
 use crate::schema::{Event, Label, Span, TraceId};
 
-/// Traces of one request: twice what any retry library studied tries. Beyond it an attempt is a
-/// request of its own, counted.
-const TRACES_MAX: usize = 32;
-
 /// A request as the beacon names it: the first trace of the intent, and the how-manieth repetition.
 pub(super) type Named = (TraceId, i32);
 
@@ -58,13 +54,13 @@ pub(super) struct Intents {
 }
 
 impl Intents {
-    /// Takes note of what is said in a trace; false where there is no room.
-    pub(super) fn see(&mut self, trace: &TraceKey, named: Named) -> bool {
+    /// Takes note of what is said in a trace; false where its request has `traces_max` already.
+    pub(super) fn see(&mut self, trace: &TraceKey, named: Named, traces_max: usize) -> bool {
         let known = self.named_in.get(trace).copied();
         if named == (trace.0, 0) || known.is_some_and(|known| known <= named) {
             return true;
         }
-        if self.traces_of(&trace.1, named).count() >= TRACES_MAX {
+        if self.traces_of(&trace.1, named).count() >= traces_max {
             return false;
         }
         let before = self.partners(trace);

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TraceKey;
 use super::candidate::{Candidate, Domain};
+use super::config::Config;
 use super::groups::Groups;
 use super::held::Held;
 use super::intents::{Intents, named_by_event, named_by_span};
@@ -50,48 +51,56 @@ pub(super) struct Links {
 
 impl Links {
     /// Looks at a span that came; false where there is no room for what it tells.
-    pub(super) fn see(&mut self, span: &Span) -> bool {
+    pub(super) fn see(&mut self, span: &Span, config: &Config) -> bool {
         let row = &span.row;
         let trace = (row.trace_id, row.app.clone());
         let told = Telling::of_span(span);
-        let room = told.is_none_or(|telling| self.twins.see(&trace, row.span_id, telling));
+        let room = told.is_none_or(|telling| {
+            self.twins.see(&trace, row.span_id, telling, config.tellings_max)
+        });
         let named = named_by_span(span);
-        let room = room & named.is_none_or(|named| self.intents.see(&trace, named));
-        room & self.see_candidate(&trace, span) & self.see_mark(&trace, span)
+        let room = room
+            & named.is_none_or(|named| self.intents.see(&trace, named, config.request_traces_max));
+        room & self.see_candidate(&trace, span, config) & self.see_mark(&trace, span, config)
     }
 
     /// Looks at an event that tells of an attempt; false where there is no room for it.
-    pub(super) fn see_event(&mut self, event: &Event) -> bool {
+    pub(super) fn see_event(&mut self, event: &Event, config: &Config) -> bool {
         let row = &event.row;
         let Some((trace, span_id)) = row.trace_id.zip(row.span_id) else { return true };
         let trace = (trace, row.app.clone());
         let told = Telling::of_event(event);
-        let room = told.is_none_or(|telling| self.twins.see(&trace, span_id, telling));
+        let room = told
+            .is_none_or(|telling| self.twins.see(&trace, span_id, telling, config.tellings_max));
         let named = named_by_event(event);
-        let room = room & named.is_none_or(|named| self.intents.see(&trace, named));
+        let room = room
+            & named.is_none_or(|named| self.intents.see(&trace, named, config.request_traces_max));
         let Some((domain, candidate)) = Candidate::of_event(event) else { return room };
         self.awaited.insert(trace.clone());
         let place = (candidate.start_ns, trace.0, span_id);
-        room & self.hold(&trace, domain, |held| held.put_pending(place, candidate))
+        let calls_max = config.session_candidates_max;
+        room & self.hold(&trace, domain, |held| held.put_pending(place, candidate, calls_max))
     }
 
-    fn see_candidate(&mut self, trace: &TraceKey, span: &Span) -> bool {
-        let span_id = span.row.span_id;
+    fn see_candidate(&mut self, trace: &TraceKey, span: &Span, config: &Config) -> bool {
+        let (span_id, most) = (span.row.span_id, config.session_candidates_max);
         if let Some((domain, candidate)) = Candidate::of(span) {
             self.awaited.insert(trace.clone());
             let place = (candidate.start_ns, trace.0, span_id);
-            return self.hold(trace, domain, |held| held.put_ended(place, candidate));
+            return self.hold(trace, domain, |held| held.put_ended(place, candidate, most));
         }
         let served = Candidate::of_served(span).zip(span.row.parent_span_id);
         let Some(((domain, candidate), caller)) = served else { return true };
-        self.hold(trace, domain, |held| held.put_served((trace.0, span_id), caller, candidate))
+        let served = (trace.0, span_id);
+        self.hold(trace, domain, |held| held.put_served(served, caller, candidate, most))
     }
 
-    fn see_mark(&mut self, trace: &TraceKey, span: &Span) -> bool {
+    fn see_mark(&mut self, trace: &TraceKey, span: &Span, config: &Config) -> bool {
         let row = &span.row;
         let Some((mark, session)) = Mark::of(span).zip(row.session_id.clone()) else { return true };
         let place = (row.time_client.0, row.trace_id, row.span_id);
-        self.hold(trace, Domain::Session(session), |held| held.put_mark(place, mark))
+        let marks_max = config.session_marks_max;
+        self.hold(trace, Domain::Session(session), |held| held.put_mark(place, mark, marks_max))
     }
 
     /// Puts something into the domain that it names, unless its trace belongs to a smaller one.

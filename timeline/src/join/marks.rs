@@ -18,10 +18,6 @@ use super::links::INFERRED_GAP_NS_MAX;
 use super::prints::fingerprint;
 use crate::schema::{Span, SpanId, TraceId};
 
-/// Marks kept for each session: two a second over the time within which a retry is inferred. Beyond
-/// it the earliest give way.
-const MARKS_MAX: usize = 128;
-
 /// Within this time after a click its handler asks for what was clicked for. A handler that asks does
 /// so in its own task or a few frames later; a second would take in the back-offs of most retry loops,
 /// whose users click in the meantime.
@@ -126,12 +122,17 @@ impl Marks {
         self.of.is_empty()
     }
 
-    /// Takes a mark in. Returns the time of the one that had to give way.
-    pub(super) fn put(&mut self, place: Place, mark: Mark) -> Option<i64> {
+    /// Takes a mark in. Of more than `marks_max` the earliest give way; returns the time of the latest of
+    /// those that did.
+    pub(super) fn put(&mut self, place: Place, mark: Mark, marks_max: usize) -> Option<i64> {
         self.of.insert(place, (mark, true));
-        let gives_way = self.of.len() > MARKS_MAX;
-        let ((at_ns, ..), _) = gives_way.then(|| self.of.pop_first()).flatten()?;
-        Some(at_ns)
+        let mut gone_ns = None;
+        while self.of.len() > marks_max
+            && let Some(((at_ns, ..), _)) = self.of.pop_first()
+        {
+            gone_ns = Some(at_ns);
+        }
+        gone_ns
     }
 
     /// Takes the marks of a trace back.
@@ -200,7 +201,8 @@ mod tests {
     fn deed(marks: &[(i64, Mark)], start_ms: i64) -> Option<Deed> {
         let mut all = Marks::default();
         for (number, (at_ms, mark)) in marks.iter().enumerate() {
-            all.put((at_ms * MS, TraceId([number as u8 + 1; 16]), SpanId([1; 8])), *mark);
+            let place = (at_ms * MS, TraceId([number as u8 + 1; 16]), SpanId([1; 8]));
+            all.put(place, *mark, marks.len());
         }
         all.deed(start_ms * MS)
     }
@@ -241,9 +243,12 @@ mod tests {
         let mut marks = Marks::default();
         let place = |at_ns: i64| (at_ns, TraceId([1; 16]), SpanId([1; 8]));
         for at_ns in (0..200).rev() {
-            marks.put(place(at_ns), Mark::Click);
+            marks.put(place(at_ns), Mark::Click, 128);
         }
-        assert_eq!(marks.of.len(), MARKS_MAX);
-        assert_eq!(marks.of.first_key_value().map(|((at_ns, ..), _)| *at_ns), Some(72));
+        let first_ns = |marks: &Marks| marks.of.first_key_value().map(|((at_ns, ..), _)| *at_ns);
+        assert_eq!((marks.of.len(), first_ns(&marks)), (128, Some(72)));
+        // A start with a smaller limit lets go of what is over it, and says up to when.
+        assert_eq!(marks.put(place(200), Mark::Click, 100), Some(100));
+        assert_eq!((marks.of.len(), first_ns(&marks)), (100, Some(101)));
     }
 }

@@ -179,9 +179,9 @@ impl Join {
 
     /// How far back second deliveries are known: of spans, and of rows without an identity.
     pub fn reach(&self) -> (Reach, Reach) {
-        let since = |window_s: u32| Time(self.now.0.saturating_sub(seconds_ns(window_s)));
-        let spans = self.released.reach(since(self.config.duplicate_window_s));
-        (spans, self.recent.reach(since(self.config.duplicate_window_s)))
+        let since = self.now.0.saturating_sub(seconds_ns(self.config.duplicate_window_s));
+        let (since, most) = (Time(since), self.config.fingerprints_max);
+        (self.released.reach(since, most), self.recent.reach(since, most))
     }
 
     /// How much is open: traces, spans, sessions.
@@ -216,7 +216,7 @@ impl Join {
                 &metric.attributes.0,
                 &metric.resource.0,
             ));
-            if self.recent.is_new(print, self.now) {
+            if self.is_recently_new(print) {
                 self.ready.metrics.push(metric);
             } else {
                 self.count("duplicate_metric", 1);
@@ -381,7 +381,8 @@ impl Join {
     fn count_in_session(&mut self, request: Option<&Placed<RequestRow>>, sign: i64) {
         let Some((_, request)) = request else { return };
         let Some(id) = request.session_id.clone() else { return };
-        self.session((id, request.app.clone()), request.time).count_request(request, sign);
+        let limits = self.config.of_session();
+        self.session((id, request.app.clone()), request.time).count_request(request, sign, limits);
     }
 
     fn say_session(&mut self, key: &SessionKey, changes: &mut Vec<Change>) {

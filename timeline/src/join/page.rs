@@ -9,16 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::{Event, Label, PageId, Time, TraceId};
 
-/// Ranges of sequence numbers kept of a page. A beacon counts without gaps and drops whole runs where it
-/// must, so a page has a few; one that counts backwards by twos would make a range of each record, and
-/// finding their places quadratic.
-const RANGES_MAX: usize = 64;
-
-/// Traces kept that a page left while they were pending: more than a browser sends at once. Of more the
-/// smallest ids are kept, whichever came first, counted; the others learn how the next page was reached
-/// when they are looked at, and not once they were let go.
-const LEFT_TRACES_MAX: usize = 256;
-
 /// How a page was reached, in the order that decides between several that name one page before them (a
 /// duplicated tab): the first in time.
 type Successor = (Time, Option<PageId>, Label);
@@ -41,8 +31,9 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Takes a sequence number; whether it is new, or `None` where there is no room to remember it.
-    pub(super) fn is_new(&mut self, sequence: i64) -> Option<bool> {
+    /// Takes a sequence number; whether it is new, or `None` where it would make more than `ranges_max`
+    /// ranges.
+    pub(super) fn is_new(&mut self, sequence: i64, ranges_max: usize) -> Option<bool> {
         let seen = &mut self.seen;
         let after = seen.partition_point(|(_, last)| *last < sequence);
         if seen.get(after).is_some_and(|(first, _)| *first <= sequence) {
@@ -55,7 +46,7 @@ impl Page {
             (true, true) => seen[after - 1].1 = seen.remove(after).1,
             (true, false) => seen[after - 1].1 = sequence,
             (false, true) => seen[after].0 = sequence,
-            (false, false) if seen.len() >= RANGES_MAX => return None,
+            (false, false) if seen.len() >= ranges_max => return None,
             (false, false) => seen.insert(after, (sequence, sequence)),
         }
         Some(true)
@@ -71,14 +62,16 @@ impl Page {
         self.hidden = self.hidden.max(word);
     }
 
-    /// Takes note of a trace that it left; false where one had to be forgotten for it.
-    pub(super) fn leave(&mut self, trace: TraceId) -> bool {
+    /// Takes note of a trace that it left; returns how many of more than `traces_max` had to be forgotten
+    /// for it.
+    pub(super) fn leave(&mut self, trace: TraceId, traces_max: usize) -> u64 {
         self.left_traces.insert(trace);
-        if self.left_traces.len() <= LEFT_TRACES_MAX {
-            return true;
+        let mut forgotten = 0;
+        while self.left_traces.len() > traces_max {
+            self.left_traces.pop_last();
+            forgotten += 1;
         }
-        self.left_traces.pop_last();
-        false
+        forgotten
     }
 
     /// Takes note of how a page after it was reached; returns the traces of which that decides.

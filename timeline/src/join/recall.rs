@@ -77,7 +77,7 @@ impl Join {
         };
         if !self.may_recall() {
             self.count("recall_refused", 1);
-            if !self.recalls.refused.wait(self.now, key) {
+            if !self.recalls.refused.wait(self.now, key, self.config.recalls_waiting_max) {
                 self.count("recall_given_up", 1);
             }
             return Sought::Refused;
@@ -130,13 +130,13 @@ impl Join {
             return;
         }
         for span in trace.spans() {
-            self.links.see(span);
+            self.links.see(span, &self.config);
         }
         if let Some(later) = self.traces.remove(&key) {
             self.join_with_later(&mut trace, later);
         }
         for event in trace.events().filter(|event| is_sighting(event)) {
-            self.links.see_event(event);
+            self.links.see_event(event, &self.config);
         }
         self.span_count += trace.span_count();
         self.weight += trace.weight();

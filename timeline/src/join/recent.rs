@@ -10,29 +10,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::Time;
 
-/// Fingerprints kept, about 50 MB. Beyond it the oldest go early and the reach is shorter.
-const PRINTS_MAX: usize = 1_000_000;
-
 /// The fingerprints seen within the window, oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recent {
     seen: HashSet<u64>,
     order: VecDeque<(Time, u64)>,
+    /// How many went before their time since that was last asked.
+    gone_early: u64,
 }
 
 impl Recent {
-    /// Takes a fingerprint; false where it was seen before.
-    pub(super) fn is_new(&mut self, print: u64, now: Time) -> bool {
-        if self.order.len() >= PRINTS_MAX
-            && let Some((_, oldest)) = self.order.pop_front()
-        {
-            self.seen.remove(&oldest);
-        }
+    /// Takes a fingerprint; false where it was seen before. Of more than `entries_max` the oldest go.
+    pub(super) fn is_new(&mut self, print: u64, now: Time, entries_max: usize) -> bool {
         let new = self.seen.insert(print);
         if new {
             self.order.push_back((now, print));
         }
+        while self.order.len() > entries_max
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+            self.gone_early += 1;
+        }
         new
+    }
+
+    /// How many went before their time since the last call.
+    pub(super) fn take_gone_early(&mut self) -> u64 {
+        std::mem::take(&mut self.gone_early)
     }
 
     /// Whether a fingerprint was seen.
@@ -68,11 +73,11 @@ pub struct Reach {
 }
 
 impl Recent {
-    /// How far back it knows, where its window begins at `window`.
-    pub(super) fn reach(&self, window: Time) -> Reach {
+    /// How far back it knows, where its window begins at `window` and it holds `entries_max` at most.
+    pub(super) fn reach(&self, window: Time, entries_max: usize) -> Reach {
         let entries = self.order.len();
         let oldest = self.order.front().map_or(window, |(seen, _)| *seen);
-        let since = if entries >= PRINTS_MAX { oldest.max(window) } else { window };
-        Reach { since_ns: since.0, entries, entries_max: PRINTS_MAX, bytes: entries * PRINT_BYTES }
+        let since = if entries >= entries_max { oldest.max(window) } else { window };
+        Reach { since_ns: since.0, entries, entries_max, bytes: entries * PRINT_BYTES }
     }
 }

@@ -15,12 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::{Join, TraceKey};
 use crate::schema::Time;
 
-/// Traces that wait at once: as many of four spans as the default budget takes back in three minutes, in
-/// 15 MB. What is refused beyond it is given up, counted.
-const WAITING_MAX: usize = 100_000;
-
 /// How long a trace waits, in nanoseconds: an hour of a budget that never lasts is not a burst. Then it
-/// is given up, counted, and what began anew stays a timeline by itself.
+/// is given up, counted, and what began anew stays a timeline by itself. It bounds no
+/// memory, which is what the number that may wait is for.
 const PATIENCE_NS: i64 = 60 * 60 * 1_000_000_000;
 
 /// The traces that wait, and since when.
@@ -32,12 +29,12 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Waits for a trace; false where there is no room.
-    pub(super) fn wait(&mut self, now: Time, key: &TraceKey) -> bool {
+    /// Waits for a trace; false where `waiting_max` do already.
+    pub(super) fn wait(&mut self, now: Time, key: &TraceKey, waiting_max: usize) -> bool {
         if self.since.contains_key(key) {
             return true;
         }
-        if self.queue.len() >= WAITING_MAX {
+        if self.queue.len() >= waiting_max {
             return false;
         }
         self.queue.push_back((now, key.clone()));

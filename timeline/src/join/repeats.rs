@@ -16,7 +16,8 @@ use super::tree::Origin;
 use crate::schema::{Label, TraceId};
 
 /// Requests in vain that are remembered while a later one is looked for: more than a page has at
-/// once, and a bound on the work for one who sends garbage. Beyond it the oldest is forgotten.
+/// once, and a bound on the work for one who sends garbage. Beyond it the oldest is forgotten. Nothing of
+/// it lasts longer than one derivation: it bounds time and no memory.
 const OPEN_MAX: usize = 256;
 
 /// What is known of the user's intent.

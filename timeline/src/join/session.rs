@@ -11,21 +11,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::change::Placed;
-use super::config::{Config, seconds_ns};
+use super::config::{Config, SessionLimits, seconds_ns};
 use super::page::Page;
 use crate::schema::{
     Event, Label, PageId, RequestRow, SessionId, SessionRow, SpanRow, Time, TraceId,
 };
 
-/// Minutes kept for the request rate: a session ends after four hours, and a clock that jumps must
-/// not grow the map.
-const MINUTES_MAX: usize = 300;
-
 /// The fastest that an operating system slews a clock by, in millionths; quartzes stay far below.
 const DRIFT_PPM_MAX: i64 = 500;
-
-/// Pages kept. Beyond it a page is counted no more; a reload loop of a day does not reach it.
-const PAGES_MAX: usize = 4_096;
 
 /// One session so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +39,8 @@ pub(super) struct Session {
     rage_clicks: i64,
     abandonments: i64,
     requests_of_minute: BTreeMap<i64, i64>,
+    /// Requests were made in a minute that there was no room for.
+    forgot_minute: bool,
     clock_low_ns: Option<i64>,
     clock_high_ns: Option<i64>,
     verified: bool,
@@ -61,8 +56,10 @@ pub(super) struct Session {
 pub(super) struct Told {
     /// The traces whose outcome it may change.
     pub(super) traces: Vec<TraceId>,
-    /// Whether something had to be forgotten for it.
-    pub(super) forgot: bool,
+    /// How many traces that its page left had to be forgotten for it.
+    pub(super) forgotten: u64,
+    /// Its page is one of more than are kept.
+    pub(super) lacks_page: bool,
 }
 
 impl Session {
@@ -83,6 +80,7 @@ impl Session {
             rage_clicks: 0,
             abandonments: 0,
             requests_of_minute: BTreeMap::new(),
+            forgot_minute: false,
             clock_low_ns: None,
             clock_high_ns: None,
             verified: true,
@@ -103,52 +101,64 @@ impl Session {
 
     /// Takes an event's sequence number: whether its page sends it for the first time, or `None` where
     /// there is no room to remember it.
-    pub(super) fn is_new(&mut self, page: &PageId, sequence: i64) -> Option<bool> {
-        self.page(page)?.is_new(sequence)
+    pub(super) fn is_new(
+        &mut self,
+        page: &PageId,
+        sequence: i64,
+        limits: SessionLimits,
+    ) -> Option<bool> {
+        self.page(page, limits)?.is_new(sequence, limits.ranges)
     }
 
-    fn page(&mut self, page: &PageId) -> Option<&mut Page> {
-        if !self.pages.contains_key(page) && self.pages.len() >= PAGES_MAX {
+    fn page(&mut self, page: &PageId, limits: SessionLimits) -> Option<&mut Page> {
+        if !self.pages.contains_key(page) && self.pages.len() >= limits.pages {
             return None;
         }
         Some(self.pages.entry(page.clone()).or_default())
     }
 
-    /// Takes in what a span tells of the session.
-    pub(super) fn see_span(&mut self, row: &SpanRow, sent_at: Option<Time>) {
+    /// Takes in what a span tells of the session; false where there is no room for its page.
+    pub(super) fn see_span(
+        &mut self,
+        row: &SpanRow,
+        sent_at: Option<Time>,
+        limits: SessionLimits,
+    ) -> bool {
         self.see(row.time, row.time_received, sent_at, row.verified);
-        self.see_page(row.page_id.as_ref(), row.time_received);
         self.see_place(row.time, &row.environment, [&row.country, &row.subdivision, &row.region]);
         self.see_user(row.time, row.user_id.as_ref());
+        self.see_page(row.page_id.as_ref(), row.time_received, limits)
     }
 
-    fn see_page(&mut self, page: Option<&PageId>, received: Time) {
-        if let Some(page) = page.and_then(|page| self.page(page)) {
-            page.hear(received);
-        }
+    /// Takes note that a page was heard of; false where there is no room for it.
+    fn see_page(&mut self, page: Option<&PageId>, received: Time, limits: SessionLimits) -> bool {
+        let Some(page) = page else { return true };
+        let Some(page) = self.page(page, limits) else { return false };
+        page.hear(received);
+        true
     }
 
     /// Takes in what an event tells of the session.
-    pub(super) fn see_event(&mut self, event: &Event) -> Told {
+    pub(super) fn see_event(&mut self, event: &Event, limits: SessionLimits) -> Told {
         let Event { row, hints } = event;
         self.see(row.time, row.time_received, hints.sent_at, row.verified);
         self.see_place(row.time, &row.environment, [&row.country, &row.subdivision, &row.region]);
         self.see_user(row.time, row.user_id.as_ref());
-        self.see_page(row.page_id.as_ref(), row.time_received);
-        let mut told = Told::default();
+        let has_page = self.see_page(row.page_id.as_ref(), row.time_received, limits);
+        let mut told = Told { lacks_page: !has_page, ..Told::default() };
         match row.event_name.as_str() {
             "behavior.visibility" => {
                 let word = row.sequence.zip(hints.hidden);
-                if let Some(page) = row.page_id.as_ref().and_then(|page| self.page(page)) {
+                if let Some(page) = row.page_id.as_ref().and_then(|page| self.page(page, limits)) {
                     page.hide(word);
                 }
             }
-            "browser.navigation" => told.traces = self.see_navigation(event),
+            "browser.navigation" => told.traces = self.see_navigation(event, limits),
             "behavior.abandon" => {
                 if let Some((page, trace)) = row.page_id.as_ref().zip(row.trace_id)
-                    && let Some(page) = self.page(page)
+                    && let Some(page) = self.page(page, limits)
                 {
-                    told.forgot = !page.leave(trace);
+                    told.forgotten = page.leave(trace, limits.left_traces);
                 }
             }
             "behavior.click_burst" => self.rage_clicks += 1,
@@ -189,13 +199,14 @@ impl Session {
         }
     }
 
-    fn see_navigation(&mut self, event: &Event) -> Vec<TraceId> {
+    fn see_navigation(&mut self, event: &Event, limits: SessionLimits) -> Vec<TraceId> {
         let Some(kind) = event.hints.navigation_type.clone() else { return Vec::new() };
-        if let Some(page) = event.row.page_id.as_ref().and_then(|page| self.page(page)) {
+        let own = event.row.page_id.as_ref();
+        if let Some(page) = own.and_then(|page| self.page(page, limits)) {
             page.reloaded |= kind == "reload";
         }
         let Some(before) = event.hints.previous_page_id.as_ref() else { return Vec::new() };
-        self.page(before).map(|before| before.follow(event, kind)).unwrap_or_default()
+        self.page(before, limits).map(|before| before.follow(event, kind)).unwrap_or_default()
     }
 
     /// How the page after `page` in its tab was reached.
@@ -209,21 +220,28 @@ impl Session {
     }
 
     /// Adds (`sign` 1) or takes back (−1) one request.
-    pub(super) fn count_request(&mut self, request: &RequestRow, sign: i64) {
+    pub(super) fn count_request(&mut self, request: &RequestRow, sign: i64, limits: SessionLimits) {
         self.requests += sign;
         self.attempts += sign * i64::from(request.attempts);
         self.failures += if request.outcome == "failed" { sign } else { 0 };
         self.abandonments += if request.outcome == "abandoned" { sign } else { 0 };
         let minute = request.time.0.div_euclid(60_000_000_000);
         if self.requests_of_minute.contains_key(&minute)
-            || self.requests_of_minute.len() < MINUTES_MAX
+            || self.requests_of_minute.len() < limits.minutes
         {
             let count = self.requests_of_minute.entry(minute).or_default();
             *count += sign;
             if *count == 0 {
                 self.requests_of_minute.remove(&minute);
             }
+        } else {
+            self.forgot_minute = true;
         }
+    }
+
+    /// Whether requests were made in a minute that there was no room for, since the last call.
+    pub(super) fn take_forgot_minute(&mut self) -> bool {
+        std::mem::take(&mut self.forgot_minute)
     }
 
     /// Narrows what is known of server clock minus client clock, in nanoseconds.

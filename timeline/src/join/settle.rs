@@ -55,6 +55,10 @@ impl Join {
         let window = Time(now.0 - seconds_ns(self.config.duplicate_window_s));
         self.recent.forget_before(window);
         self.released.forget_before(window);
+        let gone_early = self.recent.take_gone_early() + self.released.take_gone_early();
+        if gone_early > 0 {
+            self.count("fingerprint_forgotten", gone_early);
+        }
     }
 
     fn is_over_budget(&self) -> bool {
@@ -66,7 +70,7 @@ impl Join {
     fn learn(&mut self, changes: &mut Vec<Change>) {
         loop {
             self.say_dirty_traces(changes);
-            let forgotten = self.callees.learn();
+            let forgotten = self.callees.learn(self.config.callee_places_max);
             if forgotten > 0 {
                 self.count("callee_forgotten", forgotten);
             }
@@ -180,7 +184,7 @@ impl Join {
     }
 
     fn let_go(&mut self, members: &[TraceKey]) {
-        let mut group = Vec::new();
+        let (mut group, most) = (Vec::new(), self.config.fingerprints_max);
         for member in members {
             self.links.forget(member);
             self.dirty_traces.remove(member);
@@ -188,9 +192,9 @@ impl Join {
             self.span_count -= trace.span_count();
             self.weight -= trace.weight();
             for print in trace.prints() {
-                self.released.is_new(print, self.now);
+                self.released.is_new(print, self.now, most);
             }
-            self.released.is_new(fingerprint(member), self.now);
+            self.released.is_new(fingerprint(member), self.now, most);
             if !trace.apart {
                 group.push((member.clone(), trace));
             } else if self.recalls.refused.forget(member) {
@@ -241,7 +245,11 @@ impl Join {
     /// Says that a session is closed, and lays it away.
     fn close_session(&mut self, key: &SessionKey, changes: &mut Vec<Change>) {
         if let Some(kept) = self.sessions.get_mut(key) {
-            kept.wake().closed = true;
+            let session = kept.wake();
+            session.closed = true;
+            if session.take_forgot_minute() {
+                self.count("session_minute_not_kept", 1);
+            }
         }
         self.say_session(key, changes);
         self.dirty_sessions.remove(key);

@@ -62,7 +62,8 @@ impl fmt::Debug for Lent {
     }
 }
 
-/// Bytes that a shelf in memory keeps: what a small join needs, and no danger to a large one.
+/// Bytes that a shelf in memory keeps: what a small join needs, and no danger to a large one. No role has
+/// one, since the store's takes its place, so there is nothing to choose.
 const MEMORY_BYTES_MAX: u64 = 64 << 20;
 
 /// A shelf in memory; the oldest entries go first.

@@ -24,10 +24,6 @@ const ROUNDS: usize = 2;
 /// How far a round's outcome can travel: to a neighbour, and to that one's nearest.
 const REACH_NS: i64 = START_NS_MAX * 2 * ROUNDS as i64;
 
-/// Tellings of one URL held within reach of each other: ten thousand requests a second. Beyond it a
-/// telling is not linked, counted.
-const NEAR_MAX: usize = 2_048;
-
 type AttemptKey = (TraceId, Label, SpanId);
 
 /// What is asked, since when, and by which attempt.
@@ -45,9 +41,15 @@ pub(super) struct TwinLinks {
 }
 
 impl TwinLinks {
-    /// Holds what was told of an attempt; false where there is no room. Of several tellings of one
-    /// attempt (it was seen pending, and ended) the earliest start is kept.
-    pub(super) fn see(&mut self, trace: &TraceKey, span_id: SpanId, telling: Telling) -> bool {
+    /// Holds what was told of an attempt; false where more than `near_max` of its URL are held within
+    /// reach. Of several tellings of one attempt (it was seen pending, and ended) the earliest start is kept.
+    pub(super) fn see(
+        &mut self,
+        trace: &TraceKey,
+        span_id: SpanId,
+        telling: Telling,
+        near_max: usize,
+    ) -> bool {
         let attempt: AttemptKey = (trace.0, trace.1.clone(), span_id);
         let (asks, start) = (telling.asks, telling.start_ns);
         if let Some((known_asks, known, ours)) = self.place_of.get(&attempt).copied() {
@@ -58,7 +60,7 @@ impl TwinLinks {
             self.dirty.insert((known_asks, known));
         }
         let side = self.side(telling.ours);
-        if side.range(around(asks, start, start, REACH_NS)).nth(NEAR_MAX).is_some() {
+        if side.range(around(asks, start, start, REACH_NS)).nth(near_max).is_some() {
             return false;
         }
         self.place_of.insert(attempt.clone(), (asks, start, telling.ours));

@@ -33,6 +33,10 @@ pub struct LogConfig {
     /// Largest payload of one frame. 1 MiB: the unit that one damaged bit costs, and the least
     /// memory with which a reader can check a frame.
     pub frame_bytes_max: u32,
+    /// Damaged segments kept for whoever looks into the damage, beside the log and its budget. 16: a disk
+    /// that rots must not fill itself with evidence. Beyond it no more are kept, which is said; the damage
+    /// is listed all the same.
+    pub aside_max: usize,
 }
 
 impl Default for LogConfig {
@@ -44,6 +48,7 @@ impl Default for LogConfig {
             queue_bytes_max: 64 << 20,
             record_bytes_max: 80 << 20,
             frame_bytes_max: 1 << 20,
+            aside_max: 16,
         }
     }
 }

@@ -22,8 +22,6 @@ const LOCK_NAME: &str = "lock";
 const UNNAMED_SUFFIX: &str = ".tmp";
 /// What a segment that was set aside is called.
 const ASIDE_SUFFIX: &str = ".damaged";
-/// Segments set aside at most: a disk that rots must not fill itself with evidence.
-const ASIDE_MAX: usize = 16;
 
 /// The directory of one log.
 #[derive(Clone, Debug)]
@@ -116,15 +114,15 @@ impl Disk {
     }
 
     /// Keeps the bytes of a segment under another name (a hard link: no space until the segment
-    /// itself is removed). False when enough were kept already.
-    pub(super) fn set_segment_aside(&self, number: u64) -> io::Result<bool> {
+    /// itself is removed). False when `aside_max` were kept already.
+    pub(super) fn set_segment_aside(&self, number: u64, aside_max: usize) -> io::Result<bool> {
         let aside = format!("{}{ASIDE_SUFFIX}", segment::name(number));
         let kept: Vec<String> =
             self.names()?.into_iter().filter(|name| name.ends_with(ASIDE_SUFFIX)).collect();
         if kept.contains(&aside) {
             return Ok(true);
         }
-        if kept.len() >= ASIDE_MAX {
+        if kept.len() >= aside_max {
             return Ok(false);
         }
         let from = self.directory.join(segment::name(number));

@@ -52,8 +52,8 @@ pub(super) struct Recovered {
     pub(super) end: Boundary,
 }
 
-/// Recovers the log in a directory whose lock is held.
-pub(super) fn recover(disk: &Disk) -> Result<Recovered, LogError> {
+/// Recovers the log in a directory whose lock is held; keeps `aside_max` damaged segments at most.
+pub(super) fn recover(disk: &Disk, aside_max: usize) -> Result<Recovered, LogError> {
     disk.remove_unnamed().map_err(LogError::io("removing unfinished segments"))?;
     let committed =
         disk.read_committed().map_err(LogError::io("reading the committed position"))?;
@@ -87,7 +87,7 @@ pub(super) fn recover(disk: &Disk) -> Result<Recovered, LogError> {
         damages,
         set_aside: Vec::new(),
     };
-    repair(disk, scanned, &verdict, committed, &mut report)
+    repair(disk, scanned, &verdict, committed, aside_max, &mut report)
         .map_err(LogError::io("repairing the tail"))?;
     Ok(Recovered { report, end: verdict.end })
 }
@@ -166,6 +166,7 @@ fn repair(
     scanned: &[u64],
     verdict: &Verdict,
     committed: Option<Committed>,
+    aside_max: usize,
     report: &mut Recovery,
 ) -> io::Result<()> {
     let end = verdict.end.position;
@@ -174,7 +175,7 @@ fn repair(
             (damage.from.segment..=damage.to.segment).contains(number) || *number > end.segment
         });
         if damaged {
-            match disk.set_segment_aside(*number) {
+            match disk.set_segment_aside(*number, aside_max) {
                 Ok(true) => report.set_aside.push(*number),
                 Ok(false) => tracing::warn!(segment = number, "too many segments are set aside"),
                 // Evidence is worth less than a log that opens.

@@ -23,6 +23,7 @@ fn small() -> LogConfig {
         queue_bytes_max: 1 << 20,
         record_bytes_max: 64 << 10,
         frame_bytes_max: 256,
+        ..LogConfig::default()
     }
 }
 

@@ -140,7 +140,7 @@ impl Opened {
         disk.create_directory().map_err(LogError::io("creating the log's directory"))?;
         let lock = disk.lock().map_err(LogError::io("locking the log"))?;
         let lock = lock.ok_or_else(|| LogError::Owned(disk.path().display().to_string()))?;
-        let recovered = recovery::recover(&disk)?;
+        let recovered = recovery::recover(&disk, config.aside_max)?;
         let report = recovered.report.clone();
         for damage in &report.damages {
             tracing::error!(%damage, "the log is damaged");

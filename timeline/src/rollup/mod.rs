@@ -7,6 +7,7 @@
 //! It is not a table on disk; tiers by minute, hour and day stand on the same signed changes.
 
 pub mod buckets;
+mod config;
 mod window;
 
 use std::collections::BTreeMap;
@@ -15,28 +16,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use buckets::Buckets;
+pub use config::Config;
 pub use window::{Window, WindowView};
 
 use crate::join::{Change, Delta};
 use crate::schema::{EventRow, RequestRow, SessionRow, SpanRow, UNKNOWN};
 
-/// Distinct hops kept. A route that is an id would otherwise grow the map for ever; what comes beyond is
-/// counted under `overflow`, once per layer. Together 2,000, which is what OpenTelemetry's SDKs expose
-/// of one metric and what a scrape every second can afford: all that is kept is exposed, since a choice
-/// made later would be another one after a restart, and counters would fall.
-pub const HOPS_MAX: usize = 1_998;
-
-/// Distinct places kept, for the same reason: every country of ISO 3166 and `unknown` in both layers,
-/// and fifty regions of an operator's own. Each is a histogram of seventeen series. A service may name
-/// any region.
-pub const PLACES_MAX: usize = 600;
-
-/// What is counted of one number of a page's summary. A page sums up a minute; fifty a second is what
-/// the collector takes of one session, and five times a retry storm. A body is anybody's, and may claim
-/// four billion.
-const SUMMARY_COUNT_MAX: i64 = 3_000;
-
-/// The reason under which the rest of such a number is counted.
+/// The reason under which is counted what a page's summary claims beyond what a page can do.
 const SUMMARY_EXCESS: &str = "summary_excess";
 
 /// What stands for a name that there was no room for.
@@ -125,12 +111,15 @@ pub struct RollupView {
     pub totals: Arc<Totals>,
     /// Provisional.
     pub window: WindowView,
+    /// Hops that may have names in both together.
+    pub hops_max: usize,
 }
 
 impl RollupView {
-    /// The window's hops. Those that are not settled yet have the room that the settled ones leave.
+    /// The window's hops. Those that are not settled yet have the room that the settled ones leave: all
+    /// that is kept is exposed, since a choice made later would be another one after a restart.
     pub fn window_hops(&self) -> BTreeMap<Hop, HopCounts> {
-        let mut room = HOPS_MAX.saturating_sub(self.totals.hops.len());
+        let mut room = self.hops_max.saturating_sub(self.totals.hops.len());
         let mut bounded: BTreeMap<Hop, HopCounts> = BTreeMap::new();
         for (hop, counts) in self.window.hops.iter() {
             let hop = if self.totals.hops.contains_key(hop) {
@@ -152,14 +141,21 @@ impl RollupView {
 pub struct Rollup {
     totals: Arc<Totals>,
     window: Window,
+    #[serde(skip)]
+    config: Config,
 }
 
 impl Rollup {
+    /// Applies the configuration of this start, to a state that an earlier one may have written.
+    pub fn configure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// Takes changes in.
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
-                Change::Span(delta) => self.window.apply(delta),
+                Change::Span(delta) => self.window.apply(delta, self.config.hops_max),
                 Change::Session(delta) => self.count_refreshes(delta),
                 Change::SettledSend(row) => self.settle_send(row),
                 Change::SettledRequest(row) => self.settle_request(row),
@@ -188,19 +184,23 @@ impl Rollup {
 
     /// What to publish at log time `now_ns`.
     pub fn view(&mut self, now_ns: i64) -> RollupView {
-        RollupView { totals: Arc::clone(&self.totals), window: self.window.view(now_ns) }
+        RollupView {
+            totals: Arc::clone(&self.totals),
+            window: self.window.view(now_ns),
+            hops_max: self.config.hops_max,
+        }
     }
 
     fn settle_send(&mut self, row: &SpanRow) {
         let totals = Arc::make_mut(&mut self.totals);
-        let hop = bounded(&totals.hops, hop(row));
+        let hop = bounded(&totals.hops, hop(row), self.config.hops_max);
         add(totals.hops.entry(hop).or_default(), &counts(row), 1);
     }
 
     fn settle_request(&mut self, row: &RequestRow) {
         let totals = Arc::make_mut(&mut self.totals);
         let place = Place { region: row.region.to_string(), layer: row.layer.to_string() };
-        let place = bounded_place(&totals.requests, place);
+        let place = bounded_place(&totals.requests, place, self.config.places_max);
         let counts = totals.requests.entry(place).or_default();
         match row.outcome.as_str() {
             "ok" => counts.ok += 1,
@@ -223,11 +223,11 @@ impl Rollup {
         if row.event_name != "behavior.summary" || row.layer != "browser" {
             return;
         }
-        let mut excess = 0_u64;
+        let (mut excess, most) = (0_u64, i64::from(self.config.summary_count_max));
         let mut count = |name: &str| -> i64 {
             let said = row.attributes.get(name).and_then(|text| text.parse().ok());
             let said = i64::from(said.unwrap_or(0_u32));
-            let counted = said.min(SUMMARY_COUNT_MAX);
+            let counted = said.min(most);
             excess += (said - counted).unsigned_abs();
             counted
         };
@@ -237,7 +237,7 @@ impl Rollup {
         let totals = Arc::make_mut(&mut self.totals);
         let layer = row.layer.to_string();
         let hop = Hop { service: String::from(UNKNOWN), route: String::from(UNKNOWN), layer };
-        let hop = bounded(&totals.hops, hop);
+        let hop = bounded(&totals.hops, hop, self.config.hops_max);
         let counts = HopCounts {
             sends: attempts,
             first_attempts: requests,
@@ -274,16 +274,16 @@ fn hop(row: &SpanRow) -> Hop {
 }
 
 /// The hop itself, or its layer's overflow where the map is full.
-fn bounded<V>(hops: &BTreeMap<Hop, V>, hop: Hop) -> Hop {
-    if hops.len() < HOPS_MAX || hops.contains_key(&hop) {
+fn bounded<V>(hops: &BTreeMap<Hop, V>, hop: Hop, hops_max: usize) -> Hop {
+    if hops.len() < hops_max || hops.contains_key(&hop) {
         return hop;
     }
     Hop::overflow(&hop.layer)
 }
 
 /// The same for places.
-fn bounded_place<V>(places: &BTreeMap<Place, V>, place: Place) -> Place {
-    if places.len() < PLACES_MAX || places.contains_key(&place) {
+fn bounded_place<V>(places: &BTreeMap<Place, V>, place: Place, places_max: usize) -> Place {
+    if places.len() < places_max || places.contains_key(&place) {
         return place;
     }
     Place { region: String::from(OVERFLOW), layer: place.layer }

@@ -66,6 +66,9 @@ fn a_summary_counts_no_more_than_a_page_can_do() {
     assert_eq!(rollup.dropped(), of_join);
 }
 
+/// Hops kept in these tests.
+const HOPS_MAX: usize = 20;
+
 fn hop(number: usize) -> Hop {
     // The later it comes, the earlier its name.
     let service = format!("s{:05}", 99_999 - number);
@@ -76,7 +79,7 @@ fn hop(number: usize) -> Hop {
 fn who_came_first_keeps_its_name_across_a_restart() {
     let mut totals = Totals::default();
     let settle = |totals: &mut Totals, number: usize| {
-        let hop = bounded(&totals.hops, hop(number));
+        let hop = bounded(&totals.hops, hop(number), HOPS_MAX);
         let one = HopCounts { sends: 1, ..HopCounts::default() };
         add(totals.hops.entry(hop).or_default(), &one, 1);
     };
@@ -94,20 +97,20 @@ fn who_came_first_keeps_its_name_across_a_restart() {
 
 #[test]
 fn every_country_has_a_place_in_both_layers() {
-    let mut places = BTreeMap::new();
+    let (mut places, places_max) = (BTreeMap::new(), Config::default().places_max);
     let countries = (0..250).map(|number| format!("c{number}"));
     for region in countries {
         for layer in ["browser", "service"] {
             let place = Place { region: region.clone(), layer: String::from(layer) };
-            places.insert(bounded_place(&places, place), ());
+            places.insert(bounded_place(&places, place, places_max), ());
         }
     }
     assert_eq!(places.len(), 500);
     for number in 0..1_000 {
         let place = Place { region: format!("r{number}"), layer: String::from("service") };
-        places.insert(bounded_place(&places, place), ());
+        places.insert(bounded_place(&places, place, places_max), ());
     }
-    assert_eq!(places.len(), PLACES_MAX + 1);
+    assert_eq!(places.len(), places_max + 1);
 }
 
 #[test]
@@ -118,6 +121,7 @@ fn the_window_has_the_room_that_settled_hops_leave() {
     let view = RollupView {
         totals: Arc::new(Totals { hops: settled, ..Totals::default() }),
         window: WindowView { seconds: 300, hops: Arc::new(window) },
+        hops_max: HOPS_MAX,
     };
     // Two are settled, one has room, and two have not.
     let hops = view.window_hops();

@@ -2,10 +2,14 @@
 //!
 //! Size never rejects a record: a sender cannot mend it, and the part that matters (ids, times,
 //! status) is small. What is cut is counted.
+//!
+//! The constants are a part of what a row is: whoever reads the log holds to them, so that equal logs give
+//! equal rows. Whoever writes it may let in less ([`Sizes`]).
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use serde::{Deserialize, Serialize};
 
 use super::super::counts::Counts;
 use super::super::json::DEPTH_READ_MAX;
@@ -43,16 +47,66 @@ pub const DEPTH_MAX: u32 = DEPTH_READ_MAX - 1;
 /// What a value costs beside its bytes: its tag and length, at least.
 const OVERHEAD_BYTES: usize = 8;
 
+/// How much of one record is let in. Of what is beyond it the first part is kept, and the rest counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sizes {
+    /// Attributes of one record. 1,024 is eight times the default of OpenTelemetry's SDKs, and the most.
+    pub attributes_max: usize,
+    /// Bytes of the attributes of one record together, those of its events and links included. With 64
+    /// KiB, which is the most, a thousand such records still are one commit of the log.
+    pub attribute_bytes_max: usize,
+    /// Bytes of one text, or of all texts of one list. 16 KiB, which is the most, is a long stack trace.
+    pub value_bytes_max: usize,
+    /// Events or links of one span, exemplars of one data point. 128 is the default of the SDKs, and the
+    /// most.
+    pub parts_max: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            attributes_max: ATTRIBUTES_MAX,
+            attribute_bytes_max: RECORD_BYTES_MAX,
+            value_bytes_max: VALUE_BYTES_MAX,
+            parts_max: PARTS_MAX,
+        }
+    }
+}
+
+impl Sizes {
+    /// Says what is wrong with these sizes, if anything, naming the field.
+    pub fn check(&self) -> Result<(), String> {
+        for (field, size, most) in [
+            ("attributes_max", self.attributes_max, ATTRIBUTES_MAX),
+            ("attribute_bytes_max", self.attribute_bytes_max, RECORD_BYTES_MAX),
+            ("value_bytes_max", self.value_bytes_max, VALUE_BYTES_MAX),
+            ("parts_max", self.parts_max, PARTS_MAX),
+        ] {
+            if size == 0 || size > most {
+                return Err(format!("{field} must be from 1 to {most}: a row holds no more"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Brings one record within the limits, counting what it cuts.
 pub(super) struct Bounds<'a> {
+    sizes: Sizes,
     left_bytes: usize,
     shortened: &'a mut Counts,
 }
 
 impl<'a> Bounds<'a> {
     /// The limits of a new record.
-    pub(super) fn new(shortened: &'a mut Counts) -> Self {
-        Self { left_bytes: RECORD_BYTES_MAX, shortened }
+    pub(super) fn new(sizes: Sizes, shortened: &'a mut Counts) -> Self {
+        Self { sizes, left_bytes: sizes.attribute_bytes_max, shortened }
+    }
+
+    /// Cuts a text that may be as long as a value.
+    pub(super) fn long_text(&mut self, text: &mut String) {
+        self.text(text, self.sizes.value_bytes_max);
     }
 
     /// Cuts a text.
@@ -73,15 +127,15 @@ impl<'a> Bounds<'a> {
 
     /// Keeps the first parts of a list.
     pub(super) fn parts<T>(&mut self, parts: &mut Vec<T>) {
-        let over = parts.len().saturating_sub(PARTS_MAX);
-        parts.truncate(PARTS_MAX);
+        let over = parts.len().saturating_sub(self.sizes.parts_max);
+        parts.truncate(self.sizes.parts_max);
         self.shortened.add("part_dropped", over as u64);
     }
 
     /// Cuts long and deep values, and drops the attributes that do not fit.
     pub(super) fn attributes(&mut self, attributes: &mut Vec<KeyValue>) {
         let before = attributes.len();
-        attributes.truncate(ATTRIBUTES_MAX);
+        attributes.truncate(self.sizes.attributes_max);
         attributes.retain_mut(|attribute| {
             if attribute.key.len() > KEY_BYTES_MAX {
                 return false;
@@ -96,13 +150,14 @@ impl<'a> Bounds<'a> {
 
     /// Cuts a value that is long or deep; answers how many bytes remain of it.
     pub(super) fn value(&mut self, value: &mut Option<AnyValue>) -> usize {
-        let mut left = VALUE_BYTES_MAX;
+        let bytes_max = self.sizes.value_bytes_max;
+        let mut left = bytes_max;
         let mut cuts = 0;
         if let Some(value) = value {
             shorten(value, 0, &mut left, &mut cuts);
         }
         self.shortened.add("value_cut", cuts.min(1));
-        VALUE_BYTES_MAX - left
+        bytes_max - left
     }
 
     /// Bounds a scope's texts and attributes.

@@ -10,7 +10,7 @@
 //! * `count` is exactly the number of records removed, the sum of `by_reason`.
 //! * What is admitted is not altered, but for cuts that `shortened` counts and for ids that name
 //!   nothing (a parent of zeros), which become absent.
-//! * Admitting twice is admitting once.
+//! * Admitting twice within the same sizes is admitting once.
 
 mod bound;
 mod points;
@@ -26,7 +26,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use self::bound::Bounds;
 pub use self::bound::{
     ATTRIBUTES_MAX, DEPTH_MAX, EVENT_NAME_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTS_MAX,
-    RECORD_BYTES_MAX, TRACE_STATE_BYTES_MAX, VALUE_BYTES_MAX,
+    RECORD_BYTES_MAX, Sizes, TRACE_STATE_BYTES_MAX, VALUE_BYTES_MAX,
 };
 pub use self::points::BUCKETS_MAX;
 use super::counts::Counts;
@@ -63,17 +63,17 @@ pub struct Rejected {
 }
 
 /// Admits spans: both ids must be of the right length and not all zero.
-pub fn traces(request: &mut ExportTraceServiceRequest) -> Rejected {
-    let mut tally = Tally::default();
+pub fn traces(request: &mut ExportTraceServiceRequest, sizes: Sizes) -> Rejected {
+    let mut tally = Tally::new(sizes);
     request.resource_spans.retain_mut(|resource| {
-        Bounds::new(&mut tally.shortened).resource(&mut resource.resource);
-        Bounds::new(&mut tally.shortened).text(&mut resource.schema_url, NAME_BYTES_MAX);
+        tally.bounds().resource(&mut resource.resource);
+        tally.bounds().text(&mut resource.schema_url, NAME_BYTES_MAX);
         resource.scope_spans.retain_mut(|scope| {
-            Bounds::new(&mut tally.shortened).scope(&mut scope.scope);
-            Bounds::new(&mut tally.shortened).text(&mut scope.schema_url, NAME_BYTES_MAX);
+            tally.bounds().scope(&mut scope.scope);
+            tally.bounds().text(&mut scope.schema_url, NAME_BYTES_MAX);
             scope.spans.retain_mut(|span| {
                 tally.judge(span_fault(span)) && {
-                    bound_span(span, &mut Bounds::new(&mut tally.shortened));
+                    bound_span(span, &mut tally.bounds());
                     true
                 }
             });
@@ -85,17 +85,17 @@ pub fn traces(request: &mut ExportTraceServiceRequest) -> Rejected {
 }
 
 /// Admits events: log records with an event name.
-pub fn logs(request: &mut ExportLogsServiceRequest) -> Rejected {
-    let mut tally = Tally::default();
+pub fn logs(request: &mut ExportLogsServiceRequest, sizes: Sizes) -> Rejected {
+    let mut tally = Tally::new(sizes);
     request.resource_logs.retain_mut(|resource| {
-        Bounds::new(&mut tally.shortened).resource(&mut resource.resource);
-        Bounds::new(&mut tally.shortened).text(&mut resource.schema_url, NAME_BYTES_MAX);
+        tally.bounds().resource(&mut resource.resource);
+        tally.bounds().text(&mut resource.schema_url, NAME_BYTES_MAX);
         resource.scope_logs.retain_mut(|scope| {
-            Bounds::new(&mut tally.shortened).scope(&mut scope.scope);
-            Bounds::new(&mut tally.shortened).text(&mut scope.schema_url, NAME_BYTES_MAX);
+            tally.bounds().scope(&mut scope.scope);
+            tally.bounds().text(&mut scope.schema_url, NAME_BYTES_MAX);
             scope.log_records.retain_mut(|record| {
                 tally.judge(record_fault(record)) && {
-                    bound_record(record, &mut Bounds::new(&mut tally.shortened));
+                    bound_record(record, &mut tally.bounds());
                     true
                 }
             });
@@ -107,14 +107,14 @@ pub fn logs(request: &mut ExportLogsServiceRequest) -> Rejected {
 }
 
 /// Admits data points: the metric must have a name, a histogram bounds that fit its buckets.
-pub fn metrics(request: &mut ExportMetricsServiceRequest) -> Rejected {
-    let mut tally = Tally::default();
+pub fn metrics(request: &mut ExportMetricsServiceRequest, sizes: Sizes) -> Rejected {
+    let mut tally = Tally::new(sizes);
     request.resource_metrics.retain_mut(|resource| {
-        Bounds::new(&mut tally.shortened).resource(&mut resource.resource);
-        Bounds::new(&mut tally.shortened).text(&mut resource.schema_url, NAME_BYTES_MAX);
+        tally.bounds().resource(&mut resource.resource);
+        tally.bounds().text(&mut resource.schema_url, NAME_BYTES_MAX);
         resource.scope_metrics.retain_mut(|scope| {
-            Bounds::new(&mut tally.shortened).scope(&mut scope.scope);
-            Bounds::new(&mut tally.shortened).text(&mut scope.schema_url, NAME_BYTES_MAX);
+            tally.bounds().scope(&mut scope.scope);
+            tally.bounds().text(&mut scope.schema_url, NAME_BYTES_MAX);
             scope.metrics.retain_mut(|metric| points::judge(metric, &mut tally));
             !scope.metrics.is_empty()
         });
@@ -147,14 +147,23 @@ pub(super) fn record_fault(record: &LogRecord) -> Option<&'static str> {
 }
 
 /// What has been found in one request so far.
-#[derive(Default)]
 struct Tally {
+    sizes: Sizes,
     admitted: u64,
     rejected: Counts,
     shortened: Counts,
 }
 
 impl Tally {
+    fn new(sizes: Sizes) -> Self {
+        Self { sizes, admitted: 0, rejected: Counts::default(), shortened: Counts::default() }
+    }
+
+    /// The limits of a new record.
+    fn bounds(&mut self) -> Bounds<'_> {
+        Bounds::new(self.sizes, &mut self.shortened)
+    }
+
     /// Counts one record; true where it has no fault.
     fn judge(&mut self, fault: Option<&'static str>) -> bool {
         match fault {
@@ -194,7 +203,7 @@ fn bound_span(span: &mut Span, bounds: &mut Bounds<'_>) {
     clear_invalid::<8>(&mut span.parent_span_id);
     bounds.trace_state(&mut span.trace_state);
     if let Some(status) = &mut span.status {
-        bounds.text(&mut status.message, VALUE_BYTES_MAX);
+        bounds.long_text(&mut status.message);
     }
     bounds.attributes(&mut span.attributes);
     bounds.parts(&mut span.events);

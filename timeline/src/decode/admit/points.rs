@@ -13,7 +13,7 @@ pub const BUCKETS_MAX: usize = 4096;
 pub(super) fn judge(metric: &mut Metric, tally: &mut Tally) -> bool {
     let odd = (metric.name == MALFORMED_METRIC).then_some(MALFORMED_FIELD);
     let nameless = odd.or(metric.name.is_empty().then_some("no_metric_name"));
-    let mut bounds = Bounds::new(&mut tally.shortened);
+    let mut bounds = tally.bounds();
     bounds.text(&mut metric.name, NAME_BYTES_MAX);
     bounds.text(&mut metric.unit, NAME_BYTES_MAX);
     bounds.text(&mut metric.description, NAME_BYTES_MAX);
@@ -24,7 +24,7 @@ pub(super) fn judge(metric: &mut Metric, tally: &mut Tally) -> bool {
             $points.retain_mut(|$point| {
                 let odd = ($point.flags == MALFORMED_FLAGS).then_some(MALFORMED_FIELD);
                 tally.judge(nameless.or(odd).or($fault)) && {
-                    let mut bounds = Bounds::new(&mut tally.shortened);
+                    let mut bounds = tally.bounds();
                     bounds.attributes(&mut $point.attributes);
                     $( bound_exemplars(&mut $point.$exemplars, &mut bounds); )?
                     true

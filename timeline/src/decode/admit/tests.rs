@@ -39,7 +39,7 @@ fn spans_need_both_ids() {
         (TRACE, "not hexadecimal!", Some("invalid_span_id")),
     ] {
         let mut request = spans(&format!(r#"{{"traceId":"{trace}","spanId":"{span}"}}"#));
-        let rejected = traces(&mut request);
+        let rejected = traces(&mut request, Sizes::default());
         let by_reason: Vec<_> = expected.into_iter().map(|reason| (reason, 1)).collect();
         assert_eq!(rejected.by_reason, by_reason, "{trace} {span}");
         assert_eq!(rejected.count, by_reason.len() as u64);
@@ -51,13 +51,13 @@ fn spans_need_both_ids() {
 fn one_bad_record_costs_no_other() {
     let good = format!(r#"{{"traceId":"{TRACE}","spanId":"{SPAN}","parentSpanId":"00"}}"#);
     let mut request = spans(&format!(r#"{good},{{}},{good},{{"traceId":"{TRACE}"}},{{}}"#));
-    let rejected = traces(&mut request);
+    let rejected = traces(&mut request, Sizes::default());
     assert_eq!(rejected.count, 3);
     assert_eq!(rejected.by_reason, [("invalid_trace_id", 2), ("invalid_span_id", 1)]);
     assert_eq!(rejected.message, "3 of 5 spans rejected: invalid_trace_id 2, invalid_span_id 1");
     let kept = &request.resource_spans[0].scope_spans[0].spans;
     assert_eq!((kept.len(), kept[0].parent_span_id.len()), (2, 0));
-    assert_eq!(traces(&mut request), Rejected::default());
+    assert_eq!(traces(&mut request, Sizes::default()), Rejected::default());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn log_records_need_a_name_only() {
         (String::from(r#"{"eventName":"e","traceId":"00","spanId":"zz"}"#), 0),
     ] {
         let mut request = records(&json);
-        let rejected = logs(&mut request);
+        let rejected = logs(&mut request, Sizes::default());
         assert_eq!(rejected.count, expected, "{json}");
         assert!(expected == 0 || rejected.by_reason == [("no_event_name", 1)]);
         let left = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
@@ -102,7 +102,7 @@ fn data_points_need_a_name_and_fitting_buckets() {
         ),
     ] {
         let mut request = points(&metric);
-        let rejected = metrics(&mut request);
+        let rejected = metrics(&mut request, Sizes::default());
         let expected: Vec<_> = reason.into_iter().map(|reason| (reason, 1)).collect();
         assert_eq!(rejected.by_reason, expected, "{metric}");
     }
@@ -132,9 +132,23 @@ fn what_is_too_big_is_cut_and_counted() {
     ] {
         let mut request = spans(&format!(r#"{{"traceId":"{TRACE}","spanId":"{SPAN}"}}"#));
         request.resource_spans[0].scope_spans[0].spans[0].attributes = attributes;
-        let rejected = traces(&mut request);
+        let rejected = traces(&mut request, Sizes::default());
         assert_eq!((rejected.count, rejected.shortened), (0, expected));
         assert!(request.encoded_len() < RECORD_BYTES_MAX * 2);
-        assert_eq!(traces(&mut request), Rejected::default());
+        assert_eq!(traces(&mut request, Sizes::default()), Rejected::default());
     }
+}
+
+#[test]
+fn less_may_be_let_in() {
+    let sizes = Sizes { attributes_max: 2, value_bytes_max: 4, ..Sizes::default() };
+    let pair = |key: &str| format!(r#"{{"key":"{key}","value":{{"stringValue":"longer"}}}}"#);
+    let pairs = [pair("a"), pair("b"), pair("c")].join(",");
+    let ids = format!(r#""traceId":"{TRACE}","spanId":"{SPAN}""#);
+    let mut request = spans(&format!(r#"{{{ids},"attributes":[{pairs}]}}"#));
+    let rejected = traces(&mut request, sizes);
+    assert_eq!(rejected.shortened, [("value_cut", 2), ("attribute_dropped", 1)]);
+    assert_eq!(traces(&mut request, sizes), Rejected::default());
+    assert_eq!(traces(&mut request, Sizes::default()), Rejected::default());
+    assert!(sizes.check().is_ok() && Sizes { parts_max: 129, ..sizes }.check().is_err());
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::decode::admit::{self, Sizes};
 
 const TRACE: &str = include_str!("../../../../tests/data/otlp-examples/trace.json");
 const LOGS: &str = include_str!("../../../../tests/data/otlp-examples/logs.json");
@@ -129,7 +130,7 @@ fn an_odd_field_costs_its_record() {
         let mut read = traces(body.as_bytes()).expect(odd);
         let spans = &read.resource_spans[0].scope_spans[0].spans;
         assert_eq!((spans.len(), spans[1].flags), (3, 1), "{odd}: what follows is read");
-        let rejected = crate::decode::admit::traces(&mut read);
+        let rejected = admit::traces(&mut read, Sizes::default());
         assert_eq!(rejected.by_reason, [("malformed_field", 1)], "{odd}");
         assert_eq!(read.resource_spans[0].scope_spans[0].spans.len(), 2, "{odd}");
     }
@@ -153,7 +154,8 @@ fn an_odd_field_costs_its_record() {
     };
     for (point, count) in [(r#"{"timeUnixNano":"soon"}"#, 1), (r#"{"asInt":"1"}"#, 0)] {
         let mut read = metrics(of(point).as_bytes()).expect(point);
-        assert_eq!(crate::decode::admit::metrics(&mut read).count, count, "{point}");
+        let rejected = admit::metrics(&mut read, Sizes::default());
+        assert_eq!(rejected.count, count, "{point}");
     }
 }
 

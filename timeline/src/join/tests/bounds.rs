@@ -159,6 +159,26 @@ fn a_page_that_counts_backwards_by_twos() {
 }
 
 #[test]
+fn smaller_limits_are_met_and_counted() {
+    let config = Config { session_pages_max: 2, fingerprints_max: 10, ..Config::default() };
+    let mut join = Join::new(config);
+    let pages = ["p1", "p2", "p3"].map(|page| event("behavior.click", page, 0, 0, 0, 0));
+    join.push(received(0, vec![], pages.into()));
+    assert_eq!(join.counters()["page_not_kept"], 1);
+    assert_eq!(join.counters()["sequence_not_kept"], 1);
+    let without_page = |at: i64| {
+        let mut event = event("behavior.click", "p1", 0, 0, 0, at);
+        event.row.page_id = None;
+        event
+    };
+    join.push(received(0, vec![], (0..20).map(without_page).collect()));
+    join.push(received(1, vec![], vec![]));
+    // The third page's event is known by a fingerprint as well.
+    assert_eq!(join.counters()["fingerprint_forgotten"], 11);
+    assert_eq!(join.reach().1.entries, 10);
+}
+
+#[test]
 fn a_page_that_leaves_a_thousand_requests() {
     let abandon = |number: i64| {
         let mut event = event("behavior.abandon", "p1", number, 1, 1, 0);
@@ -201,7 +221,7 @@ fn hosts_that_are_asked_now_take_the_place_of_those_that_were() {
     for number in 0..10_000 {
         let known = Known::at(Time(T0_NS + number));
         callees.find(&trace, vec![(asked(number), answer.clone(), known)]);
-        forgotten += callees.learn();
+        forgotten += callees.learn(4_096);
         assert_eq!(callees.answer(&asked(number), Time(T0_NS)), Some(answer.clone()));
     }
     assert!(forgotten >= 2 * 5_000, "of hosts and of routes: {forgotten}");

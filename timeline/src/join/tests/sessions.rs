@@ -67,15 +67,16 @@ fn ends_heard_ahead_are_bounded() {
         (SessionId::new(&format!("s{number}")).expect("not empty"), Label::new("default"))
     };
     let mut ended = EndedAhead::default();
-    for number in 0..65_536 {
-        assert!(ended.remember(&key(number)));
+    for number in 0..1_000 {
+        assert_eq!(ended.remember(&key(number), 1_000), 0);
     }
-    assert!(ended.remember(&key(7)), "it is known already");
-    assert!(!ended.remember(&key(65_536)));
-    assert_eq!(
-        [0, 1, 7, 65_536].map(|number| ended.knows(&key(number))),
-        [false, true, true, true]
-    );
+    assert_eq!(ended.remember(&key(7), 1_000), 0, "it is known already");
+    assert_eq!(ended.remember(&key(1_000), 1_000), 1);
+    let known = |ended: &EndedAhead| [0, 1, 7, 1_000].map(|number| ended.knows(&key(number)));
+    assert_eq!(known(&ended), [false, true, true, true]);
+    // A start with a smaller limit lets go of what is over it.
+    assert_eq!(ended.remember(&key(7), 1), 999);
+    assert_eq!(known(&ended), [false, false, false, true]);
 }
 
 #[test]

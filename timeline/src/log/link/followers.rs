@@ -14,7 +14,8 @@ use super::super::position::{LogId, Position};
 use super::message;
 
 const FILE_NAME: &str = "followers";
-/// Followers at most: each is a process and two threads here; one is usual.
+/// Followers at most: each is a process and two threads here; one is usual. They are programs of the
+/// operator's own, which no load makes more of, so there is nothing to choose.
 pub(super) const FOLLOWERS_MAX: usize = 16;
 /// The file's size at most, far beyond that many lines.
 const FILE_BYTES_MAX: u64 = 64 << 10;

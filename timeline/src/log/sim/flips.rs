@@ -21,6 +21,7 @@ fn config() -> LogConfig {
         queue_bytes_max: 1 << 20,
         record_bytes_max: 64 << 10,
         frame_bytes_max: 1024,
+        ..LogConfig::default()
     }
 }
 

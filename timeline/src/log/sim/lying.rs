@@ -39,6 +39,7 @@ fn config() -> LogConfig {
         queue_bytes_max: 1 << 20,
         record_bytes_max: 8192,
         frame_bytes_max: 256,
+        ..LogConfig::default()
     }
 }
 

@@ -126,6 +126,7 @@ impl FollowedLog {
             queue_bytes_max: 1 << 20,
             record_bytes_max: 8192,
             frame_bytes_max: 256,
+            ..LogConfig::default()
         };
         OpenLog::new(storage, &config).map(Self)
     }

@@ -15,6 +15,7 @@ fn tiny() -> LogConfig {
         queue_bytes_max: 1 << 20,
         record_bytes_max: 8192,
         frame_bytes_max: 256,
+        ..LogConfig::default()
     }
 }
 

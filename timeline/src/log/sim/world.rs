@@ -99,6 +99,7 @@ impl World {
             queue_bytes_max: 16 << 10,
             record_bytes_max: 4 * segment_bytes,
             frame_bytes_max: 32 << random.below(5),
+            ..LogConfig::default()
         };
         let storage = SimStorage::new(seed);
         let (entries, met) = (Vec::new(), Met::default());
