@@ -28,15 +28,15 @@ fn otlp_cases() -> Vec<Case> {
     vec![
         case("not JSON", json_post("/v1/traces", "{not json"), 400, "JSON"),
         case("an enum by name", json_post("/v1/traces", &named_kind()), 200, "malformed_field 1"),
-        case("not protobuf", protobuf(&[0xff; 32]), 400, ""),
+        case("not protobuf", protobuf(&[0xff; 32]), 400, "not valid protobuf"),
         case(
             "a text",
             Request::post("/v1/traces").header("Content-Type", "text/plain").body("{}"),
             415,
             "application/json",
         ),
-        case("no content type", Request::post("/v1/traces").body("{}"), 415, ""),
-        case("an unknown path", json_post("/v2/traces", "{}"), 404, ""),
+        case("no content type", Request::post("/v1/traces").body("{}"), 415, "application/json"),
+        case("an unknown path", json_post("/v2/traces", "{}"), 404, "POST /v1/traces"),
         case("GET", Request::get("/v1/traces"), 405, "POST"),
         case(
             "an unknown encoding",
@@ -50,7 +50,7 @@ fn otlp_cases() -> Vec<Case> {
             400,
             "gzip",
         ),
-        case("too much", json_post("/v1/traces", &" ".repeat(3 << 20)), 413, ""),
+        case("too much", json_post("/v1/traces", &" ".repeat(3 << 20)), 413, "2097152 bytes"),
         case("nothing at all", json_post("/v1/traces", "{}"), 200, "{}"),
         case(
             "a charset",
@@ -73,6 +73,7 @@ fn check(cases: Vec<Case>, address: &str) {
     for Case { what, request, status, says } in cases {
         let answer = request.send(address);
         let text = answer.text();
+        assert!(!says.is_empty(), "{what}: every text contains the empty one");
         assert_eq!(answer.status, status, "{what}: {text}");
         assert!(text.contains(says), "{what}: {text}");
     }
@@ -87,23 +88,30 @@ fn every_door_says_what_is_wrong() {
     };
     check(
         vec![
-            case("no key", beacon("/v1/beacon", "{}"), 401, "key"),
-            case("a wrong key", beacon("/v1/beacon?key=nobody", "{}"), 401, "key"),
+            case("no key", beacon("/v1/beacon", "{}"), 401, "not a write key"),
+            case("a wrong key", beacon("/v1/beacon?key=nobody", "{}"), 401, "not a write key"),
             case("not JSON", beacon("/v1/beacon?key=local", "{"), 400, "JSON"),
-            case("too much", beacon("/v1/beacon?key=local", &" ".repeat(100_000)), 413, ""),
-            case("an unknown path", beacon("/v1/nothing", "{}"), 404, ""),
-            case("an empty body of a page", beacon("/v1/beacon?key=local", "{}"), 204, ""),
+            case(
+                "too much",
+                beacon("/v1/beacon?key=local", &" ".repeat(100_000)),
+                413,
+                "65536 bytes",
+            ),
+            case("an unknown path", beacon("/v1/nothing", "{}"), 404, "POST /v1/beacon"),
         ],
         &ethogram.at.beacon,
     );
+    // Nothing at all is nothing wrong, and a beacon that is taken is answered without a word.
+    let taken = beacon("/v1/beacon?key=local", "{}").send(&ethogram.at.beacon);
+    assert_eq!((taken.status, taken.text().as_str()), (204, ""), "an empty body of a page");
     let ask = |sql: &str| json_post("/api/v1/sql", &json!({ "sql": sql }).to_string());
     check(
         vec![
             case("malformed SQL", ask("SELEKT 1"), 400, "plan"),
             case("an unknown column", ask("SELECT nothing FROM spans"), 400, "nothing"),
             case("an unknown table", ask("SELECT 1 FROM nowhere"), 400, "nowhere"),
-            case("two statements", ask("SELECT 1; SELECT 2"), 400, "one"),
-            case("a change", ask("CREATE TABLE x AS SELECT 1"), 400, "read"),
+            case("two statements", ask("SELECT 1; SELECT 2"), 400, "one statement at a time"),
+            case("a change", ask("CREATE TABLE x AS SELECT 1"), 400, "only SELECT"),
             case(
                 "an approximation",
                 ask("SELECT approx_percentile_cont(total_us, 0.99) FROM requests"),
@@ -111,8 +119,13 @@ fn every_door_says_what_is_wrong() {
                 "hdr_quantile",
             ),
             case("not JSON", json_post("/api/v1/sql", "SELECT 1"), 400, "sql"),
-            case("an unknown session", Request::get("/api/v1/sessions/none/timeline"), 404, "none"),
-            case("an unknown path", Request::get("/api/v1/nothing"), 404, ""),
+            case(
+                "an unknown session",
+                Request::get("/api/v1/sessions/none/timeline"),
+                404,
+                "no session none",
+            ),
+            case("an unknown path", Request::get("/api/v1/nothing"), 404, "nothing at this path"),
         ],
         &ethogram.at.query,
     );
