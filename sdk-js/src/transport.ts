@@ -13,7 +13,7 @@ import { REJECTED_MS_MAX } from "./requests";
 import { retryAfterMs } from "./retry-after";
 
 /** Records worth a body before the flush interval ends: less than fits, so that none is left over. */
-const ENOUGH_BYTES = 12_288;
+const ENOUGH_BYTES = 11_264;
 /** How long records wait to be written: until the page has shown what it does with the answers. */
 const WRITE_MS = 100;
 /**
@@ -95,7 +95,7 @@ async function deliver(entries: Entry[], request: { body: string }): Promise<voi
     () => {
       // Another beacon may have begun meanwhile, which has nothing to do with these.
       if (owner == resource) (response ? answered : failed)(entries, response as never);
-      if (settle() && !failures) nudge();
+      if (settle() && !failures) proceed();
     },
     // A page that leaves a moment after a rejection was leaving, and the collector has the body: at exit
     // it must not be sent again.
@@ -125,14 +125,19 @@ export function flush(leaving: boolean): void {
 /** The page is hidden: it may never be shown again, but if the collector fails there is no hurry. */
 export const flushHidden = (): void => flush(!failures);
 
-/** Sends soon: at once when the page has left; else when there is enough for a body, or after the flush interval. */
+/** Sends at once when the page has left, or when there is enough for a body; else after the flush interval. */
+function proceed(): void {
+  if (left || (settle() > ENOUGH_BYTES && !failures)) flush(left);
+  else schedule(flushMs);
+}
+
+/** Sends soon: when what was put has been written. */
 export function nudge(): void {
-  if (left) flush(left);
+  if (left) proceed();
   else
     writing ||= later(() => {
       writing = 0;
-      if (settle() > ENOUGH_BYTES && !failures) flush(false);
-      else schedule(flushMs);
+      proceed();
     }, WRITE_MS);
 }
 

@@ -61,6 +61,11 @@ scenario("a page that records whatever it has loses nothing", async (world) => {
     ethogram.record("bad", { symbol: Symbol("x") });
     ethogram.identify({});
     ethogram.record("after");
+    // Each of these was, or might be, the end of all that follows.
+    for (const user of [NaN, Symbol("x"), Object.create(null), { toString: null }, ["x".repeat(300)]]) {
+      ethogram.identify(user);
+      ethogram.record("named", { number: user === user ? 0 : 1 });
+    }
   });
   // Of a form, `id` is the field of that name.
   await page.click("form", { position: { x: 5, y: 5 }, clickCount: 3, delay: 5 });
@@ -68,5 +73,23 @@ scenario("a page that records whatever it has loses nothing", async (world) => {
   const [buy] = world.events("buy");
   assert.deepEqual([buy["behavior.coupon"], buy["behavior.total"], buy["behavior.cart"], buy["behavior.huge"]], [undefined, "NaN", "[object Object]", 1e21]);
   assert.equal(world.events("after").length, 1);
+  await page.goto("about:blank");
+  await until("the leave", () => world.events("behavior.leave").length);
+  const users = world.events("named").map(({ resource }) => resource["user.id"]);
+  assert.deepEqual(users, ["NaN", "Symbol(x)", undefined, undefined, "x".repeat(256)]);
   world.bodies.forEach(({ body }) => assertOtlp(body));
+});
+
+scenario("odd names at the start are names, and keep bodies small", { tag: "data-off" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const long = "x".repeat(20_000);
+    ethogram.init({ flushMs: 50, user: NaN, version: long, environment: Object.create(null) });
+    for (let n = 0; n < 100; n++) ethogram.record("of_the_page", { text: "y".repeat(300), n });
+  });
+  await page.goto("about:blank");
+  await until("all", () => world.events("of_the_page").length >= 100 && world.events("behavior.leave").length);
+  const [{ resource }] = world.events("of_the_page");
+  assert.deepEqual([resource["user.id"], resource["service.version"], resource["deployment.environment.name"]], ["NaN", "x".repeat(256), undefined]);
+  assert.ok(world.bodies.every(({ body }) => body.length <= 16_384));
 });
