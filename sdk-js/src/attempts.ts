@@ -195,9 +195,9 @@ export function endAttempt(request: Logical, verdict: Verdict, endMs: number, re
 export const startedSince = (place: string, sinceMs: number): boolean =>
   [...newest.values()].some((request) => request.place == place && request.startMs >= sinceMs);
 
-/** What the next document must know: the keys still waiting, and those that failed a moment ago. */
+/** What the next document must know: the keys still waiting, and those that failed a moment ago, as what is to outlive the page seems to. */
 export const carry = (nowMs: number): Carried[] =>
   [...newest]
-    .filter(([, { verdict, waiting, outlives, owed, untilMs }]) => verdict != "ok" && ((waiting && !outlives) || (owed && nowMs <= untilMs!)))
+    .filter(([, { verdict, waiting, outlives, owed, untilMs }]) => verdict != "ok" && !outlives && (waiting || (owed && nowMs <= untilMs!)))
     .map(([key, { intent, repeat }]): Carried => [key, intent, repeat])
     .slice(-CARRIED_MAX);
