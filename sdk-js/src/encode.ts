@@ -30,9 +30,12 @@ export const withoutQuery = (href: string): string => href.replace(/^(\w+:..)[^/
 /** The head of a text says what is meant; its tail is where data ends up. */
 const TEXT_CHARS_MAX = 256;
 
+/** Names are in every body, twice: long enough for a hash in hexadecimal digits, of a user or of a commit. */
+export const NAME_CHARS_MAX = 64;
+
 /** Whatever the page has given as a short text; nothing for nothing, and for what cannot be one. */
-export const brief = (value: unknown): string | undefined =>
-  quietly(() => (value as string)?.toString().slice(0, TEXT_CHARS_MAX));
+export const brief = (value: unknown, charsMax = TEXT_CHARS_MAX): string | undefined =>
+  quietly(() => (value as string)?.toString().slice(0, charsMax));
 
 /** An OTLP int has 64 bits. */
 const INT_MAX = 9e18;

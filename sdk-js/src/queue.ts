@@ -7,11 +7,10 @@ import { quietly } from "./patch";
 /** Bytes kept while the collector does not answer: some 400 records. */
 const QUEUE_BYTES_MAX = 262_144;
 /**
- * Records in one body, so that with its frame and resource (less than 4 KiB with the longest names) it stays below 16 KiB:
- * small enough that several fit into the browser's budget for requests at exit. A record that alone
- * is larger is dropped and counted: it would stand in the way of all others.
+ * One record, so that with its frame (2.2 KiB where the longest names are all beyond ASCII) it stays below 16 KiB. A
+ * larger one is dropped and counted: it would stand in the way of all others.
  */
-export const RECORDS_BYTES_MAX = 12_544;
+export const RECORD_BYTES_MAX = 14_080;
 
 /** Records put and not written. A tab in the background may not get to write them for a minute. */
 const FRESH_MAX = 256;
@@ -19,7 +18,8 @@ const FRESH_MAX = 256;
 let limit: number;
 /** What was put and is not written yet. */
 let fresh: Unwritten[];
-let entries: Entry[];
+/** What is written, the oldest first. */
+export let entries: Entry[];
 let bytes: number;
 /** Records lost since the page began, of what has been written; sent along as `behavior.dropped_records`. */
 export let dropped: number;
@@ -49,7 +49,7 @@ export function settle(): number {
   // Taken out before: to write what the page has given may run its own code, which may record.
   const written = fresh.splice(0).filter((entry) => {
     const { length } = (entry.text ||= quietly(entry.write!) || "");
-    return (length && length <= RECORDS_BYTES_MAX) || !++dropped;
+    return (length && length <= RECORD_BYTES_MAX) || !++dropped;
   });
   join(entries, written as Entry[]);
   return bytes;

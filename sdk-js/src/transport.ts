@@ -8,12 +8,12 @@ import { now } from "./clock";
 import { body, type Attributes, type Entry } from "./encode";
 import { left } from "./exit";
 import { later, quietly } from "./patch";
-import { lose, putBack, RECORDS_BYTES_MAX, settle, take } from "./queue";
+import { entries as written, lose, putBack, settle, take } from "./queue";
 import { REJECTED_MS_MAX } from "./requests";
 import { retryAfterMs } from "./retry-after";
 
 /** Records worth a body before the flush interval ends: less than fits, so that none is left over. */
-const ENOUGH_BYTES = 11_264;
+const ENOUGH_BYTES = 12_288;
 /** How long records wait to be written: until the page has shown what it does with the answers. */
 const WRITE_MS = 100;
 /**
@@ -21,6 +21,10 @@ const WRITE_MS = 100;
  * handlers of `pagehide` have sent what they wanted to.
  */
 const BUDGET_BYTES = 61_440;
+/** A body of several records: a quarter of that, so that two fit into the beacon's half. */
+const BODY_BYTES_MAX = 15_360;
+/** One of no length: such a body is the frame alone. */
+const NO_RECORD = [{ isSpan: 0 }] as never;
 /** A collector that has not answered by then has failed: on a bad connection 16 KiB take half of it. */
 const ANSWER_MS_MAX = 10_000;
 /** Pauses after failures: the first is up to 2 s, each next up to twice that, none above a minute. */
@@ -115,7 +119,8 @@ export function flush(leaving: boolean): void {
   const pauseMs = notBefore - now();
   if (!leaving && pauseMs > 0) return schedule(pauseMs);
   while (settle() && (leaving || !inFlight)) {
-    const entries = take(RECORDS_BYTES_MAX);
+    // The longer the names are, the less is left for records; a body with both kinds says them twice.
+    const entries = take(BODY_BYTES_MAX - 2 * body(resource(written[0]!), NO_RECORD).length);
     const request = { method: "POST", body: body(resource(entries[0]!), entries), credentials: "omit" };
     if (inFlight + request.body.length <= BUDGET_BYTES / (left ? 1 : 2)) void deliver(entries, request);
     else if (!quietly(() => fetchLater(url, { ...request, activateAfter: 0 }))) return putBack(entries);

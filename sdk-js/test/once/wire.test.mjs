@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { load } from "./source.mjs";
 
-const { body, brief, event, micros, span, withoutQuery } = await load("encode");
+const { body, brief, event, micros, NAME_CHARS_MAX, span, withoutQuery } = await load("encode");
 const { randomHex } = await load("ids");
 const queue = await load("queue");
 const { createSession } = await load("session");
@@ -117,21 +117,27 @@ test("a short text is whatever the page has given, and never an error", () => {
     [Symbol("x"), "Symbol(x)"], ["x".repeat(300), "x".repeat(256)],
     [null, undefined], [undefined, undefined], [Object.create(null), undefined], [odd, undefined],
   ]) assert.equal(brief(given), expected);
+  assert.equal(brief("x".repeat(300), NAME_CHARS_MAX), "x".repeat(64));
 });
 
-test("a full body with the longest names is below 16 KiB", () => {
-  const name = brief("x".repeat(1_000));
+test("the largest record with the longest names is below 16 KiB", () => {
+  // Each of these characters is six on the wire.
+  const name = brief("本".repeat(1_000), NAME_CHARS_MAX);
   const resource = {
     "session.id": "a".repeat(32), tab_id: "a".repeat(16), page_id: "a".repeat(16), "user.id": name, "browser.language": "zh-Hant-TW",
     "network.connection.type": "bluetooth", effective_type: "slow-2g", sent_at: 1_795_000_000_000_250_000, dropped_records: 100_000,
     "service.version": name, "deployment.environment.name": name,
     "telemetry.sdk.name": "ethogram", "telemetry.sdk.language": "webjs", "telemetry.sdk.version": "0.1.0",
   };
-  queue.openQueue();
-  for (let n = 0; n < 200; n++) queue.enqueue({ text: "x".repeat(100), session: "s", isSpan: n % 2 > 0 });
-  const entries = queue.take(queue.RECORDS_BYTES_MAX);
-  assert.ok(entries.length > 100);
-  assert.ok(body(resource, entries).length <= 16_384, String(body(resource, entries).length));
+  for (const isSpan of [false, true]) {
+    queue.openQueue();
+    for (const length of [queue.RECORD_BYTES_MAX, queue.RECORD_BYTES_MAX + 1]) queue.enqueue({ text: "x".repeat(length), session: "s", isSpan });
+    queue.settle();
+    const entries = queue.take(100);
+    assert.deepEqual([entries.length, queue.dropped], [1, 1]);
+    const { length } = body(resource, entries);
+    assert.ok(length <= 16_384, String(length));
+  }
 });
 
 test("where the browser refuses random numbers, none is used again", (t) => {
