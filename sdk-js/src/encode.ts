@@ -30,7 +30,9 @@ export const withoutQuery = (href: string): string => href.replace(/^(\w+:..)[^/
 /** The head of a text says what is meant; its tail is where data ends up. */
 const TEXT_CHARS_MAX = 256;
 
-/** Names are in every body, twice: long enough for a hash in hexadecimal digits, of a user or of a commit. */
+/** Names are in every body, twice: a user's may be the longest hash in use, of 512 bits in hexadecimal digits. */
+export const USER_CHARS_MAX = 128;
+/** A version or an environment: a commit's hash is at most as long. */
 export const NAME_CHARS_MAX = 64;
 
 /** Whatever the page has given as a short text; nothing for nothing, and for what cannot be one. */

@@ -2,7 +2,7 @@
 
 import { FLUSH_MS, isOff, needsConsent, type Config } from "./config";
 import { now } from "./clock";
-import { brief, micros, NAME, NAME_CHARS_MAX, VERSION, type Attributes } from "./encode";
+import { brief, micros, NAME, NAME_CHARS_MAX, USER_CHARS_MAX, VERSION, type Attributes } from "./encode";
 import { recordArrival, watchClicks, watchErrors, watchRoutes } from "./events";
 import { watchExit } from "./exit";
 import { patchFetch } from "./fetch";
@@ -36,7 +36,7 @@ let isGranted: boolean | undefined;
 export const init = (given: Config): void =>
   quietly(() => {
     if (config || isOff(given)) return;
-    config = { ...given, user: brief(given.user, NAME_CHARS_MAX) };
+    config = { ...given, user: brief(given.user, USER_CHARS_MAX) };
     run();
   });
 
@@ -58,7 +58,7 @@ export const consent = (granted: boolean): void =>
 /** Names the user from now on, by a pseudonym; without an id, no longer. */
 export const identify = (user?: string): void =>
   quietly(() => {
-    if (config) config.user = brief(user, NAME_CHARS_MAX);
+    if (config) config.user = brief(user, USER_CHARS_MAX);
   });
 
 /**

@@ -76,7 +76,7 @@ scenario("a page that records whatever it has loses nothing", async (world) => {
   await page.goto("about:blank");
   await until("the leave", () => world.events("behavior.leave").length);
   const users = world.events("named").map(({ resource }) => resource["user.id"]);
-  assert.deepEqual(users, ["NaN", "Symbol(x)", undefined, undefined, "x".repeat(64)]);
+  assert.deepEqual(users, ["NaN", "Symbol(x)", undefined, undefined, "x".repeat(128)]);
   world.bodies.forEach(({ body }) => assertOtlp(body));
 });
 
@@ -104,7 +104,9 @@ for (const [how, character] of [["long", "x"], ["longest", "本"]]) {
     await until("most", () => world.events("of_the_page").length >= 75);
     await page.goto("about:blank");
     await until("all", () => world.events("of_the_page").length == 100 && world.spans("/fast").length == 20 && world.events("behavior.leave").length);
-    assert.equal(world.events("of_the_page")[0].resource["user.id"], character.repeat(64));
+    const [{ resource }] = world.events("of_the_page");
+    const names = ["user.id", "service.version", "deployment.environment.name"].map((name) => resource[name]);
+    assert.deepEqual(names, [128, 64, 64].map((length) => character.repeat(length)));
     const sizes = world.bodies.map(({ body }) => Buffer.byteLength(body));
     assert.ok(Math.max(...sizes) <= 15_360 && Math.max(...sizes) > 14_000, sizes.join());
   });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { load } from "./source.mjs";
 
-const { body, brief, event, micros, NAME_CHARS_MAX, span, withoutQuery } = await load("encode");
+const { body, brief, event, micros, NAME_CHARS_MAX, span, USER_CHARS_MAX, withoutQuery } = await load("encode");
 const { randomHex } = await load("ids");
 const queue = await load("queue");
 const { createSession } = await load("session");
@@ -118,13 +118,15 @@ test("a short text is whatever the page has given, and never an error", () => {
     [null, undefined], [undefined, undefined], [Object.create(null), undefined], [odd, undefined],
   ]) assert.equal(brief(given), expected);
   assert.equal(brief("x".repeat(300), NAME_CHARS_MAX), "x".repeat(64));
+  // A SHA-512 in hexadecimal digits is itself.
+  assert.equal(brief("x".repeat(300), USER_CHARS_MAX), "x".repeat(128));
 });
 
 test("the largest record with the longest names is below 16 KiB", () => {
   // Each of these characters is six on the wire.
-  const name = brief("本".repeat(1_000), NAME_CHARS_MAX);
+  const [user, name] = [USER_CHARS_MAX, NAME_CHARS_MAX].map((charsMax) => brief("本".repeat(1_000), charsMax));
   const resource = {
-    "session.id": "a".repeat(32), tab_id: "a".repeat(16), page_id: "a".repeat(16), "user.id": name, "browser.language": "zh-Hant-TW",
+    "session.id": "a".repeat(32), tab_id: "a".repeat(16), page_id: "a".repeat(16), "user.id": user, "browser.language": "ca-ES-valencia",
     "network.connection.type": "bluetooth", effective_type: "slow-2g", sent_at: 1_795_000_000_000_250_000, dropped_records: 100_000,
     "service.version": name, "deployment.environment.name": name,
     "telemetry.sdk.name": "ethogram", "telemetry.sdk.language": "webjs", "telemetry.sdk.version": "0.1.0",
@@ -136,7 +138,7 @@ test("the largest record with the longest names is below 16 KiB", () => {
     const entries = queue.take(100);
     assert.deepEqual([entries.length, queue.dropped], [1, 1]);
     const { length } = body(resource, entries);
-    assert.ok(length <= 16_384, String(length));
+    assert.ok(length <= 16_384 && length > 15_872, String(length));
   }
 });
 
