@@ -15,7 +15,7 @@
 // A key that the previous document of this tab left waiting or failed is, after a reload, asked
 // again by the user: `repeat_cause` refresh.
 
-import type { Attributes } from "./encode";
+import type { Attributes, Owner } from "./encode";
 import { randomHex } from "./ids";
 
 interface Asked {
@@ -34,6 +34,8 @@ export interface Logical extends Asked {
   readonly afterMs: number;
   /** Method and URL without query: the granularity at which an aborted request is replaced. */
   readonly place: string;
+  /** Its newest attempt is one that is to outlive the page. */
+  outlives?: unknown;
   attempts: number;
   waiting: number;
   /** Failures that no send has answered yet. */
@@ -50,7 +52,7 @@ export interface Logical extends Asked {
   verdict?: Verdict;
 }
 
-export interface Attempt {
+export interface Attempt extends Owner {
   /** What it shares with those that may be attempts of one request. */
   readonly alike: string;
   /** What the page aborts it by. */
@@ -59,8 +61,6 @@ export interface Attempt {
   readonly ids: { readonly traceId: string; readonly spanId: string };
   /** What its span and its events say alike. */
   readonly said: Attributes;
-  /** Empty where there is no timeline. */
-  readonly session: string;
   /** Whether its server may know of trace and session. */
   readonly isKnown: boolean;
   readonly request: Logical;
@@ -195,9 +195,9 @@ export function endAttempt(request: Logical, verdict: Verdict, endMs: number, re
 export const startedSince = (place: string, sinceMs: number): boolean =>
   [...newest.values()].some((request) => request.place == place && request.startMs >= sinceMs);
 
-/** What the next document must know: the keys still waiting, and those that failed a moment ago. */
+/** What the next document must know: the keys still waiting, and those that failed a moment ago, as what is to outlive the page seems to. */
 export const carry = (nowMs: number): Carried[] =>
   [...newest]
-    .filter(([, { verdict, waiting, owed, untilMs }]) => verdict != "ok" && (waiting || (owed && nowMs <= untilMs!)))
+    .filter(([, { verdict, waiting, outlives, owed, untilMs }]) => verdict != "ok" && !outlives && (waiting || (owed && nowMs <= untilMs!)))
     .map(([key, { intent, repeat }]): Carried => [key, intent, repeat])
     .slice(-CARRIED_MAX);

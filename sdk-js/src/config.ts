@@ -15,7 +15,7 @@ export interface Config {
   /** Longest time a record waits before it is sent. */
   flushMs?: number | string;
   /** Pseudonym of the user, as `user.id`. */
-  user?: string;
+  user?: string | undefined;
   /** Version of the page's code, as `service.version`. */
   version?: string;
   /** As `deployment.environment.name`. */

@@ -2,6 +2,7 @@
 // Pure: values in, text out. Names and units of the wire are decided here and where things are recorded.
 
 import { hexOf } from "./ids";
+import { quietly } from "./patch";
 
 /** A number that is whole is sent as an OTLP int, any other as a double; null and undefined not at all. */
 export type Value = string | number | boolean | null | undefined | readonly Value[];
@@ -25,6 +26,18 @@ const URL_CHARS_MAX = 2_048;
 
 /** A URL as it may leave the page: query and fragment carry personal data, as does who logs in by it; the path names the place. */
 export const withoutQuery = (href: string): string => href.replace(/^(\w+:..)[^/?#]*@|[?#].*/g, "$1").slice(0, URL_CHARS_MAX);
+
+/** The head of a text says what is meant; its tail is where data ends up. */
+const TEXT_CHARS_MAX = 256;
+
+/** Names are in every body, twice: a user's may be the longest hash in use, of 512 bits in hexadecimal digits. */
+export const USER_CHARS_MAX = 128;
+/** A version or an environment: a commit's hash is at most as long. */
+export const NAME_CHARS_MAX = 64;
+
+/** Whatever the page has given as a short text; nothing for nothing, and for what cannot be one. */
+export const brief = (value: unknown, charsMax = TEXT_CHARS_MAX): string | undefined =>
+  quietly(() => (value as string)?.toString().slice(0, charsMax));
 
 /** An OTLP int has 64 bits. */
 const INT_MAX = 9e18;
@@ -63,12 +76,17 @@ export const span = (fields: object, startMs: number, endMs: number, ...sets: At
 export const event = (name: string, timeMs: number, attributes: Attributes, about?: object): string =>
   write({ timeUnixNano: nanos(timeMs), eventName: name, ...about }, attributes);
 
+/** Whose a record is. */
+export interface Owner {
+  /** Empty where there is no timeline. */
+  readonly session: string;
+  readonly who?: string | undefined;
+}
+
 /** What `span` or `event` has written, or is to write, to be sent under its session and as its user's. */
-export interface Entry {
+export interface Entry extends Owner {
   text: string;
   isSpan: boolean;
-  session: string;
-  who?: string | undefined;
 }
 
 /** One that is to be written when the page does not wait for it. */

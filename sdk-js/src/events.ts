@@ -1,7 +1,7 @@
 // What happens on the page besides requests: navigations, bursts of clicks, uncaught errors.
 
 import { now } from "./clock";
-import { withoutQuery } from "./encode";
+import { brief, withoutQuery } from "./encode";
 import { act } from "./input";
 import type { Page } from "./page";
 import { later, listen, patch, quietly } from "./patch";
@@ -12,8 +12,6 @@ const BURST_CLICKS = 3;
 const BURST_MS = 1_000;
 /** An error thrown in a loop is told often enough by this many. */
 const EXCEPTIONS_MAX = 20;
-/** The head of a message says what is wrong; its tail is where data ends up. */
-const MESSAGE_CHARS_MAX = 256;
 
 /** The page's first records. That it was reloaded is told or counted once, at the beacon's first start. */
 export function recordArrival(page: Page, isFirst: boolean): void {
@@ -57,7 +55,7 @@ export function watchClicks(): () => void {
   let times: number[] = [];
   let timer: number | undefined;
   const finish = (): void => {
-    if (times.some((time, index) => time - times[index - BURST_CLICKS + 1]! <= BURST_MS)) {
+    if (times.some((time, index) => time - times[index - (BURST_CLICKS - 1)]! <= BURST_MS)) {
       record("behavior.click_burst", {
         "click_count": times.length,
         // Not `id`: in a form that may be one of its fields.
@@ -85,10 +83,8 @@ export function watchErrors(): void {
     if ((event.type == "error" && !event.message) || count++ >= EXCEPTIONS_MAX) return;
     const error = event.error || event.reason;
     record("exception", {
-      "exception.type": ("" + (error?.name || typeof error)).slice(0, MESSAGE_CHARS_MAX),
-      "exception.message": ("" + (error?.message || event.message || error))
-        .replace(/(\w+:\/\/[^\s?#]+)[?#]\S*/g, "$1")
-        .slice(0, MESSAGE_CHARS_MAX),
+      "exception.type": brief(error?.name || typeof error),
+      "exception.message": brief(("" + (error?.message || event.message || error)).replace(/(\w+:\/\/[^\s?#]+)[?#]\S*/g, "$1")),
     });
   });
 }

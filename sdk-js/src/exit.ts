@@ -11,7 +11,7 @@ import { navigation } from "./load";
 import { leaveOperations } from "./operations";
 import type { Page } from "./page";
 import { listen } from "./patch";
-import { record, recordPlace } from "./recorder";
+import { record, recordPlace, touch } from "./recorder";
 import { depart, leave, restore } from "./requests";
 import { summarize } from "./summary";
 import { flush, flushHidden } from "./transport";
@@ -43,6 +43,8 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   listen("beforeunload", depart);
 
   listen("pagehide", () => {
+    // First: if the visitor has refused in another tab, what follows is counted.
+    touch();
     finishClicks();
     page.note(false, leave(trigger), carry(now()));
     leaveOperations(trigger);

@@ -27,7 +27,7 @@ export function patchFetch(): void {
       const method = init.method || request?.method || "GET";
       // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
       // URL says; what is posted may be anything, so each such Request stands for itself.
-      attempt = begin(method, href, init.body || (/^p[oa]/i.test(method) ? request : ""), headers, signal);
+      attempt = begin(method, href, init.body || (/^p[oa]/i.test(method) ? request : ""), headers, signal, init.keepalive ?? request?.keepalive);
       if (attempt?.isKnown && (init.mode || request?.mode) != "no-cors") {
         sent = withHeaders(sent, request, attempt, headers);
       }

@@ -12,9 +12,9 @@ export const hexOf = (number: number): string => (number + 65536).toString(16).s
 export function randomHex(bytes: number): string {
   let hex = "";
   while (hex.length < bytes * 2) {
-    const place = used++ % POOL;
-    if (!place) crypto.getRandomValues(pool);
-    hex += hexOf(pool[place]!);
+    // Before a number is taken: where the browser refuses, the next who asks must not get what was used.
+    if (used % POOL == 0) crypto.getRandomValues(pool);
+    hex += hexOf(pool[used++ % POOL]!);
   }
   return hex;
 }

@@ -2,13 +2,13 @@
 
 import { FLUSH_MS, isOff, needsConsent, type Config } from "./config";
 import { now } from "./clock";
-import { micros, NAME, VERSION, type Attributes } from "./encode";
+import { brief, micros, NAME, NAME_CHARS_MAX, USER_CHARS_MAX, VERSION, type Attributes } from "./encode";
 import { recordArrival, watchClicks, watchErrors, watchRoutes } from "./events";
 import { watchExit } from "./exit";
 import { patchFetch } from "./fetch";
 import { watchInput } from "./input";
 import { navigation, watchLoad } from "./load";
-import { beginOperation, type Operation } from "./operations";
+import { beginOperation, closeOperations, type Operation } from "./operations";
 import { openPage } from "./page";
 import { begin, quietly, undo } from "./patch";
 import { allow } from "./propagate";
@@ -36,7 +36,7 @@ let isGranted: boolean | undefined;
 export const init = (given: Config): void =>
   quietly(() => {
     if (config || isOff(given)) return;
-    config = { ...given };
+    config = { ...given, user: brief(given.user, USER_CHARS_MAX) };
     run();
   });
 
@@ -58,7 +58,7 @@ export const consent = (granted: boolean): void =>
 /** Names the user from now on, by a pseudonym; without an id, no longer. */
 export const identify = (user?: string): void =>
   quietly(() => {
-    if (config) config.user = user;
+    if (config) config.user = brief(user, USER_CHARS_MAX);
   });
 
 /**
@@ -128,8 +128,8 @@ function start(config: Config, granted: boolean): typeof end {
         }),
         "sent_at": micros(now()) * 1000,
         "dropped_records": dropped || undefined,
-        "service.version": config.version,
-        "deployment.environment.name": config.environment,
+        "service.version": brief(config.version, NAME_CHARS_MAX),
+        "deployment.environment.name": brief(config.environment, NAME_CHARS_MAX),
         "telemetry.sdk.name": NAME,
         "telemetry.sdk.language": "webjs",
         "telemetry.sdk.version": VERSION,
@@ -155,6 +155,8 @@ function start(config: Config, granted: boolean): typeof end {
   return (erase) => {
     undo();
     closeRequests();
+    // Not where a visitor has agreed while they ran.
+    if (erase != false) closeOperations();
     if (!erase) {
       summarize();
       page.note(false);

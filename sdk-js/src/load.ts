@@ -23,11 +23,11 @@ export function watchLoad(): void {
 let isTold = false;
 
 function tell(): void {
-  const id = touch();
-  if (!id || isTold) return;
+  const owner = touch();
+  if (!owner.session || isTold) return;
   isTold = true;
   const { href } = location;
-  put(() => write(href), id, true);
+  put(() => write(href), owner, true);
 }
 
 /** Nothing of it changes any more, and a page that has just loaded has better things to do. */

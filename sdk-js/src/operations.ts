@@ -3,6 +3,7 @@
 
 import { now } from "./clock";
 import { micros, type Attributes } from "./encode";
+import { left } from "./exit";
 
 export interface Operation {
   /** Names what it is about from now on, such as `upload` or `render`. */
@@ -33,12 +34,16 @@ export function beginOperation(name: string, tell: Tell | undefined): Operation 
       phase = name;
     },
     "end"(outcome = "ok") {
-      if (!running.delete(leave)) return;
+      // The page that leaves has told of it already, and what it says on its way changes nothing.
+      if (!running.delete(leave) || left) return;
       if (outcome == "abandoned") leave("abort");
       else say("behavior.operation", { outcome });
     },
   };
 }
+
+/** Those that run are nobody's any more. */
+export const closeOperations = (): void => running.clear();
 
 /** The page leaves by `trigger`, and so do they, provisionally; or it has come back. */
 export const leaveOperations = (trigger?: string): void => running.forEach((leave) => leave(trigger));

@@ -28,7 +28,7 @@ export interface Page {
   readonly reloads: number;
   /** Next number in the order of the page's records. */
   sequence(): number;
-  /** Notes whether the document lives, and when it leaves, what it leaves behind. */
+  /** Notes whether the document lives, and when it leaves, what it leaves behind; that only where another tab has not erased it. */
   note(open: boolean, pending?: number, keys?: Carried[]): void;
 }
 
@@ -54,7 +54,7 @@ export function openPage(storage: Storage | undefined, navigation: string, isTop
     reloads,
     sequence: () => sequence++,
     note: (open, pending = 0, keys = []) => {
-      if (isTop) writeJson(storage, TAB_KEY, { tab, page: id, open, pending, keys, reloads });
+      if (isTop && (open || readJson(storage, TAB_KEY))) writeJson(storage, TAB_KEY, { tab, page: id, open, pending, keys, reloads });
     },
   };
   page.note(true);

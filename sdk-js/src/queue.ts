@@ -7,16 +7,19 @@ import { quietly } from "./patch";
 /** Bytes kept while the collector does not answer: some 400 records. */
 const QUEUE_BYTES_MAX = 262_144;
 /**
- * Records in one body, so that with its frame and resource (at most 2 KiB) it stays below 16 KiB:
- * small enough that several fit into the browser's budget for requests at exit. A record that alone
- * is larger is dropped and counted: it would stand in the way of all others.
+ * One record, so that with its frame (2.5 KiB where the longest names are all beyond ASCII) it stays below 16 KiB. A
+ * larger one is dropped and counted: it would stand in the way of all others.
  */
-export const RECORDS_BYTES_MAX = 14_336;
+export const RECORD_BYTES_MAX = 13_568;
+
+/** Records put and not written. A tab in the background may not get to write them for a minute. */
+const FRESH_MAX = 256;
 
 let limit: number;
 /** What was put and is not written yet. */
 let fresh: Unwritten[];
-let entries: Entry[];
+/** What is written, the oldest first. */
+export let entries: Entry[];
 let bytes: number;
 /** Records lost since the page began, of what has been written; sent along as `behavior.dropped_records`. */
 export let dropped: number;
@@ -39,15 +42,15 @@ function join(first: Entry[], second: Entry[]): void {
 }
 
 /** Takes a record, which is written later: the page waits for what has made it. */
-export const enqueue = (entry: Unwritten): unknown => fresh.push(entry);
+export const enqueue = (entry: Unwritten): unknown => fresh.push(entry) > FRESH_MAX && settle();
 
 /** Writes what was put, and tells how many bytes wait. */
 export function settle(): number {
-  const written = fresh.filter((entry) => {
+  // Taken out before: to write what the page has given may run its own code, which may record.
+  const written = fresh.splice(0).filter((entry) => {
     const { length } = (entry.text ||= quietly(entry.write!) || "");
-    return (length && length <= RECORDS_BYTES_MAX) || !++dropped;
+    return (length && length <= RECORD_BYTES_MAX) || !++dropped;
   });
-  fresh = [];
   join(entries, written as Entry[]);
   return bytes;
 }
@@ -59,7 +62,7 @@ export function take(bytesMax: number): Entry[] {
   let count = 0;
   for (const { text, session, who } of entries) {
     sum += text.length + 1;
-    if ((count && sum > bytesMax) || session != entries[0]!.session || who != entries[0]!.who) break;
+    if (count && (sum > bytesMax || session != entries[0]!.session || who != entries[0]!.who)) break;
     count++;
   }
   const taken = entries.splice(0, count);

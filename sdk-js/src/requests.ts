@@ -12,9 +12,10 @@ import { actedMs, askedMs, slackMs } from "./input";
 import type { Page } from "./page";
 import { later } from "./patch";
 import { mayKnow, parseTraceparent } from "./propagate";
+import { lose } from "./queue";
 import { put, record, touch } from "./recorder";
 import { retryAfterMs } from "./retry-after";
-import { count, countLatency } from "./summary";
+import { bucketOf, count, countLatency } from "./summary";
 
 /** When a waiting request is sighted, after its start: impatience, annoyance, despair. */
 const SIGHTED_MS = [3_000, 10_000, 30_000];
@@ -28,7 +29,7 @@ const ABORT_MS_MAX = 1_000;
  * doubt lasts until it arrives, or for as long as failures count.
  */
 export const REJECTED_MS_MAX = 100;
-/** Requests watched at once; more are let through unwatched. Browsers queue long before this. */
+/** Requests watched at once; more are let through unwatched, and counted as lost. Browsers queue long before this. */
 const WATCHED_MAX = 200;
 
 let page: Page;
@@ -112,10 +113,10 @@ export function classify(error: unknown, signal: Attempt["signal"]): Failure {
  * Begins to watch a request; nothing for one that is no HTTP. The page waits meanwhile, and asking the
  * browser for a part of a URL costs as much as all that is done here: so the address is taken apart as text.
  */
-export function begin(verb: string, address: string, body: unknown, headers?: Headers, signal?: AbortSignal | null): Attempt | undefined {
+export function begin(verb: string, address: string, body: unknown, headers?: Headers, signal?: AbortSignal | null, outlives?: unknown): Attempt | undefined {
   const url = withoutQuery(address);
   const found = /^(http(s?):..(\[.*?]|[^:/]*):?(\d*))/.exec(url);
-  if (away || waiting.size >= WATCHED_MAX || !found) return;
+  if (away || !found || (waiting.size >= WATCHED_MAX && lose(1))) return;
   const [, origin, isSecure, host, port] = found;
   let text: unknown = body;
   // Only a form has `getAll`: FormData, or URLSearchParams.
@@ -127,18 +128,19 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
   const alike = digest(method + address.split("#")[0] + "\n" + text);
   // What the page has aborted in this very task, and asks again, it has replaced.
   waiting.forEach((old) => old.alike == alike && old.signal?.aborted && end(old, "abort", Infinity));
-  const session = touch();
+  const owner = touch();
   const atMs = now();
   const adopted = parseTraceparent(headers?.get("traceparent"))?.[1];
   const resent = headers?.get("retry-attempt") || headers?.get("x-retry-attempt");
   const [request, kind] = beginAttempt(alike, place, atMs, askedMs, adopted, said || ((resent as never) && +resent! + 1), slackMs);
   said = 0;
+  request.outlives = outlives;
   const attempt: Attempt = {
     alike,
     signal,
     ids: { traceId: adopted || request.trace, spanId: randomHex(8) },
-    session,
-    isKnown: !!session && mayKnow(origin!),
+    ...owner,
+    isKnown: !!owner.session && mayKnow(origin!),
     request,
     startMs: atMs,
     said: {
@@ -156,7 +158,7 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
       "sequence": page.sequence(),
     },
   };
-  if (!session) {
+  if (!owner.session) {
     count("attempts");
     count(kind == "first" ? "requests" : kind == "retry" ? "retries" : "hedges");
     if (kind == "first" && request.cause) count(`repeats_${request.cause}`);
@@ -169,20 +171,18 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
 /**
  * Ends it: by a response with its status, asked for its Retry-After where it failed, or for want of one. An abort is judged after
  * its task. Who aborts late, and not at the user's wish, had enough of waiting: a timeout made by hand.
- * `soonMs` is how late that begins.
+ * `soonMs` is how late that begins, and `inputMs` when the user had last acted.
  */
-export function end(attempt: Attempt | undefined, error: Failure, soonMs = 0, status = 0, retryAfter?: () => string | null | undefined): void {
-  if (error == "abort" && !soonMs) return void later(() => end(attempt, error, ABORT_MS_MAX));
+export function end(attempt: Attempt | undefined, error: Failure, soonMs = 0, status = 0, retryAfter?: () => string | null | undefined, atMs = now(), inputMs = actedMs): void {
+  if (error == "abort" && !soonMs) return void later(() => end(attempt, error, ABORT_MS_MAX, 0, retryAfter, atMs, inputMs));
   if (!attempt || !waiting.delete(attempt)) return;
-  const atMs = now();
   const { request } = attempt;
-  const inputMs = actedMs;
   const isUsers = error == "abort" && atMs - inputMs <= ABORT_MS_MAX;
   const isSoon = error == "abort" && atMs - attempt.startMs < soonMs;
   const verdict: Verdict = isUsers || isSoon ? "aborted" : error || isFailure(status) ? "failed" : "ok";
   endAttempt(request, verdict, atMs, verdict == "failed" ? retryAfterMs(retryAfter?.()) : 0);
   if (attempt.left) return;
-  if (!attempt.session && verdict == "ok") countLatency(micros(atMs - request.firstMs));
+  if (!attempt.session && verdict == "ok") countLatency(bucketOf(micros(atMs - request.firstMs)));
   const { said, ids } = attempt;
   // By the conventions; who aborts has not failed.
   const isError = error ? error != "abort" : status >= 400;
@@ -194,26 +194,26 @@ export function end(attempt: Attempt | undefined, error: Failure, soonMs = 0, st
         "opaque": error || status ? undefined : true,
         "error.type": error || (isError ? "" + status : undefined),
       });
-    if (attempt.session) put(write, attempt.session, true);
+    if (attempt.session) put(write, attempt, true);
   };
   if (error == "network") {
-    doubt(atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, (trigger) => {
-      if (trigger) abandon(attempt, trigger, atMs);
-      else tell();
-      return trigger;
-    });
+    doubt(atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, (trigger) =>
+      trigger ? !request.outlives && (abandon(attempt, trigger, atMs), true) : tell(),
+    );
   } else if (isUsers) {
     doubt(ABORT_MS_MAX, () => (startedSince(request.place, inputMs) ? tell() : abandon(attempt, error, atMs)));
   } else tell();
 }
 
-/** The page leaves: all that waits is abandoned, provisionally. The answer is how many. */
+/** The page leaves: all that waits is abandoned, provisionally, but what is to outlive it. The answer is how many. */
 export function leave(trigger: string): number {
   away = true;
-  let count = waiting.size;
+  let count = 0;
   waiting.forEach((attempt) => {
-    attempt.left = true;
-    abandon(attempt, trigger);
+    if ((attempt.left = !attempt.request.outlives)) {
+      count++;
+      abandon(attempt, trigger);
+    }
   });
   doubts.forEach((tell) => tell(trigger) && count++);
   doubts.clear();

@@ -13,9 +13,8 @@ export const writeJson = (storage: Storage | undefined, key: string, value: unkn
 export const SESSION_KEY = "ethogram.session";
 export const TAB_KEY = "ethogram.tab";
 
-/** Forgets the visitor, whichever document has stored it. */
-export const forget = (): void =>
-  quietly(() => {
-    localStorage.removeItem(SESSION_KEY);
-    sessionStorage.removeItem(TAB_KEY);
-  });
+/** Forgets the visitor, whichever document has stored it; throws where there is no storage. */
+export function forget(): void {
+  localStorage.removeItem(SESSION_KEY);
+  sessionStorage.removeItem(TAB_KEY);
+}

@@ -32,8 +32,9 @@ export function bucketOf(us: number): number {
   return shift * HALF + (capped >> shift);
 }
 
-export const countLatency = (us: number): void => {
-  latencies[bucketOf(us)] = (latencies[bucketOf(us)] || 0) + 1;
+export const countLatency = (bucket: number): void => {
+  // One more, also of what is undefined.
+  latencies[bucket] = -~latencies[bucket]!;
 };
 
 /** Tells what was counted since the last time, if anything was. */
@@ -43,7 +44,7 @@ export function summarize(): void {
   counts["latency_buckets"] = Object.entries(latencies).flat().map(Number);
   const said = counts;
   const atMs = now();
-  put(() => event("behavior.summary", atMs, said), "");
+  put(() => event("behavior.summary", atMs, said), { session: "" });
   counts = {};
   latencies = {};
   timer = 0;

@@ -8,7 +8,7 @@ import { now } from "./clock";
 import { body, type Attributes, type Entry } from "./encode";
 import { left } from "./exit";
 import { later, quietly } from "./patch";
-import { lose, putBack, RECORDS_BYTES_MAX, settle, take } from "./queue";
+import { entries as written, lose, putBack, settle, take } from "./queue";
 import { REJECTED_MS_MAX } from "./requests";
 import { retryAfterMs } from "./retry-after";
 
@@ -21,6 +21,10 @@ const WRITE_MS = 100;
  * handlers of `pagehide` have sent what they wanted to.
  */
 const BUDGET_BYTES = 61_440;
+/** A body of several records: a quarter of that, so that two fit into the beacon's half. */
+const BODY_BYTES_MAX = 15_360;
+/** One of no length: such a body is the frame alone. */
+const NO_RECORD = [{ isSpan: 0 }] as never;
 /** A collector that has not answered by then has failed: on a bad connection 16 KiB take half of it. */
 const ANSWER_MS_MAX = 10_000;
 /** Pauses after failures: the first is up to 2 s, each next up to twice that, none above a minute. */
@@ -95,7 +99,7 @@ async function deliver(entries: Entry[], request: { body: string }): Promise<voi
     () => {
       // Another beacon may have begun meanwhile, which has nothing to do with these.
       if (owner == resource) (response ? answered : failed)(entries, response as never);
-      if (settle() && !failures) nudge();
+      if (settle() && !failures) proceed();
     },
     // A page that leaves a moment after a rejection was leaving, and the collector has the body: at exit
     // it must not be sent again.
@@ -115,7 +119,8 @@ export function flush(leaving: boolean): void {
   const pauseMs = notBefore - now();
   if (!leaving && pauseMs > 0) return schedule(pauseMs);
   while (settle() && (leaving || !inFlight)) {
-    const entries = take(RECORDS_BYTES_MAX);
+    // The longer the names are, the less is left for records; a body with both kinds says them twice.
+    const entries = take(BODY_BYTES_MAX - 2 * body(resource(written[0]!), NO_RECORD).length);
     const request = { method: "POST", body: body(resource(entries[0]!), entries), credentials: "omit" };
     if (inFlight + request.body.length <= BUDGET_BYTES / (left ? 1 : 2)) void deliver(entries, request);
     else if (!quietly(() => fetchLater(url, { ...request, activateAfter: 0 }))) return putBack(entries);
@@ -125,14 +130,19 @@ export function flush(leaving: boolean): void {
 /** The page is hidden: it may never be shown again, but if the collector fails there is no hurry. */
 export const flushHidden = (): void => flush(!failures);
 
-/** Sends soon: at once when the page has left; else when there is enough for a body, or after the flush interval. */
+/** Sends at once when the page has left, or when there is enough for a body; else after the flush interval. */
+function proceed(): void {
+  if (left || (settle() > ENOUGH_BYTES && !failures)) flush(left);
+  else schedule(flushMs);
+}
+
+/** Sends soon: when what was put has been written. */
 export function nudge(): void {
-  if (left) flush(left);
+  if (left) proceed();
   else
     writing ||= later(() => {
       writing = 0;
-      if (settle() > ENOUGH_BYTES && !failures) flush(false);
-      else schedule(flushMs);
+      proceed();
     }, WRITE_MS);
 }
 

@@ -51,6 +51,38 @@ scenario("an operation that the page leaves behind is abandoned, in its phase", 
   assert.equal(world.events("behavior.operation").length, 0);
 });
 
+scenario("an operation that the page ends on its way out is told once, as abandoned", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const [one, two] = [ethogram.operation("export"), ethogram.operation("report")];
+    addEventListener("pagehide", () => {
+      one.end();
+      two.end("abandoned");
+    });
+  });
+  await page.goto("about:blank");
+  await until("both", () => world.events("behavior.abandon").length >= 2 && world.events("behavior.leave").length);
+  assert.deepEqual(world.events("behavior.abandon").map((event) => [event["behavior.operation_name"], event["behavior.abandon_trigger"]]), [["export", "leave"], ["report", "leave"]]);
+  assert.equal(world.events("behavior.operation").length, 0);
+});
+
+scenario("an operation that ran when the beacon was stopped is not of the next", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const kept = ethogram.operation("report");
+    ethogram.operation("export");
+    ethogram.stop();
+    ethogram.init({ flushMs: 50 });
+    kept.end();
+    ethogram.operation("pay").end();
+  });
+  await told(world, "behavior.operation");
+  await page.goto("about:blank");
+  await until("both leaves", () => world.events("behavior.leave").length);
+  assert.deepEqual(world.events("behavior.operation").map((event) => event["behavior.operation_name"]), ["pay"]);
+  assert.equal(world.events("behavior.abandon").length, 0);
+});
+
 scenario("an operation goes on when the page comes back from the back-forward cache", { bfcache: true, needs: "cache-of-the-waiting" }, async (world) => {
   const page = await world.visit();
   await page.evaluate(() => (window.kept = ethogram.operation("report")).phase("wait"));

@@ -138,6 +138,36 @@ scenario("who aborts late and asks again after a pause had a timeout by hand", a
   assert.deepEqual(kinds(spans), ["first", "retry"]);
 });
 
+for (const way of ["fetch", "XMLHttpRequest"]) {
+  scenario(`an abort is of the moment it was made in, however busy the page is after it: ${way}`, async (world) => {
+    const page = await world.visit();
+    const waitedMs = await page.evaluate(async (way) => {
+      const busy = (ms) => {
+        for (const until = performance.now() + ms; performance.now() < until; );
+      };
+      const startMs = performance.now();
+      const controller = new AbortController();
+      const xhr = new XMLHttpRequest();
+      const rejected = way == "fetch" && fetch("/held", { signal: controller.signal }).catch(() => busy(2_000));
+      if (way != "fetch") {
+        xhr.open("GET", "/held");
+        xhr.send();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      controller.abort();
+      xhr.abort();
+      const waitedMs = performance.now() - startMs;
+      if (way != "fetch") busy(2_000);
+      await rejected;
+      return waitedMs;
+    }, way);
+    const [span] = await told(world, "/held", 1);
+    const toldMs = Number(BigInt(span.endTimeUnixNano) - BigInt(span.startTimeUnixNano)) / 1e6;
+    assert.equal(span["error.type"], "abort");
+    assert.ok(toldMs < waitedMs + 1_000, `${toldMs} ms are told of ${waitedMs}`);
+  });
+}
+
 scenario("an XMLHttpRequest that failed is sent again at the first word of it", async (world) => {
   const page = await world.visit();
   await page.evaluate(async () => {
@@ -232,6 +262,27 @@ scenario("answers that the page may not see are answers, and errors are errors",
     ["/refused", undefined, "network", 2],
     ["/held", undefined, "timeout", 2],
   ]) assert.deepEqual(span(path), expected, path);
+});
+
+scenario("what is to outlive the page is not abandoned, nor asked again by a reload", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    void fetch("/held?1", { keepalive: true }).catch(() => {});
+    void fetch(new Request("/held?2", { keepalive: true })).catch(() => {});
+    void fetch("/held?3").catch(() => {});
+  });
+  await until("all", () => world.requests.length == 3);
+  await page.reload();
+  const [refresh] = await until("the reload", () => world.events("behavior.refresh").length && world.events("behavior.refresh"));
+  assert.equal(refresh["behavior.pending_requests"], 1);
+  await until("the leave", () => world.events("behavior.leave").length);
+  assert.equal(world.events("behavior.abandon").length, 1);
+  world.release();
+  await page.evaluate(() => [1, 3].forEach((n) => void fetch("/held?" + n, { keepalive: n == 1 })));
+  await until("both", () => world.requests.length == 5);
+  world.release();
+  const spans = await told(world, "/held", 2);
+  assert.deepEqual(spans.map((span) => span["behavior.repeat_cause"]).sort(), ["refresh", undefined]);
 });
 
 scenario("a navigation that was called off is none", async (world) => {

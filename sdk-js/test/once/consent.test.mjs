@@ -102,3 +102,87 @@ scenario("a reload is counted or told, not both, and a load is told once", { tag
   const arrivals = world.events("browser.navigation").map((event) => event["browser.navigation.type"]);
   assert.deepEqual(arrivals, ["reload", "navigate"]);
 });
+
+for (const [when, pauseMs] of [["a moment", 0], ["more than a second", 1_200]]) {
+  scenario(`a page that goes ${when} after a refusal in another tab does not open a session again`, async (world) => {
+    const first = await world.visit();
+    const second = await world.visit();
+    await first.evaluate(() => void fetch("/held").catch(() => {}));
+    await until("the request", () => world.requests.length);
+    await second.evaluate(() => ethogram.consent(false));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    await second.close();
+    const before = world.bodies.length;
+    // An address of the same origin, whose document has no beacon.
+    await first.goto(world.origin + "/teapot");
+    await until("its last words", () => world.bodies.length > before);
+    // A tab trusts its copy of the session for a second, and leaves its own record as it would have; after that it is nobody's.
+    assert.deepEqual(await stored(first), pauseMs ? [] : ["ethogram.tab"]);
+    if (pauseMs) {
+      assert.ok(world.bodies.slice(before).every(({ body }) => !/session|page_id|traceId/.test(body)));
+      await until("its count", () => total(world, "left") >= 1);
+    }
+  });
+}
+
+scenario("a request is of the user who asked for it, and of the session it began in", { tag: 'data-flush-ms="50" data-user="a"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => void ["/held?1", "/fast"].map((url) => fetch(url).catch(() => {})));
+  await until("the first span", () => world.spans("/fast").length);
+  const { "session.id": session } = world.spans("/fast")[0].resource;
+  await page.evaluate(() => {
+    ethogram.identify("b");
+    // As after a night.
+    const stored = JSON.parse(localStorage["ethogram.session"]);
+    localStorage["ethogram.session"] = JSON.stringify({ ...stored, last: stored.last - 31 * 60_000 });
+    return new Promise((resolve) => setTimeout(resolve, 1_200));
+  });
+  await page.evaluate(() => fetch("/fast?2"));
+  const [, next] = await until("the next session", () => world.spans("/fast").length == 2 && world.spans("/fast"));
+  assert.notEqual(next.resource["session.id"], session);
+  assert.equal(next.resource["user.id"], "b");
+  await page.goto("about:blank");
+  const [abandon] = await until("the abandonment", () => world.events("behavior.abandon").length && world.events("behavior.abandon"));
+  assert.deepEqual([abandon.resource["session.id"], abandon.resource["user.id"]], [session, "a"]);
+  const [leave] = await until("the leave", () => world.events("behavior.leave").length && world.events("behavior.leave"));
+  assert.deepEqual([leave.resource["session.id"], leave.resource["user.id"]], [next.resource["session.id"], "b"]);
+});
+
+scenario("what began on a timeline ends on it, and is not counted as well", async (world) => {
+  world.collectorHeaders = { "ethogram-sample-ratio": "0" };
+  const page = await world.visit();
+  await page.evaluate(() => void fetch("/held").catch(() => {}));
+  await until("the switch", () => page.evaluate(() => JSON.parse(localStorage["ethogram.session"]).kept === false));
+  await page.evaluate(() => fetch("/fast"));
+  await page.goto("about:blank");
+  await until("the counts", () => total(world, "left"));
+  const [abandon] = await until("the abandonment", () => world.events("behavior.abandon").length && world.events("behavior.abandon"));
+  assert.equal(abandon.traceId, world.requests[0].headers.traceparent.split("-")[1]);
+  assert.deepEqual([total(world, "requests"), total(world, "abandoned")], [1, 0]);
+});
+
+scenario("an operation that ran when the visitor refused is nobody's for ever", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    window.kept = ethogram.operation("search");
+    ethogram.consent(false);
+    ethogram.consent(true);
+    kept.end();
+    ethogram.operation("pay").end();
+  });
+  await until("the next", () => world.events("behavior.operation").length);
+  await page.goto("about:blank");
+  await until("the leave", () => world.events("behavior.leave").length);
+  assert.deepEqual(world.events("behavior.operation").map((event) => event["behavior.operation_name"]), ["pay"]);
+  assert.equal(world.events("behavior.abandon").length, 0);
+});
+
+scenario("an operation that ran when the visitor agreed is told", { tag: 'data-flush-ms="50" data-consent="required"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const kept = ethogram.operation("search");
+    ethogram.consent(true);
+    kept.end();
+  });
+  await until("its end", () => world.events("behavior.operation").length);
+});

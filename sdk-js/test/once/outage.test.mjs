@@ -107,6 +107,83 @@ for (const [where, script, records, own] of [["there is fetchLater", "", 120, 32
   });
 }
 
+/** Keeps what pauses the page's timers were asked for. */
+const PAUSES = `
+  window.pauses = [];
+  const later = setTimeout.bind(window);
+  window.setTimeout = (work, ms, ...given) => (pauses.push(ms), later(work, ms, ...given));
+`;
+scenario("what is enough for many bodies is sent without a pause between them", { script: PAUSES, order: "before", tag: 'data-flush-ms="60000"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    pauses.length = 0;
+    for (let n = 0; n < 400; n++) ethogram.record("of_the_page", { text: "x".repeat(300), n });
+  });
+  await until("the most", () => world.events("of_the_page").length > 350);
+  const bodies = world.bodies.length;
+  assert.ok(bodies >= 10, `${bodies} bodies`);
+  // One before the first body, and one for what the page's load has put meanwhile.
+  const waits = await page.evaluate(() => pauses.filter((ms) => ms == 100).length);
+  assert.ok(waits <= 3, `${waits} waits for ${bodies} bodies`);
+});
+
+const WAITING = `
+  const native = fetch;
+  window.fetch = function (input, ...more) {
+    return /waits/.test(input) ? new Promise(() => {}) : native.call(this, input, ...more);
+  };
+`;
+scenario("requests beyond those that are watched are counted", { script: WAITING, order: "before" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    for (let n = 0; n < 205; n++) void fetch("/waits?" + n);
+    ethogram.record("of_the_page");
+  });
+  const [event] = await until("the event", () => world.events("of_the_page").length && world.events("of_the_page"));
+  assert.equal(event.resource["behavior.dropped_records"], 5);
+});
+
+{
+  const allow = { "access-control-allow-origin": "*" };
+  const api = async (request, url, body, response) => url.pathname == "/taken" && !!response.writeHead(204, allow).end();
+  scenario("a body to another origin needs no leave of its server", { api, tag: "data-off" }, async (world) => {
+    const page = await world.visit();
+    await page.evaluate(() => {
+      ethogram.init({ flushMs: 50, endpoint: location.origin.replace("127.0.0.1", "localhost") + "/taken" });
+      ethogram.record("of_the_page");
+    });
+    const taken = (what) => until(what, () => world.requests.some(({ path, body }) => path == "/taken" && body.includes(what)));
+    await taken("of_the_page");
+    await page.goto("about:blank");
+    await taken("behavior.leave");
+    const methods = world.requests.filter(({ path }) => path == "/taken").map(({ method }) => method);
+    assert.deepEqual([...new Set(methods)], ["POST"]);
+  });
+}
+
+scenario("a page that is hidden has said what it had to say", { tag: 'data-flush-ms="60000"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    Object.defineProperty(document, "hidden", { get: () => true });
+    ethogram.record("before");
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await until("what was before", () => world.events("before").length && world.events("behavior.visibility").length);
+  assert.deepEqual(world.events("behavior.visibility").map((event) => event["browser.document.visibility"]), ["background"]);
+  assert.equal(world.events("behavior.leave").length, 0);
+});
+
+scenario("a page without a timeline has told its counts when it is hidden", { tag: 'data-sample-ratio="0"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(async () => {
+    await fetch("/fast");
+    Object.defineProperty(document, "hidden", { get: () => true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  const [summary] = await until("the counts", () => world.events("behavior.summary").length && world.events("behavior.summary"));
+  assert.deepEqual([summary["behavior.requests"], summary["behavior.left"]], [1, undefined]);
+});
+
 scenario("a share that is no number changes nothing", { tag: 'data-flush-ms="50"' }, async (world) => {
   world.collectorHeaders = { "ethogram-sample-ratio": "many" };
   const page = await world.visit();

@@ -61,6 +61,11 @@ scenario("a page that records whatever it has loses nothing", async (world) => {
     ethogram.record("bad", { symbol: Symbol("x") });
     ethogram.identify({});
     ethogram.record("after");
+    // Each of these was, or might be, the end of all that follows.
+    for (const user of [NaN, Symbol("x"), Object.create(null), { toString: null }, ["x".repeat(300)]]) {
+      ethogram.identify(user);
+      ethogram.record("named", { number: user === user ? 0 : 1 });
+    }
   });
   // Of a form, `id` is the field of that name.
   await page.click("form", { position: { x: 5, y: 5 }, clickCount: 3, delay: 5 });
@@ -68,5 +73,41 @@ scenario("a page that records whatever it has loses nothing", async (world) => {
   const [buy] = world.events("buy");
   assert.deepEqual([buy["behavior.coupon"], buy["behavior.total"], buy["behavior.cart"], buy["behavior.huge"]], [undefined, "NaN", "[object Object]", 1e21]);
   assert.equal(world.events("after").length, 1);
+  await page.goto("about:blank");
+  await until("the leave", () => world.events("behavior.leave").length);
+  const users = world.events("named").map(({ resource }) => resource["user.id"]);
+  assert.deepEqual(users, ["NaN", "Symbol(x)", undefined, undefined, "x".repeat(128)]);
   world.bodies.forEach(({ body }) => assertOtlp(body));
 });
+
+scenario("odd names at the start are names", { tag: "data-off" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    ethogram.init({ flushMs: 50, user: NaN, version: "x".repeat(20_000), environment: Object.create(null) });
+    ethogram.record("of_the_page");
+  });
+  const [{ resource }] = await until("the event", () => world.events("of_the_page").length && world.events("of_the_page"));
+  assert.deepEqual([resource["user.id"], resource["service.version"], resource["deployment.environment.name"]], ["NaN", "x".repeat(64), undefined]);
+});
+
+// Each character beyond ASCII is six on the wire, and a body of spans and events says the names twice.
+for (const [how, character] of [["long", "x"], ["longest", "本"]]) {
+  scenario(`${how} names keep bodies small, and lose nothing`, { tag: "data-off" }, async (world) => {
+    const page = await world.visit();
+    await page.evaluate(async (character) => {
+      const name = character.repeat(20_000);
+      ethogram.init({ flushMs: 60_000, user: name, version: name, environment: name });
+      await Promise.all(Array.from({ length: 20 }, (_, n) => fetch("/fast?" + n)));
+      for (let n = 0; n < 100; n++) ethogram.record("of_the_page", { text: "y".repeat(300), n });
+    }, character);
+    // Not by a body at exit, whose budget is the browser's.
+    await until("most", () => world.events("of_the_page").length >= 75);
+    await page.goto("about:blank");
+    await until("all", () => world.events("of_the_page").length == 100 && world.spans("/fast").length == 20 && world.events("behavior.leave").length);
+    const [{ resource }] = world.events("of_the_page");
+    const names = ["user.id", "service.version", "deployment.environment.name"].map((name) => resource[name]);
+    assert.deepEqual(names, [128, 64, 64].map((length) => character.repeat(length)));
+    const sizes = world.bodies.map(({ body }) => Buffer.byteLength(body));
+    assert.ok(Math.max(...sizes) <= 15_360 && Math.max(...sizes) > 14_000, sizes.join());
+  });
+}

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { load } from "./source.mjs";
 
-const { body, event, micros, span, withoutQuery } = await load("encode");
+const { body, brief, event, micros, NAME_CHARS_MAX, span, USER_CHARS_MAX, withoutQuery } = await load("encode");
+const { randomHex } = await load("ids");
 const queue = await load("queue");
 const { createSession } = await load("session");
 const { openPage } = await load("page");
@@ -89,6 +90,84 @@ test("a full queue drops the oldest, and counts", () => {
   assert.equal(queue.dropped, 1);
 });
 
+test("whatever users are, the queue gives something", () => {
+  queue.openQueue();
+  for (const who of [NaN, NaN, {}, Symbol("x")]) queue.enqueue({ ...entry("x"), who });
+  const counts = [];
+  while (queue.settle()) counts.push(queue.take(100).length);
+  assert.deepEqual(counts, [1, 1, 1, 1]);
+});
+
+test("records are written before hundreds wait for it, each once", () => {
+  queue.openQueue();
+  const written = new Map();
+  const put = (n) => queue.enqueue({ session: "s", isSpan: false, write: () => (written.set(n, (written.get(n) || 0) + 1), "x") });
+  for (let n = 0; n < 1000; n++) put(n);
+  assert.ok(written.size >= 500, `${written.size} of 1000`);
+  // What is written may be the page's own, whose text may record.
+  queue.enqueue({ session: "s", isSpan: false, write: () => (put("nested"), queue.settle(), "y") });
+  assert.equal(queue.settle(), 1002);
+  assert.ok([...written.values()].every((count) => count == 1));
+});
+
+test("a short text is whatever the page has given, and never an error", () => {
+  const odd = { toString: () => { throw new Error(); } };
+  for (const [given, expected] of [
+    ["u-1", "u-1"], ["", ""], [7, "7"], [0, "0"], [NaN, "NaN"], [false, "false"], [10n, "10"], [["a", "b"], "a,b"], [{}, "[object Object]"],
+    [Symbol("x"), "Symbol(x)"], ["x".repeat(300), "x".repeat(256)],
+    [null, undefined], [undefined, undefined], [Object.create(null), undefined], [odd, undefined],
+  ]) assert.equal(brief(given), expected);
+  assert.equal(brief("x".repeat(300), NAME_CHARS_MAX), "x".repeat(64));
+  // A SHA-512 in hexadecimal digits is itself.
+  assert.equal(brief("x".repeat(300), USER_CHARS_MAX), "x".repeat(128));
+});
+
+test("the largest record with the longest names is below 16 KiB", () => {
+  // Each of these characters is six on the wire.
+  const [user, name] = [USER_CHARS_MAX, NAME_CHARS_MAX].map((charsMax) => brief("本".repeat(1_000), charsMax));
+  const resource = {
+    "session.id": "a".repeat(32), tab_id: "a".repeat(16), page_id: "a".repeat(16), "user.id": user, "browser.language": "ca-ES-valencia",
+    "network.connection.type": "bluetooth", effective_type: "slow-2g", sent_at: 1_795_000_000_000_250_000, dropped_records: 100_000,
+    "service.version": name, "deployment.environment.name": name,
+    "telemetry.sdk.name": "ethogram", "telemetry.sdk.language": "webjs", "telemetry.sdk.version": "0.1.0",
+  };
+  for (const isSpan of [false, true]) {
+    queue.openQueue();
+    for (const length of [queue.RECORD_BYTES_MAX, queue.RECORD_BYTES_MAX + 1]) queue.enqueue({ text: "x".repeat(length), session: "s", isSpan });
+    queue.settle();
+    const entries = queue.take(100);
+    assert.deepEqual([entries.length, queue.dropped], [1, 1]);
+    const { length } = body(resource, entries);
+    assert.ok(length <= 16_384 && length > 15_872, String(length));
+  }
+});
+
+test("where the browser refuses random numbers, none is used again", (t) => {
+  const ids = new Set();
+  let refusals = 0;
+  const native = crypto.getRandomValues;
+  t.after(() => delete crypto.getRandomValues);
+  Object.defineProperty(crypto, "getRandomValues", {
+    configurable: true,
+    value(array) {
+      if (refusals++ % 2 == 0) throw new Error("not now");
+      return native.call(crypto, array);
+    },
+  });
+  let given = 0;
+  for (let n = 0; n < 500; n++) {
+    try {
+      ids.add(randomHex(16));
+      given++;
+    } catch {
+      // The record is lost.
+    }
+  }
+  assert.ok(refusals > 4 && given < 500);
+  assert.equal(ids.size, given);
+  assert.ok(![...ids].some((id) => /0{12}/.test(id)));
+});
+
 /** Storage as a page has it. */
 function storage() {
   const map = new Map();
@@ -164,6 +243,11 @@ test("a tab keeps its id over reloads and crashes; a copy gets its own", () => {
   assert.deepEqual([second.before.page, second.before.pending, second.before.keys], [first.id, 2, [["key", "intent", 0]]]);
   const afterCrash = openPage(tab, "reload", true);
   assert.deepEqual([afterCrash.tab, afterCrash.before.page], [first.tab, second.id]);
+  tab.removeItem("ethogram.tab");
+  second.note(false, 1);
+  assert.equal(tab.getItem("ethogram.tab"), null, "what another tab has erased stays erased");
+  openPage(tab, "navigate", true).note(false);
+  first.note(true);
   const frame = openPage(tab, "navigate", false);
   assert.deepEqual([frame.tab, frame.before], [first.tab, undefined]);
   assert.deepEqual([frame.sequence(), frame.sequence()], [0, 1]);
