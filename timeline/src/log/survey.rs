@@ -192,6 +192,8 @@ impl Survey {
     pub(super) fn judge(&self, committed: Option<Committed>) -> Verdict {
         let promised = committed.map_or(0, |committed| committed.next_sequence);
         let durable = self.durable_sequence.max(promised);
+        // Of frames, not of whole records: where none is missing, a header promises nothing.
+        let synced = self.last_begin.map_or(durable, |(_, sequence)| durable.max(sequence));
         let mut verdict = Verdict { end: self.start, damages: Vec::new() };
         if !self.start_is_known && durable > 0 {
             // How many are missing before the first frame that can be read is not known. That some are,
@@ -200,22 +202,28 @@ impl Survey {
         }
         let mut expected = verdict.end.sequence;
         let mut chain = self.start.crc;
+        // Behind the frames that nothing is missing before, but what was reported.
+        let mut gapless = expected;
         for run in &self.runs {
             if run.first_sequence < expected {
                 // Older frames than those before them: remains that nothing refers to.
                 continue;
             }
             let fits = run.first_sequence == expected && run.previous_crc == chain;
-            let gap_is_promised = run.first_sequence <= durable && expected < durable;
+            let gap_is_promised = run.first_sequence <= synced && expected < synced;
             if !fits && !gap_is_promised {
                 // Remains of a last commit that was never acknowledged.
                 break;
+            }
+            if fits && gapless == expected {
+                gapless = run.next_sequence;
             }
             expected = run.next_sequence;
             chain = run.crc;
             let (Some((start, sequence)), Some(end)) = (run.record_start, run.end) else {
                 continue;
             };
+            gapless = expected;
             if !fits {
                 verdict.damages.push(Damage {
                     from: verdict.end.position,
@@ -229,17 +237,17 @@ impl Survey {
         if verdict.end.sequence < durable {
             self.judge_lost_tail(&mut verdict, durable, committed);
         }
-        self.judge_lost_segment(&mut verdict, expected);
+        self.judge_lost_segment(&mut verdict, gapless);
         verdict
     }
 
     /// A segment gets its name after every frame before it was synced. Where frames before the last one
     /// are not there, only its header tells; they may have been the beginning of a record that was never
     /// finished, but numbers and places that were used are not used again.
-    fn judge_lost_segment(&self, verdict: &mut Verdict, expected: u64) {
+    fn judge_lost_segment(&self, verdict: &mut Verdict, gapless: u64) {
         let Some((begin, sequence)) = self.last_begin else { return };
         let from = verdict.end;
-        if expected.max(from.sequence) >= sequence || begin.place() <= from.position.place() {
+        if gapless.max(from.sequence) >= sequence || begin.place() <= from.position.place() {
             return;
         }
         verdict.end.position = begin;
@@ -260,13 +268,15 @@ impl Survey {
     /// Frames at the end were promised and are not there: a disk that lied, or damage.
     fn judge_lost_tail(&self, verdict: &mut Verdict, durable: u64, committed: Option<Committed>) {
         let from = verdict.end;
-        if let Some(committed) = committed
-            && committed.position.place() > from.position.place()
+        let committed = committed.map(|committed| committed.position);
+        let begun = self.last_begin.map(|(begin, _)| begin);
+        if let Some(known) = committed.into_iter().chain(begun).max_by_key(Position::place)
+            && known.place() > from.position.place()
         {
             // Followers may stand there, so nothing new may be written before it; and what was lost
             // up to it is known by its place as well, even where a later frame's remains say that
-            // more was durable than the file does.
-            verdict.end.position = committed.position;
+            // more was durable than the file or the last header does.
+            verdict.end.position = known;
         }
         verdict.end.sequence = durable;
         verdict.damages.push(Damage {

@@ -280,7 +280,10 @@ pub(super) fn join(arrivals: &[Arrival], batch: usize) -> Standing {
             Arrival::Event(event) => rows.events.push(event.as_ref().clone()),
         }
         join.push(rows);
-        join.assert_weight();
+        // Each look weighs all that is open, and some worlds are of a hundred thousand spans.
+        if index < 64 || index.is_power_of_two() {
+            join.assert_weight();
+        }
         if index % batch == 0 {
             changes.extend(join.emit());
         }
