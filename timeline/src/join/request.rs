@@ -14,6 +14,7 @@ use super::calls::Calls;
 use super::derive::{Moment, Outside};
 use super::identity::Identity;
 use super::left::trigger;
+use super::prints::fingerprint;
 use super::repeats::{Said, repeats};
 use super::sends::{Send, is_opaque};
 use super::sighting::Sighting;
@@ -71,22 +72,26 @@ pub(super) fn requests(
 /// A name for the request that each of these calls is: its trace's where it is the only one there. A
 /// trace that holds several (a page load with its fetches) names each by half of the trace and the
 /// span that began it. Where senders have given that span's id twice (to a SERVER and a CONSUMER span,
-/// say), the later one takes the next name that is free: rows under one name would be one row.
+/// say), the later one's name is drawn from it and its place among them: rows under one name would be one
+/// row, and looking for a free name could be made to take as long as a sender likes.
 fn request_ids(asked: &Requests<'_, '_>, calls: &[usize]) -> BTreeMap<usize, TraceId> {
     let first = |call: usize| &asked.sends[asked.calls.of_call[call][0]];
     let mut calls_of_trace: BTreeMap<TraceId, usize> = BTreeMap::new();
     for call in calls {
         *calls_of_trace.entry(first(*call).home).or_default() += 1;
     }
-    let mut taken = BTreeSet::new();
+    let mut begun_by: BTreeMap<TraceId, u64> = BTreeMap::new();
     let named = calls.iter().map(|call| {
         let first = first(*call);
         let mut id = first.home;
         if calls_of_trace[&first.home] > 1 {
             id.0[8..].copy_from_slice(&asked.tree.nodes[first.teller].span_id().0);
         }
-        while !taken.insert(id) {
-            id.0[8] = id.0[8].wrapping_add(1);
+        let before = begun_by.entry(id).or_default();
+        *before += 1;
+        if *before > 1 {
+            let drawn = fingerprint(&(id.0, *before));
+            id.0[8..].copy_from_slice(&drawn.to_be_bytes());
         }
         (*call, id)
     });
