@@ -3,12 +3,13 @@
 //! A trace that a browser began has one request for each of its browser calls (our beacon gives
 //! each request a trace of its own). A trace without a browser is itself what somebody waited for:
 //! its root SERVER span is a request of layer `service`.
-//!
-//! The outcome: any attempt that succeeded makes it `ok`; else an attempt whose page was left makes
-//! it `abandoned`; else one still awaited makes it `pending`; else the last attempt decides between
-//! `cancelled` (the program aborted it) and `failed`.
+
+mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use outcome::Ended;
+use outcome::{cause, coverage, decisive_with_server, network_us, outcome, waited_us, wasted_us};
 
 use super::calls::Calls;
 use super::derive::{Moment, Outside};
@@ -115,6 +116,7 @@ fn is_root(asked: &Requests<'_, '_>, send: &Send) -> bool {
         && send.callee.is_some_and(|callee| asked.tree.nodes[callee].parent.is_none())
 }
 
+/// One of them, being made.
 pub(super) struct Request<'a, 'trace> {
     pub(super) all: &'a Requests<'a, 'trace>,
     /// The trace of its first attempt.
@@ -124,16 +126,6 @@ pub(super) struct Request<'a, 'trace> {
     pub(super) rows: &'a [SpanRow],
     /// Which request its user asked again by it, where nobody says so.
     again: Option<Said>,
-}
-
-/// What one attempt came to.
-pub(super) struct Ended<'a> {
-    pub(super) send: &'a Send,
-    item: AttemptItem,
-    pub(super) callee: Option<&'a Span>,
-    succeeded: bool,
-    aborted: bool,
-    pub(super) sighting: Option<&'a Sighting>,
 }
 
 impl<'a, 'trace> Request<'a, 'trace> {
@@ -312,87 +304,6 @@ fn start_time(origin: Origin<'_>) -> Time {
         Origin::Sighting(Sighting { event, .. }) => {
             event.row.time.plus_us(-event.hints.waited_us.unwrap_or(0))
         }
-    }
-}
-
-/// The outcome, and the attempt that decided it.
-fn outcome<'a, 'b>(attempts: &'b [Ended<'a>]) -> (&'static str, &'b Ended<'a>) {
-    let succeeded = attempts.iter().filter(|attempt| attempt.succeeded);
-    if let Some(winner) = succeeded.min_by_key(|attempt| attempt.send.end_ns) {
-        return ("ok", winner);
-    }
-    if let Some(left) =
-        attempts.iter().rev().find(|attempt| attempt.sighting.is_some_and(|s| s.abandoned))
-    {
-        return ("abandoned", left);
-    }
-    if let Some(waiting) = attempts.iter().rev().find(|attempt| attempt.item.duration_us.is_none())
-    {
-        return ("pending", waiting);
-    }
-    let last = &attempts[attempts.len() - 1];
-    (if last.aborted { "cancelled" } else { "failed" }, last)
-}
-
-/// The longest that anybody is known to have waited, in microseconds.
-fn waited_us(attempts: &[Ended<'_>]) -> i64 {
-    let first_ns = attempts[0].send.start_ns;
-    let to_end = attempts
-        .iter()
-        .filter_map(|attempt| attempt.send.end_ns)
-        .map(|end| (end - first_ns) / 1_000);
-    let sighted = attempts.iter().filter_map(|attempt| Some(attempt.sighting?.total_waited_us()));
-    to_end.chain(sighted).max().unwrap_or(0).max(0)
-}
-
-/// The deciding attempt where its server side is seen, else the last attempt with one.
-fn decisive_with_server<'a, 'b>(
-    attempts: &'b [Ended<'a>],
-    decisive: &'b Ended<'a>,
-) -> Option<&'b Ended<'a>> {
-    if decisive.item.server_us.is_some() {
-        return Some(decisive);
-    }
-    attempts.iter().rev().find(|attempt| attempt.item.server_us.is_some())
-}
-
-/// The client's duration less the server's: what the network took, without comparing clocks.
-fn network_us(attempt: &Ended<'_>) -> Option<i64> {
-    attempt.send.caller?;
-    Some((attempt.item.duration_us? - attempt.item.server_us?).max(0))
-}
-
-/// Server time spent on answers that nobody used, in microseconds.
-fn wasted_us(attempts: &[Ended<'_>], outcome: &str, decisive: &Ended<'_>) -> i64 {
-    attempts
-        .iter()
-        .filter(|attempt| outcome != "ok" || attempt.send.node() != decisive.send.node())
-        .filter_map(|attempt| attempt.item.server_us)
-        .sum()
-}
-
-/// Why there was more than one attempt: what the first one that failed came to.
-fn cause(attempts: &[Ended<'_>]) -> Option<Label> {
-    if attempts.len() < 2 {
-        return None;
-    }
-    let failed = attempts.iter().find(|attempt| !attempt.succeeded)?;
-    match (failed.item.status_code, &failed.item.error_type) {
-        (Some(code), _) => Some(Label::new(&code.to_string())),
-        (None, error) => error.clone(),
-    }
-}
-
-/// `matched` where a server span stands under any attempt, else the most telling reason.
-fn coverage(attempts: &[Ended<'_>], outcome: &str) -> &'static str {
-    if attempts.iter().any(|attempt| attempt.callee.is_some()) {
-        return "matched";
-    }
-    let answered = attempts.iter().any(|attempt| attempt.item.status_code.is_some());
-    match outcome {
-        "pending" => "pending",
-        _ if answered => "not_received",
-        _ => "not_answered",
     }
 }
 
