@@ -88,6 +88,12 @@ impl Directory {
         }
     }
 
+    /// A name is in use again: the file that could not be removed under it is gone, and this one stays.
+    /// The first seal after a start takes the name of the one that a crash has left behind.
+    fn keep(&self, path: &Path) {
+        self.unremoved.lock().retain(|unremoved| unremoved != path);
+    }
+
     fn remove_path(&self, path: PathBuf) {
         if let Err(error) = self.storage.remove(&path)
             && error.kind() != io::ErrorKind::NotFound
@@ -130,7 +136,10 @@ impl Directory {
 
     /// Opens a file that grows under its own name: what of it counts is said elsewhere.
     pub(super) fn growing(&self, name: &str, access: Access) -> io::Result<DiskFile> {
-        DiskFile::open(&*self.storage, &self.path(name), access)
+        let path = self.path(name);
+        let file = DiskFile::open(&*self.storage, &path, access)?;
+        self.keep(&path);
+        Ok(file)
     }
 
     /// Begins a file.
@@ -167,6 +176,7 @@ impl Unfinished<'_> {
             .storage
             .rename(&self.path, &to)
             .map_err(io(format!("cannot name {}", to.display())))?;
+        self.directory.keep(&to);
         self.done = true;
         Ok(self.bytes)
     }

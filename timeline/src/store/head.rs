@@ -24,8 +24,8 @@ use crate::schema::Columns;
 /// snapshot, above it DataFusion would split it (8,192 is its own batch size).
 const OPEN_ROWS_MAX: usize = 8_192;
 
-/// What an open row is taken to weigh, in bytes, before its batch can be measured: about what the
-/// demo's spans weigh with their attributes.
+/// What an open row is taken to weigh, in bytes, until a whole batch of its table was measured: about
+/// what the demo's spans weigh with their attributes.
 const ROW_BYTES: usize = 600;
 
 /// An immutable batch of the head.
@@ -81,6 +81,9 @@ pub(super) struct Rows<R: Columns> {
     parts: Vec<Sealed>,
     frozen: Vec<FrozenBatch>,
     frozen_bytes: usize,
+    /// What an open row is taken to weigh, in bytes: as those of the last whole batch did. Small batches
+    /// are no measure, for what a column takes however few its rows are weighs most in them.
+    row_bytes: usize,
     open_first: u64,
     open: Vec<Arc<R>>,
     open_deleted: Arc<RowSet>,
@@ -119,6 +122,7 @@ impl<R: Columns> Rows<R> {
             parts,
             frozen: Vec::new(),
             frozen_bytes: 0,
+            row_bytes: ROW_BYTES,
             open_first: next,
             open: Vec::new(),
             open_deleted: Arc::default(),
@@ -199,7 +203,11 @@ impl<R: Columns> Rows<R> {
         }
         let batch =
             self.open_batch.take().unwrap_or_else(|| R::batch(self.open.iter().map(Arc::as_ref)));
-        self.frozen_bytes += batch.get_array_memory_size();
+        let bytes = batch.get_array_memory_size();
+        self.frozen_bytes += bytes;
+        if self.open.len() >= OPEN_ROWS_MAX {
+            self.row_bytes = bytes / self.open.len();
+        }
         let (first, rows) = (self.open_first, self.open.len() as u64);
         self.frozen.push(FrozenBatch {
             first,
@@ -212,7 +220,7 @@ impl<R: Columns> Rows<R> {
     }
 
     pub(super) fn head_bytes(&self) -> usize {
-        self.frozen_bytes + self.open.len() * ROW_BYTES
+        self.frozen_bytes + self.open.len() * self.row_bytes
     }
 
     pub(super) fn parts(&self) -> Vec<Arc<Part>> {
