@@ -106,9 +106,10 @@ fn send(
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let due = due(began, number, rate);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let until = began + time;
+        std::thread::sleep(due.min(until).saturating_duration_since(Instant::now()));
         let sent = Instant::now();
-        if due.max(sent) >= began + time {
+        if due.max(sent) >= until {
             return seen;
         }
         seen.late_us.push((sent - due).as_micros() as u64);

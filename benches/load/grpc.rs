@@ -54,10 +54,10 @@ async fn send(
     let mut kept = None;
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let due = due(began, number, Some(rate));
-        tokio::time::sleep_until(tokio::time::Instant::from_std(due)).await;
+        let (due, until) = (due(began, number, Some(rate)), began + time);
+        tokio::time::sleep_until(tokio::time::Instant::from_std(due.min(until))).await;
         let sent = Instant::now();
-        if due.max(sent) >= began + time {
+        if due.max(sent) >= until {
             return seen;
         }
         seen.late_us.push(sent.saturating_duration_since(due).as_micros() as u64);

@@ -4,6 +4,10 @@
 //! What is sustainable is found with the same generator, over as many connections, with the same mix of
 //! bodies: its rate rises until what is accepted does not. That is counted in records and not in
 //! requests, since a page's small body costs nearly nothing and is hardly ever refused.
+//!
+//! A machine is faster in one minute than in another, and the best six seconds of a search say nothing of
+//! the tenth minute. So the peak's rate is sent again before each minute of overload and after the last:
+//! what is accepted then is what goodput is compared with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +43,9 @@ const STEP: Duration = Duration::from_secs(6);
 const RISE_MIN: f64 = 1.03;
 const STEPS_WITHOUT_RISE: usize = 2;
 
+/// How long the overload lasts between two looks at the peak.
+const PIECE_S: u64 = 60;
+
 /// How many times the peak is wanted, and at least really offered.
 const LOAD: f64 = 10.0;
 const OFFERED_MIN: f64 = 9.0;
@@ -62,6 +69,7 @@ struct Mix {
 }
 
 /// What came of a rate that was kept for some time.
+#[derive(Default)]
 struct Round {
     seen: Seen,
     /// Records accepted a second.
@@ -123,6 +131,31 @@ impl Mix {
     }
 }
 
+/// Overload, a piece at a time, and what is accepted of the peak's rate between the pieces, each on
+/// average. The worst second of each piece is told in requests.
+fn overload(mix: &Mix, collector: &Collector, sustained: f64, seconds: u64) -> (Round, f64) {
+    let pieces = seconds.div_ceil(PIECE_S).max(1);
+    let piece_s = (seconds / pieces).max(1);
+    let mut all = Round::default();
+    let mut peaks = vec![mix.send(collector, sustained, STEP).goodput];
+    for piece in 1..=pieces {
+        let round = mix.send(collector, LOAD * sustained, Duration::from_secs(piece_s));
+        peaks.push(mix.send(collector, sustained, STEP).goodput);
+        let accepted_in =
+            |second| round.seen.accepted_at_s.iter().filter(|at| **at == second).count();
+        println!(
+            "piece {piece} of {piece_s} s: {:.0} records/s, {} requests in the worst second; {:.0} at the peak's rate",
+            round.goodput,
+            (0..piece_s).map(accepted_in).min().unwrap_or(0),
+            peaks.last().unwrap()
+        );
+        all.goodput += round.goodput / pieces as f64;
+        all.seen.add(round.seen);
+    }
+    let peak = peaks.iter().sum::<f64>() / peaks.len() as f64;
+    (all, peak)
+}
+
 /// The deviation of what was asked for from its mean.
 fn deviation(values: &[u64]) -> f64 {
     let count = values.len().max(1) as f64;
@@ -140,12 +173,9 @@ pub(crate) fn measure(options: &Options) {
         "peak: {peak:.0} records/s, as of {sustained:.0} requests/s; resident {} MiB",
         collector.status_mib("VmHWM")
     );
-    let time = Duration::from_secs(options.seconds);
-    let Round { mut seen, goodput } = mix.send(&collector, LOAD * sustained, time);
-    let offered = seen.late_us.len() as f64 / time.as_secs_f64();
-    let worst = (0..options.seconds)
-        .map(|second| seen.accepted_at_s.iter().filter(|at| **at == second).count())
-        .min();
+    let (Round { mut seen, goodput }, beside) =
+        overload(&mix, &collector, sustained, options.seconds);
+    let offered = seen.late_us.len() as f64 / options.seconds as f64;
     let p99_ms = quantile(&mut seen.accepted_us, 0.99);
     println!(
         "offered: {offered:.0} requests/s, {:.1}x; late by p50 {:.1} ms, p99 {:.1} ms",
@@ -154,9 +184,9 @@ pub(crate) fn measure(options: &Options) {
         quantile(&mut seen.late_us, 0.99)
     );
     println!(
-        "goodput: {goodput:.0} records/s, {:.0} % of the peak, {} requests in the worst second; accepted p50 {:.0} ms, p99 {p99_ms:.0} ms",
+        "goodput: {goodput:.0} records/s, {:.0} % of what is accepted at the peak's rate, {:.0} % of the best of the search; accepted p50 {:.0} ms, p99 {p99_ms:.0} ms",
+        100.0 * goodput / beside,
         100.0 * goodput / peak,
-        worst.unwrap_or(0),
         quantile(&mut seen.accepted_us, 0.5)
     );
     let (deviation_s, resident_mib) = (deviation(&seen.delays_s), collector.status_mib("VmHWM"));
@@ -173,7 +203,7 @@ pub(crate) fn measure(options: &Options) {
     let delays_fit = seen.delays_s.iter().all(|s| (DELAY_S_MIN..=DELAY_S_MAX).contains(s));
     let missed: Vec<&str> = [
         ("nine times the peak are offered", offered >= OFFERED_MIN * sustained),
-        ("goodput", goodput >= GOODPUT_MIN * peak),
+        ("goodput", goodput >= GOODPUT_MIN * beside),
         ("the time of an acknowledgement", p99_ms <= ACCEPTED_P99_MS_MAX),
         ("memory", resident_mib <= RESIDENT_MIB_MAX),
         ("every refusal says when to come again", seen.wrong == 0 && delays_fit),
