@@ -230,7 +230,8 @@ scenario("pollers that fail, double clicks and hedges", {}, async (world) => {
     for (let n = 0; n < 12; n++) {
       const startMs = performance.now();
       await fetch("/poll");
-      await pause(300 - (performance.now() - startMs));
+      // A fifth of it is the tolerance: more than a busy machine is late.
+      await pause(1000 - (performance.now() - startMs));
     }
     buy.addEventListener("click", () => void fetch("/fail/3", { method: "POST" }));
     await Promise.all([fetch("/twin"), fetch("/twin")]);
