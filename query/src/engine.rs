@@ -154,12 +154,14 @@ impl Engine {
         // Declared last, so let go first: what has ended need not be watched.
         let permit = place;
         let complete_until_ns = snapshot.complete_until_ns;
-        let planned = self.plan(snapshot, question, Arc::clone(&permit)).await?;
+        let planned = self.plan(Arc::clone(&snapshot), question, Arc::clone(&permit)).await?;
         let limits =
             Limits { rows: self.limits.result_rows_max, bytes: self.limits.result_bytes_max };
         let handle = self.handle()?;
         let work = Work(handle.spawn(async move {
             let collected = collect(planned, limits).await;
+            // A plan names files and opens them as it goes; the snapshot is what keeps them there.
+            drop(snapshot);
             drop(permit);
             collected
         }));

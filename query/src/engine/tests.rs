@@ -65,6 +65,23 @@ async fn time_is_limited_and_the_next_statement_is_fine() {
     assert!(!is_wedged(&engine).await, "it has stopped");
 }
 
+#[tokio::test]
+async fn a_statement_keeps_its_snapshot_until_it_has_ended() {
+    let (_directory, engine) = engine(|limits| limits.wall_seconds = 1);
+    let snapshot = snapshot();
+    let kept = Arc::downgrade(&snapshot);
+    let holds_memory = format!("{} GROUP BY t1.a", product(8));
+    let asked = engine.ask(snapshot, Question::Statement(holds_memory));
+    let seen = async {
+        // It is planned, and works.
+        until(|| engine.memory_bytes() > 0).await;
+        assert!(kept.upgrade().is_some(), "its files may go while it reads them");
+    };
+    let (answer, ()) = futures::join!(asked, seen);
+    assert_eq!(answer.expect_err("it would take days").kind, Kind::Limit);
+    until(|| kept.upgrade().is_none()).await;
+}
+
 async fn is_wedged(engine: &Engine) -> bool {
     tokio::time::timeout(Duration::from_millis(100), engine.wedged()).await.is_ok()
 }

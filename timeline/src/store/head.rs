@@ -268,11 +268,14 @@ impl<R: Columns> Rows<R> {
     }
 
     /// Files worth writing anew: the longest run of small ones at the end, where it is long enough,
-    /// and each with erased rows.
+    /// and each with erased rows. One that could not be read ends the run, as a large one does; where
+    /// it holds erased rows it is tried again each time.
     fn mergeable(&self, config: &Config, expired: &[Arc<Part>]) -> Vec<Vec<MergeInput>> {
         let kept = |part: &Sealed| !is_one_of(&part.part, expired) && !part.is_empty();
         let small = self.parts.iter().rev().take_while(|part| {
-            part.part.bytes < config.merge_bytes_max && !is_one_of(&part.part, expired)
+            part.part.bytes < config.merge_bytes_max
+                && !is_one_of(&part.part, expired)
+                && !part.part.is_unreadable()
         });
         let mut run: Vec<&Sealed> = small.collect();
         run.reverse();

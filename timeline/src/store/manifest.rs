@@ -167,6 +167,7 @@ impl PartEntry {
             received_ns_min: self.received_ns_min,
             received_ns_max: self.received_ns_max,
             doomed: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
         })
     }
 }

@@ -45,6 +45,8 @@ pub struct Part {
     pub received_ns_max: i64,
     /// Set when no manifest names it any more: the file goes with the last reader.
     pub(super) doomed: AtomicBool,
+    /// Set when it could not be read the last time that it was to be written anew.
+    pub(super) unreadable: AtomicBool,
     pub(super) file: String,
     pub(super) directory: Arc<Directory>,
 }
@@ -52,6 +54,16 @@ pub struct Part {
 impl Part {
     pub(super) fn doom(&self) {
         self.doomed.store(true, Ordering::Release);
+    }
+
+    /// Whether it could be read, where it was to be written anew.
+    pub(super) fn note_read(&self, error: Option<&StoreError>) {
+        self.unreadable.store(error.is_some(), Ordering::Release);
+    }
+
+    /// Whether it could not be read the last time.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.unreadable.load(Ordering::Acquire)
     }
 
     /// The file, to be read.
@@ -129,6 +141,7 @@ pub(super) fn write_batches(
         received_ns_min: received.0,
         received_ns_max: received.1,
         doomed: AtomicBool::new(false),
+        unreadable: AtomicBool::new(false),
         file: file.to_owned(),
         directory: Arc::clone(directory),
         path,

@@ -52,6 +52,7 @@ mod tests {
                 received_ns_min: day * DAY_NS,
                 received_ns_max: day * DAY_NS,
                 doomed: AtomicBool::new(false),
+                unreadable: AtomicBool::new(false),
             })
         };
         let config = Config { retain_days, retain_bytes, ..Config::default() };

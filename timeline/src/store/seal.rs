@@ -112,12 +112,15 @@ impl Sealing {
         let tables = std::mem::take(&mut self.tables);
         for table in &tables {
             let mut merged = Vec::new();
+            let mut outdated: Replaced = table.outdated.clone();
             for inputs in &table.merge {
-                merged.extend(self.merge(table.table, inputs)?);
+                // A file that cannot be read stays as it is: no seal would ever end otherwise.
+                let Some(new) = self.merge(table.table, inputs)? else { continue };
+                outdated.extend(inputs.iter().map(|input| Arc::clone(&input.part)));
+                // Known at once: where the next one fails this one has to go too.
+                self.written.extend(new.iter().map(|part| part.file.clone()));
+                merged.extend(new);
             }
-            self.written.extend(merged.iter().map(|part| part.file.clone()));
-            let inputs = table.merge.iter().flatten().map(|input| &input.part);
-            let outdated: Replaced = inputs.chain(&table.outdated).map(Arc::clone).collect();
             let written = self.write_head(table)?;
             self.written.extend(written.iter().map(|part| part.file.clone()));
             let kept = table
@@ -180,12 +183,17 @@ impl Sealing {
         }))
     }
 
-    /// The rows of these neighbours that still hold, as one file; none where no row is left.
-    fn merge(&self, table: Table, inputs: &[MergeInput]) -> Result<Option<NewPart>, StoreError> {
+    /// The rows of these neighbours that still hold, as one file at most: no file where no row is left.
+    /// `None` where one of them cannot be read, which is then remembered.
+    fn merge(
+        &self,
+        table: Table,
+        inputs: &[MergeInput],
+    ) -> Result<Option<Vec<NewPart>>, StoreError> {
         let (Some(head), Some(tail)) = (inputs.first(), inputs.last()) else { return Ok(None) };
         let (first, end) = (head.first, tail.first + tail.places);
         if inputs.iter().all(|input| u64::from(input.deleted.len()) >= input.part.rows) {
-            return Ok(None);
+            return Ok(Some(Vec::new()));
         }
         // The new name differs from the first input's by its version.
         let file = self.file(table, first);
@@ -194,17 +202,25 @@ impl Sealing {
                 Ok(batches) => (Some(batches), None),
                 Err(error) => (None, Some(Err(error))),
             };
-            failed.into_iter().chain(batches.into_iter().flatten())
+            let all = failed.into_iter().chain(batches.into_iter().flatten());
+            all.inspect(|batch| input.part.note_read(batch.as_ref().err()))
         });
-        let part = part::write_batches(&self.directory, &file, table, batches)?;
-        Ok(Some(NewPart {
+        let part = match part::write_batches(&self.directory, &file, table, batches) {
+            Ok(part) => part,
+            Err(error) if inputs.iter().any(|input| input.part.is_unreadable()) => {
+                tracing::error!(%error, "a file cannot be read to be written anew, and stays");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some(vec![NewPart {
             table,
             part: Arc::new(part),
             file,
             first,
             places: end - first,
             gone: gone_places(inputs, first, end),
-        }))
+        }]))
     }
 }
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 
-use super::super::{Config, Store, Table};
+use super::super::{Config, Store, StoreError, Table};
 use super::position;
+use crate::disk::sim::{Call, Fault, SimStorage};
+use crate::disk::{RealStorage, Storage};
 use crate::join::{Change, Delta, Join, RowId};
 use crate::rollup::Rollup;
 use crate::schema::{Erasure, Label, SessionId, SessionRow, Subject, Time};
@@ -57,8 +59,12 @@ struct World {
 
 impl World {
     fn new(directory: &Path, merge_parts_min: usize) -> Self {
+        Self::on(Arc::new(RealStorage::new()), directory, merge_parts_min)
+    }
+
+    fn on(storage: Arc<dyn Storage>, directory: &Path, merge_parts_min: usize) -> Self {
         let config = Config { merge_parts_min, ..Config::default() };
-        let (store, resume) = Store::open(directory, config).expect("it opens");
+        let (store, resume) = Store::open_on(storage, directory, config).expect("it opens");
         let unsearched = resume.map(|resume| resume.unsearched).unwrap_or_default();
         Self { store, next: 0, seals: 0, unsearched }
     }
@@ -69,6 +75,14 @@ impl World {
             self.store.apply(vec![Change::Session(Delta { old: None, new })]);
             self.next += 1;
         }
+    }
+
+    /// Seals, unless writing fails.
+    fn try_seal(&mut self) -> Result<(), StoreError> {
+        self.seals += 1;
+        let (join, rollup) = (Join::default(), Rollup::default());
+        let sealing = self.store.begin_seal(&join, &rollup, position(self.seals))?;
+        sealing.write().map(|written| self.store.finish_seal(written))
     }
 
     /// Seals; what is done meanwhile is done after the freezing.
@@ -181,12 +195,7 @@ fn a_file_that_cannot_be_searched_is_not_forgotten() {
         world.insert();
         world.seal(|_| ());
     }
-    let names = std::fs::read_dir(directory.path()).expect("it is there");
-    let names = names.map(|entry| entry.expect("readable").path());
-    let file = names
-        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
-        .min()
-        .expect("two files");
+    let file = files(directory.path()).remove(0);
     let away = file.with_extension("away");
     std::fs::rename(&file, &away).expect("it can be moved");
     let subject = Subject::Session(SessionId::new("s1").expect("an id"));
@@ -211,4 +220,73 @@ fn a_file_that_cannot_be_searched_is_not_forgotten() {
     assert!(!world.sessions().0.contains("s1"));
     drop(world);
     assert_eq!(World::new(directory.path(), 9).unsearched, []);
+}
+
+/// The files of rows, in the order of their names.
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let names = std::fs::read_dir(directory).expect("it is there");
+    let names = names.map(|entry| entry.expect("readable").path());
+    let mut files: Vec<_> =
+        names.filter(|path| path.extension().is_some_and(|end| end == "parquet")).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_file_that_cannot_be_read_stays_and_holds_up_no_seal() {
+    for merge_parts_min in [9, 2] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut world = World::new(directory.path(), merge_parts_min);
+        for _ in 0..2 {
+            world.insert();
+            world.try_seal().expect("it writes");
+        }
+        world.erase(Subject::Session(SessionId::new("s1").expect("an id")));
+        // Of the same size, with its footer: only what is read of it fails.
+        let file = files(directory.path()).remove(0);
+        let mut bytes = std::fs::read(&file).expect("it is there");
+        bytes[4..200].fill(0xff);
+        std::fs::write(&file, bytes).expect("it can be damaged");
+        world.try_seal().expect("it seals although a file cannot be read");
+        assert!(files(directory.path()).contains(&file), "what cannot be read stays");
+        world.insert();
+        world.try_seal().expect("and goes on to");
+    }
+}
+
+#[test]
+fn a_seal_that_fails_at_any_file_leaves_none_of_it_behind() {
+    for failing in 0.. {
+        let storage = SimStorage::new(failing);
+        let path = Path::new("/machine/store");
+        let mut world = World::on(Arc::<SimStorage>::clone(&storage), path, 9);
+        for _ in 0..3 {
+            world.insert();
+            world.try_seal().expect("it writes");
+        }
+        // Three files are to be written anew, each by itself.
+        world.erase(Subject::Session(SessionId::new("s1").expect("an id")));
+        let mut creates = 0;
+        storage.set_faults(Some(Box::new(move |call| {
+            creates += u64::from(matches!(call, Call::Create));
+            (matches!(call, Call::Create) && creates == failing + 1).then_some(Fault::Full)
+        })));
+        let failed = world.try_seal().is_err();
+        storage.set_faults(None);
+        let files = storage.contents();
+        let names = files.keys().filter_map(|file| file.file_name()?.to_str());
+        // Where the manifest fails, it may stand after all, and they wait for the next one.
+        let may_be_named = world.store.leftovers.lock().clone();
+        let is_named = |name: &str| {
+            world.store.manifest.names(name) || may_be_named.iter().any(|file| file == name)
+        };
+        let unnamed = names.filter(|name| name.ends_with(".parquet") && !is_named(name));
+        assert_eq!(unnamed.collect::<Vec<_>>(), Vec::<&str>::new(), "file {failing}");
+        world.try_seal().expect("the disk has room again");
+        assert!(!world.sessions().0.contains("s1"), "file {failing}");
+        if !failed {
+            assert!(failing >= 3, "{failing} files are not all that a seal writes");
+            break;
+        }
+    }
 }
