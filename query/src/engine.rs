@@ -11,6 +11,7 @@
 //! client was told that the time is over. Planning cannot be interrupted; running can, between two
 //! steps. What does not stop is noticed (`watchdog`).
 
+mod turns;
 mod watchdog;
 
 use std::collections::HashSet;
@@ -279,6 +280,7 @@ async fn physical(session: &SessionContext, plan: &LogicalPlan) -> Result<Planne
     let optimized = state.optimize(plan)?;
     guard::check_histograms(&optimized)?;
     let plan = state.query_planner().create_physical_plan(&optimized, &state).await?;
+    let plan = turns::with_turns(plan)?;
     Ok(Planned { plan, context: session.task_ctx() })
 }
 

@@ -82,6 +82,28 @@ async fn a_statement_keeps_its_snapshot_until_it_has_ended() {
     until(|| kept.upgrade().is_none()).await;
 }
 
+/// On one partition there is nobody to wait for, so only the budget of a task ends its turn.
+#[tokio::test]
+async fn towers_of_joins_give_others_a_turn() {
+    let (_directory, engine) = engine(|limits| limits.partitions = 1);
+    let crossed = product(8).replace("sum(t0.a)", "t0.a");
+    let equal = (1..8).map(|factor| format!("t0.a = t{factor}.a")).collect::<Vec<_>>();
+    let hashed = format!("{crossed} WHERE {}", equal.join(" AND "));
+    let nested = format!("{crossed} WHERE {}", equal.join(" AND ").replace('=', "<="));
+    for sql in [crossed, hashed, nested] {
+        let question = Question::Statement(sql.clone());
+        let planned = plan(&engine.template, &snapshot(), question, engine.limits()).await;
+        let Planned { plan, context } = planned.expect("a plan");
+        let mut stream = execute_stream(plan, context).expect("it runs");
+        let mut batches = 0;
+        while let std::task::Poll::Ready(batch) = futures::poll!(stream.next()) {
+            batch.expect("it is given").expect("it is good");
+            batches += 1;
+            assert!(batches < 1_000, "it goes on and on: {sql}");
+        }
+    }
+}
+
 async fn is_wedged(engine: &Engine) -> bool {
     tokio::time::timeout(Duration::from_millis(100), engine.wedged()).await.is_ok()
 }

@@ -22,8 +22,11 @@ use ethogram_timeline::store::Found;
 use super::Follower;
 
 /// A search that failed is tried again after this long, in nanoseconds: whatever the disk has, it
-/// does not have it for less.
+/// does not have it for less. Each further failure doubles it, since a search reads much.
 const RETRY_NS: i64 = 10_000_000_000;
+
+/// How often it is doubled, to some ten minutes: as long as nobody who repairs a disk minds.
+const DOUBLINGS_MAX: u32 = 6;
 
 /// Erasures on their way.
 #[derive(Default)]
@@ -35,6 +38,8 @@ pub(super) struct Erasing {
     /// The segment of the latest erasure, until a seal has passed it.
     segment: Option<u64>,
     retry_ns: Option<i64>,
+    /// Searches that failed in a row.
+    failures: u32,
 }
 
 /// A search on its thread.
@@ -103,7 +108,7 @@ impl Follower {
         let now_ns = self.clock.now_ns();
         let early = self.erasing.retry_ns.is_some_and(|retry_ns| {
             // A clock that was set back must not put it off.
-            now_ns < retry_ns && retry_ns - now_ns <= RETRY_NS
+            now_ns < retry_ns && retry_ns - now_ns <= RETRY_NS << DOUBLINGS_MAX
         });
         if self.erasing.waiting.is_empty() || self.erasing.is_searching() || early {
             return;
@@ -136,7 +141,10 @@ impl Follower {
                 let sessions = self.store.finish_search(found);
                 self.join.bind(sessions);
                 match failed {
-                    None => self.status.erasures += erasures.len() as u64,
+                    None => {
+                        self.erasing.failures = 0;
+                        self.status.erasures += erasures.len() as u64;
+                    }
                     Some(error) => self.search_failed(search.erasures, &error),
                 }
                 self.publish();
@@ -152,6 +160,8 @@ impl Follower {
         tracing::error!(error, "cannot erase everything that is sealed, trying again later");
         self.status.erasure_failures += 1;
         self.erasing.waiting.extend(erasures);
-        self.erasing.retry_ns = Some(self.clock.now_ns() + RETRY_NS);
+        let doublings = self.erasing.failures.min(DOUBLINGS_MAX);
+        self.erasing.failures += 1;
+        self.erasing.retry_ns = Some(self.clock.now_ns() + (RETRY_NS << doublings));
     }
 }

@@ -5,6 +5,11 @@
 //! anew by the next seal, without them. A file is opened only where its Bloom filters do not rule
 //! the ids out.
 //!
+//! A row may have stood before without its session or user, which the join found later: a server's span
+//! does. Its earlier versions are retracted lines that name nobody, so they are not found. But all
+//! versions of a row were received at one time, so every file of that time with retracted lines is
+//! written anew too, without them.
+//!
 //! Invariant: between the beginning and the end of a search no seal is begun or finished, so that
 //! the files that were searched are those of the store, and no checkpoint says that an erasure is
 //! done which is not. What has not been searched stands in the checkpoint, since the log may have
@@ -15,7 +20,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimestampNanosecondType as Nanoseconds};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -31,18 +36,33 @@ impl Store {
     /// found to be a user's. The parts are searched by [`Self::search`].
     pub fn erase(&mut self, erasures: &[Erasure]) -> BTreeSet<(Label, SessionId)> {
         let mut sessions = BTreeSet::new();
-        self.unsearched.extend(erasures.iter().cloned());
+        let mut received = Received::default();
+        self.unsearched.add(erasures);
         for wanted in Wanted::of(erasures) {
-            let found = self.spans.erase(&wanted).into_iter().chain(self.events.erase(&wanted));
-            let found = found.chain(self.requests.erase(&wanted));
-            sessions.extend(wanted.others(found.chain(self.sessions.erase(&wanted))));
+            let mut found = self.spans.erase(&wanted);
+            found.extend(self.events.erase(&wanted));
+            found.extend(self.requests.erase(&wanted));
+            found.extend(self.sessions.erase(&wanted));
+            received.note(&found);
+            sessions.extend(wanted.others(found.into_iter().filter_map(|row| row.session)));
         }
+        self.erase_versions(&received);
         sessions
+    }
+
+    /// Has files and batches written anew that may hold earlier versions of rows received then.
+    fn erase_versions(&mut self, received: &Received) {
+        self.spans.erase_versions(received);
+        self.events.erase_versions(received);
+        self.requests.erase_versions(received);
+        self.sessions.erase_versions(received);
     }
 
     /// What is to be searched for rows that the erasures cover, on any thread. What it finds is
     /// handed to [`Self::finish_search`]; no seal may begin or finish before.
     pub fn search(&self, erasures: &[Erasure]) -> Search {
+        // Searching ends the segment that is written, so that a second time would end another.
+        let on_shelf = self.unsearched.is_any_on_shelf(erasures);
         let of =
             |table: Table, parts: Vec<Arc<Part>>| parts.into_iter().map(move |part| (table, part));
         let parts = of(Table::Spans, self.spans.parts())
@@ -50,13 +70,19 @@ impl Store {
             .chain(of(Table::Requests, self.requests.parts()))
             .chain(of(Table::Sessions, self.sessions.parts()));
         let (wanted, erasures) = (Wanted::of(erasures), erasures.to_vec());
-        Search { erasures, wanted, parts: parts.collect(), shelf: self.shelf.search() }
+        Search {
+            erasures,
+            wanted,
+            parts: parts.collect(),
+            shelf: on_shelf.then(|| self.shelf.search()),
+        }
     }
 
     /// Retracts what a search found; the parts that held it are written anew by the next seal.
     /// Returns the sessions that were found to be a user's. Where the search failed in part, its
     /// erasures are to be searched for again.
     pub fn finish_search(&mut self, found: Found) -> BTreeSet<(Label, SessionId)> {
+        self.unsearched.note(&found);
         for (table, part, lines) in found.lines {
             match table {
                 Table::Spans => self.spans.erase_lines(&part, &lines),
@@ -67,13 +93,76 @@ impl Store {
             }
         }
         self.shelf.replace(found.shelf);
-        if found.failed.is_none() {
-            for erasure in &found.erasures {
-                self.unsearched.remove(erasure);
-            }
-        }
+        self.erase_versions(&found.received);
         found.sessions
     }
+}
+
+/// Erasures that are not carried out everywhere yet: the log may have let go of them.
+#[derive(Default)]
+pub(super) struct Unsearched {
+    /// Those whose files are not all searched.
+    pub(super) files: BTreeSet<Erasure>,
+    /// Those of them that the shelf may hold.
+    shelf: BTreeSet<Erasure>,
+}
+
+impl Unsearched {
+    pub(super) fn of(erasures: &[Erasure]) -> Self {
+        let mut unsearched = Self::default();
+        unsearched.add(erasures);
+        unsearched
+    }
+
+    fn add(&mut self, erasures: &[Erasure]) {
+        self.files.extend(erasures.iter().cloned());
+        self.shelf.extend(erasures.iter().cloned());
+    }
+
+    fn is_any_on_shelf(&self, erasures: &[Erasure]) -> bool {
+        erasures.iter().any(|erasure| self.shelf.contains(erasure))
+    }
+
+    fn note(&mut self, found: &Found) {
+        for erasure in &found.erasures {
+            if found.failed.is_none() {
+                self.files.remove(erasure);
+            }
+            if !found.shelf.is_partial() {
+                self.shelf.remove(erasure);
+            }
+        }
+    }
+}
+
+/// When the rows that were found had been received, in seconds: a user's rows of a month are fewer of them.
+#[derive(Debug, Default)]
+pub(super) struct Received(BTreeSet<i64>);
+
+impl Received {
+    pub(super) fn note(&mut self, found: &[FoundRow]) {
+        self.0.extend(found.iter().map(|row| row.received_ns.div_euclid(SECOND_NS)));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one was received between these, in nanoseconds.
+    pub(super) fn is_any_in(&self, min_ns: i64, max_ns: i64) -> bool {
+        let (min, max) = (min_ns.div_euclid(SECOND_NS), max_ns.div_euclid(SECOND_NS));
+        min <= max && self.0.range(min..=max).next().is_some()
+    }
+}
+
+/// A second, in nanoseconds.
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// A row that is wanted, by its number in its batch or file.
+pub(super) struct FoundRow {
+    pub(super) line: u32,
+    pub(super) session: Option<String>,
+    pub(super) received_ns: i64,
 }
 
 /// Whose rows are wanted: any of the sessions or users, within one application.
@@ -89,7 +178,8 @@ pub struct Search {
     erasures: Vec<Erasure>,
     wanted: Vec<Wanted>,
     parts: Vec<(Table, Arc<Part>)>,
-    shelf: shelf::Search,
+    /// None where the shelf was searched already.
+    shelf: Option<shelf::Search>,
 }
 
 /// What a search found.
@@ -97,6 +187,7 @@ pub struct Search {
 pub struct Found {
     pub(super) lines: Vec<(Table, Arc<Part>, Vec<u32>)>,
     pub(super) sessions: BTreeSet<(Label, SessionId)>,
+    pub(super) received: Received,
     pub(super) shelf: shelf::Rewritten,
     /// What was searched for.
     pub erasures: Vec<Erasure>,
@@ -111,31 +202,33 @@ impl Search {
         let mut found = Found { erasures: self.erasures.clone(), ..Found::default() };
         for wanted in &self.wanted {
             for (table, part) in &self.parts {
-                let lines = match wanted.lines(part) {
-                    Ok(lines) => lines,
+                let rows = match wanted.lines(part) {
+                    Ok(rows) => rows,
                     Err(error) => {
                         found.failed = Some(error);
                         continue;
                     }
                 };
-                let (lines, sessions): (Vec<u32>, Vec<Option<String>>) = lines.into_iter().unzip();
-                if !lines.is_empty() {
+                found.received.note(&rows);
+                if !rows.is_empty() {
+                    let lines = rows.iter().map(|row| row.line).collect();
                     found.lines.push((*table, Arc::clone(part), lines));
                 }
-                found.sessions.extend(wanted.others(sessions.into_iter().flatten()));
+                let sessions = rows.into_iter().filter_map(|row| row.session);
+                found.sessions.extend(wanted.others(sessions));
             }
         }
         let ids = self.wanted.iter().flat_map(|wanted| wanted.sessions.union(&wanted.users));
-        match self.shelf.run(&ids.map(String::as_str).collect::<Vec<_>>()) {
-            Ok(shelf) => found.shelf = shelf,
-            Err(error) => found.failed = Some(error),
+        if let Some(shelf) = &self.shelf {
+            found.shelf = shelf.run(&ids.map(String::as_str).collect::<Vec<_>>());
+            found.failed = found.shelf.take_failure().or(found.failed);
         }
         found
     }
 }
 
-/// The columns that say whose a row is.
-const WHOSE: [&str; 3] = ["app", "session_id", "user_id"];
+/// The columns that say whose a row is, and when it came.
+const WHOSE: [&str; 4] = ["app", "session_id", "user_id", "time_received"];
 
 impl Wanted {
     /// One for each application that the erasures name.
@@ -164,13 +257,17 @@ impl Wanted {
         others.filter_map(|session| Some((self.app.clone(), SessionId::new(&session)?)))
     }
 
-    /// The numbers of the batch's rows that are wanted, with their session.
-    pub(super) fn rows(&self, batch: &RecordBatch) -> Vec<(u32, Option<String>)> {
+    /// The batch's rows that are wanted.
+    pub(super) fn rows(&self, batch: &RecordBatch) -> Vec<FoundRow> {
         let column = |name: &str| -> Option<StringArray> {
             let text = cast(batch.column_by_name(name)?, &DataType::Utf8).ok()?;
             Some(text.as_string::<i32>().clone())
         };
-        let (Some(app), Some(session)) = (column(WHOSE[0]), column(WHOSE[1])) else {
+        let received = batch.column_by_name(WHOSE[3]);
+        let received = received.and_then(|column| column.as_primitive_opt::<Nanoseconds>());
+        let (Some(app), Some(session), Some(received)) =
+            (column(WHOSE[0]), column(WHOSE[1]), received)
+        else {
             return Vec::new();
         };
         let user = column(WHOSE[2]);
@@ -184,13 +281,14 @@ impl Wanted {
                 let user = user.as_ref().and_then(|user| value(user, row));
                 let wanted = session.as_ref().is_some_and(|id| self.sessions.contains(id))
                     || user.as_ref().is_some_and(|id| self.users.contains(id));
-                wanted.then_some((row as u32, session))
+                let received_ns = received.value(row);
+                wanted.then_some(FoundRow { line: row as u32, session, received_ns })
             })
             .collect()
     }
 
-    /// The lines of a file that are wanted, with their session.
-    pub(super) fn lines(&self, part: &Part) -> Result<Vec<(u32, Option<String>)>, StoreError> {
+    /// The rows of a file that are wanted.
+    pub(super) fn lines(&self, part: &Part) -> Result<Vec<FoundRow>, StoreError> {
         let path = &part.path;
         let failed = |source| StoreError::Parquet {
             context: format!("cannot search {}", path.display()),
@@ -219,7 +317,7 @@ impl Wanted {
             for batch in batches {
                 let batch = batch.map_err(|error| failed(error.into()))?;
                 let rows = self.rows(&batch).into_iter();
-                found.extend(rows.map(|(row, session)| (line + row, session)));
+                found.extend(rows.map(|row| FoundRow { line: line + row.line, ..row }));
                 line += batch.num_rows() as u32;
             }
         }

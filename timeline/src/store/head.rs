@@ -5,14 +5,13 @@
 //! part remembers which places are gone, so that a later row's line in the file is its place less
 //! the places gone before it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
 use super::checkpoint::Gone;
 use super::directory::Directory;
-use super::erase::Wanted;
+use super::erase::{FoundRow, Received, Wanted};
 use super::manifest::{Manifest, PartEntry};
 use super::part::{self, Part};
 use super::seal::{FrozenTable, MergeInput, NewPart};
@@ -173,18 +172,34 @@ impl<R: Columns> Rows<R> {
         }
     }
 
-    /// Retracts the wanted rows of the head; returns the sessions that they named.
-    pub(super) fn erase(&mut self, wanted: &Wanted) -> BTreeSet<String> {
+    /// Retracts the wanted rows of the head, and returns them.
+    pub(super) fn erase(&mut self, wanted: &Wanted) -> Vec<FoundRow> {
         self.freeze_open();
-        let mut sessions = BTreeSet::new();
+        let mut found = Vec::new();
         for batch in &mut self.frozen {
-            for (row, session) in wanted.rows(&batch.batch) {
-                Arc::make_mut(&mut batch.deleted).insert(row);
+            let rows = wanted.rows(&batch.batch);
+            if !rows.is_empty() {
+                Arc::make_mut(&mut batch.deleted).extend(rows.iter().map(|row| row.line));
                 batch.erased_at = Some(self.freezes);
-                sessions.extend(session);
+            }
+            found.extend(rows);
+        }
+        found
+    }
+
+    /// Has what may hold earlier versions of rows received then written anew: files of that time, and
+    /// batches, which may be on their way into one.
+    pub(super) fn erase_versions(&mut self, received: &Received) {
+        for part in self.parts.iter_mut().filter(|part| !part.deleted.is_empty()) {
+            if received.is_any_in(part.part.received_ns_min, part.part.received_ns_max) {
+                part.erased_at = Some(self.freezes);
             }
         }
-        sessions
+        for batch in self.frozen.iter_mut().filter(|batch| !batch.deleted.is_empty()) {
+            if !received.is_empty() {
+                batch.erased_at = Some(self.freezes);
+            }
+        }
     }
 
     /// Retracts these lines of a file, which is to be written anew without them.

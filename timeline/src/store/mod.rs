@@ -35,7 +35,6 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -173,8 +172,7 @@ pub struct Store {
     sessions: Rows<SessionRow>,
     losses: Rows<LossRow>,
     shelf: FileShelf,
-    /// Erasures whose files are not all searched yet: the log may have let go of them.
-    unsearched: BTreeSet<Erasure>,
+    unsearched: erase::Unsearched,
     version: u64,
 }
 
@@ -225,7 +223,7 @@ impl Store {
             losses: Rows::open(Table::Losses, directory, &manifest, &rows)?,
             manifest,
             shelf,
-            unsearched: unsearched.iter().cloned().collect(),
+            unsearched: erase::Unsearched::of(&unsearched),
             version: 0,
         };
         room::keep_ballast(directory);
@@ -330,7 +328,7 @@ impl Store {
             version: self.sealing_version,
             position,
             complete_until_ns: join.now().0,
-            checkpoint: Checkpoint::new(rows, &mark, rollup, join, &self.unsearched)?,
+            checkpoint: Checkpoint::new(rows, &mark, rollup, join, &self.unsearched.files)?,
             shelf: files,
             tables,
         })

@@ -37,6 +37,26 @@ pub(in crate::store) struct Search {
 pub(in crate::store) struct Rewritten {
     segments: Vec<(u64, Option<Segment>)>,
     lost: Vec<String>,
+    /// Why one of them could not be searched or written anew, which stays as it is; the last of several.
+    failed: Option<StoreError>,
+    is_partial: bool,
+}
+
+impl Rewritten {
+    fn fail(&mut self, error: StoreError) {
+        self.is_partial = true;
+        self.failed = Some(error);
+    }
+
+    /// Why something may still hold what is to be erased.
+    pub(in crate::store) fn take_failure(&mut self) -> Option<StoreError> {
+        self.failed.take()
+    }
+
+    /// Whether something may.
+    pub(in crate::store) fn is_partial(&self) -> bool {
+        self.is_partial
+    }
 }
 
 impl FileShelf {
@@ -74,38 +94,48 @@ impl FileShelf {
 }
 
 impl Search {
-    /// Writes each segment anew that holds one of `ids`. Nothing that exists is changed, and a
-    /// failure leaves nothing behind.
-    pub(in crate::store) fn run(&self, ids: &[&str]) -> Result<Rewritten, StoreError> {
-        if let Some(error) = &self.unready {
-            return Err(failed("cannot complete the shelf")(error.kind().into()));
-        }
-        self.rewrite(ids).inspect_err(|_| {
-            for (_, number) in &self.segments {
-                self.directory.remove(&name(*number));
-            }
-        })
-    }
-
-    fn rewrite(&self, ids: &[&str]) -> Result<Rewritten, StoreError> {
+    /// Writes each segment anew that holds one of `ids`. Nothing that exists is changed; one that fails
+    /// leaves nothing behind, and holds up no other.
+    pub(in crate::store) fn run(&self, ids: &[&str]) -> Rewritten {
         let names = |entry: &[u8]| ids.iter().any(|id| holds(entry, id.as_bytes()));
         let mut rewritten = Rewritten::default();
+        if let Some(error) = &self.unready {
+            rewritten.fail(failed("cannot complete the shelf")(error.kind().into()));
+        }
         for (segment, number) in &self.segments {
-            if segment.any(names).map_err(failed("cannot search the shelf"))? {
-                let Anew { segment: new, unread } = segment
-                    .without(&self.directory, *number, names)
-                    .map_err(failed("cannot write the shelf anew"))?;
-                match unread {
-                    Some(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        rewritten.lost.push(segment.mark().loss(&error));
-                    }
-                    Some(error) => return Err(failed("cannot read the shelf")(error)),
-                    None => {}
+            match self.rewrite(segment, *number, names) {
+                Ok(None) => {}
+                Ok(Some(Anew { segment: new, unread })) => {
+                    rewritten.lost.extend(unread.map(|error| segment.mark().loss(&error)));
+                    rewritten.segments.push((segment.mark().number, new));
                 }
-                rewritten.segments.push((segment.mark().number, new));
+                Err(error) => {
+                    self.directory.remove(&name(*number));
+                    rewritten.fail(error);
+                }
             }
         }
-        Ok(rewritten)
+        rewritten
+    }
+
+    /// The segment without what is named; none where nothing of it is.
+    fn rewrite(
+        &self,
+        segment: &View,
+        number: u64,
+        names: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Anew>, StoreError> {
+        if !segment.any(&names).map_err(failed("cannot search the shelf"))? {
+            return Ok(None);
+        }
+        let anew = segment.without(&self.directory, number, names);
+        match anew.map_err(failed("cannot write the shelf anew"))? {
+            // What is damaged is lost; what the disk does not give now it may give later.
+            Anew { unread: Some(error), .. } if error.kind() != io::ErrorKind::InvalidData => {
+                Err(failed("cannot read the shelf")(error))
+            }
+            anew => Ok(Some(anew)),
+        }
     }
 }
 

@@ -96,11 +96,17 @@ pub(crate) struct Files {
     lengths: Vec<(u64, u64)>,
     /// To be removed after it.
     outdated: Vec<String>,
+    /// Why what lies in a file that cannot be synced could not be written to another: a full disk is to
+    /// be known as one.
+    refused: Option<io::ErrorKind>,
 }
 
 impl Files {
     /// Makes what the checkpoint is to name durable.
     pub(super) fn sync(&self) -> io::Result<()> {
+        if let Some(kind) = self.refused {
+            return Err(kind.into());
+        }
         self.unsynced.iter().try_for_each(|file| file.sync())
     }
 }
@@ -183,10 +189,11 @@ impl FileShelf {
     /// What a checkpoint of this moment says, and what is to be done with the files around it.
     pub(crate) fn mark(&self) -> (Mark, Files) {
         let mut inner = self.inner();
-        // Where that fails the doubtful file is still among those to be synced, which refuses the
-        // checkpoint.
-        if let Err(error) = inner.leave_doubtful_files() {
-            inner.note(Err(error));
+        // Where that fails, the checkpoint is refused.
+        let left = inner.leave_doubtful_files();
+        let refused = left.as_ref().err().map(io::Error::kind);
+        if left.is_err() {
+            inner.note(left);
         }
         let unsynced = inner.segments.iter().filter(|segment| {
             let synced = inner.synced.get(&segment.mark().number);
@@ -197,6 +204,7 @@ impl FileShelf {
             unsynced: unsynced.clone().map(Segment::file).collect(),
             lengths: lengths.collect(),
             outdated: inner.outdated.clone(),
+            refused,
         };
         let mark = Mark {
             segments: inner.segments.iter().map(|segment| segment.mark().clone()).collect(),

@@ -13,7 +13,7 @@ use crate::disk::sim::{Call, Fault, SimStorage};
 use crate::disk::{RealStorage, Storage};
 use crate::join::{Change, Delta, Join, RowId};
 use crate::rollup::Rollup;
-use crate::schema::{Erasure, Label, SessionId, SessionRow, Subject, Time};
+use crate::schema::{Attributes, Erasure, EventRow, Label, SessionId, SessionRow, Subject, Time};
 
 fn row(session: &str, user: Option<&str>) -> SessionRow {
     let (unknown, zero) = (Label::unknown, Time(0));
@@ -42,6 +42,40 @@ fn row(session: &str, user: Option<&str>) -> SessionRow {
         state: unknown(),
         verified: true,
         sample_weight: 1.0,
+    }
+}
+
+fn event(session: Option<&str>, body: &str) -> EventRow {
+    let (unknown, zero) = (Label::unknown, Time(0));
+    EventRow {
+        time: zero,
+        time_client: zero,
+        time_received: zero,
+        app: Label::new("shop"),
+        environment: unknown(),
+        service: unknown(),
+        service_version: unknown(),
+        event_name: unknown(),
+        layer: unknown(),
+        session_id: session.and_then(SessionId::new),
+        user_id: None,
+        country: unknown(),
+        subdivision: unknown(),
+        region: unknown(),
+        cloud_region: unknown(),
+        synthetic: false,
+        verified: true,
+        sample_weight: 1.0,
+        trace_id: None,
+        span_id: None,
+        page_id: None,
+        tab_id: None,
+        sequence: None,
+        value: None,
+        body: Some(String::from(body)),
+        attributes: Attributes::empty(),
+        resource: Attributes::empty(),
+        route: unknown(),
     }
 }
 
@@ -220,6 +254,48 @@ fn a_file_that_cannot_be_searched_is_not_forgotten() {
     assert!(!world.sessions().0.contains("s1"));
     drop(world);
     assert_eq!(World::new(directory.path(), 9).unsearched, []);
+}
+
+/// What a service said before its session was known stands in a file as a retracted line that names nobody.
+#[test]
+fn earlier_versions_that_name_nobody_go_too() {
+    for moment in ["head", "sealing", "sealed"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut world = World::new(directory.path(), 9);
+        let new = |id: u64, row: EventRow| Some((RowId(id), Arc::new(row)));
+        let changed = |old, new| vec![Change::Event(Delta { old, new })];
+        world.store.apply(changed(None, new(0, event(None, "of s1"))));
+        world.store.apply(changed(None, new(1, event(Some("s2"), "of s2"))));
+        let known = changed(new(0, event(None, "of s1")), new(2, event(Some("s1"), "of s1")));
+        let erased = |world: &mut World| {
+            world.erase(Subject::Session(SessionId::new("s1").expect("an id")));
+        };
+        if moment == "sealing" {
+            world.seal(|world| {
+                world.store.apply(known);
+                erased(world);
+            });
+        } else {
+            world.seal(|_| ());
+            world.store.apply(known);
+            if moment == "sealed" {
+                world.seal(|_| ());
+            }
+            erased(&mut world);
+        }
+        world.seal(|_| ());
+        let snapshot = world.store.snapshot(0);
+        let parts = &snapshot.table(Table::Events).parts;
+        let batches = parts.iter().flat_map(|part| part.part.read().expect("readable"));
+        let bodies: Vec<String> = batches
+            .flat_map(|batch| {
+                let batch = batch.expect("readable");
+                let bodies = batch.column_by_name("body").expect("a column").as_string::<i32>();
+                bodies.iter().flatten().map(String::from).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(bodies, ["of s2"], "{moment}");
+    }
 }
 
 /// The files of rows, in the order of their names.
