@@ -6,9 +6,9 @@
 //! the ids out.
 //!
 //! A row may have stood before without its session or user, which the join found later: a server's span
-//! does. Its earlier versions are retracted lines that name nobody, so they are not found. But all
-//! versions of a row were received at one time, so every file of that time with retracted lines is
-//! written anew too, without them.
+//! does. Its earlier versions are retracted lines that name nobody, so they are not found. But each was
+//! received with a piece of what is erased, which is found: so every file with retracted lines from such
+//! a second is written anew too, without them.
 //!
 //! Invariant: between the beginning and the end of a search no seal is begun or finished, so that
 //! the files that were searched are those of the store, and no checkpoint says that an erasure is
