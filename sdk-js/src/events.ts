@@ -4,7 +4,7 @@ import { now } from "./clock";
 import { brief, withoutQuery } from "./encode";
 import { act } from "./input";
 import type { Page } from "./page";
-import { later, listen, patch, quietly } from "./patch";
+import { after, later, listen } from "./patch";
 import { record, recordPlace } from "./recorder";
 
 /** Three clicks within a second on one thing: nobody needs that, unless nothing happens. */
@@ -41,11 +41,7 @@ export function watchRoutes(): void {
   };
   listen("popstate hashchange", () => changed("traverse"));
   for (const type of ["push", "replace"]) {
-    patch(History.prototype, type + "State", "apply", (original: Function, self: History, args: []) => {
-      const given = Reflect.apply(original, self, args);
-      quietly(() => changed(type));
-      return given;
-    });
+    after(History.prototype, type + "State", "apply", () => changed(type));
   }
 }
 

@@ -25,8 +25,8 @@ export function patchFetch(): void {
       if ((init.headers as { next?: Function })?.next?.call) sent = [input, (init = { __proto__: init, headers: [...(init.headers as [])] } as RequestInit)];
       const headers = init.headers ? new Headers(init.headers) : request?.headers;
       const method = init.method || request?.method || "GET";
-      // The body of a Request cannot be read without disturbing it. What a PUT or DELETE is about, its
-      // URL says; what is posted may be anything, so each such Request stands for itself.
+      // What a PUT or DELETE is about, its URL says; what is posted may be anything, so a Request counts
+      // for what it was made of, and one whose making nobody saw stands for itself.
       attempt = begin(method, href, init.body || (/^p[oa]/i.test(method) ? request : ""), headers, signal, init.keepalive ?? request?.keepalive);
       if (attempt?.isKnown && (init.mode || request?.mode) != "no-cors") {
         sent = withHeaders(sent, request, attempt, headers);

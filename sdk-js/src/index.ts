@@ -14,7 +14,7 @@ import { begin, quietly, undo } from "./patch";
 import { allow } from "./propagate";
 import { dropped, openQueue, settle } from "./queue";
 import { openRecorder, record as write } from "./recorder";
-import { closeRequests, openRequests, say } from "./requests";
+import { closeRequests, openRequests, say, watchBodies } from "./requests";
 import { createSession } from "./session";
 import { forget } from "./storage";
 import { watchStreams } from "./streams";
@@ -148,6 +148,7 @@ function start(config: Config, granted: boolean): typeof end {
   watchErrors();
   watchLoad();
   allow([location.origin, config.propagate].join());
+  quietly(watchBodies);
   patchFetch();
   patchXhr();
   watchRoutes();

@@ -41,7 +41,9 @@ export function patch(target: object, name: string, trap: "apply" | "construct",
   if (!original) return;
   const mine = doings;
   const patched = new Proxy(original, {
-    [trap]: (...given: [never]) => (mine.isOver ? (Reflect[trap] as typeof handle) : handle)(...given),
+    [trap]: (native: never, given: never, more: unknown) =>
+      // To engines each `new` of a proxy is of another class, with hidden ones of its own for what it makes.
+      (mine.isOver ? (Reflect[trap] as typeof handle) : handle)(native, given, (more == patched ? native : more) as never),
   });
   const put = (stands: Function): void => {
     place[name] = stands;
@@ -51,6 +53,14 @@ export function patch(target: object, name: string, trap: "apply" | "construct",
   put(patched);
   mine.push(() => place[name] == patched && put(original));
 }
+
+/** Notices what each call of a function gave, or each `new`, and by what: the native function, and its object and arguments, or its arguments and class. */
+export const after = (target: object, name: string, trap: "apply" | "construct", notice: (given: never, ...by: never[]) => unknown): void =>
+  patch(target, name, trap, (...by: never[]) => {
+    const given = (Reflect[trap] as Function)(...by) as never;
+    quietly(() => notice(given, ...by));
+    return given;
+  });
 
 /** Notices each call of a method before it is made. */
 export const before = <Self>(target: object, name: string, notice: (self: Self, args: string[]) => void): void =>

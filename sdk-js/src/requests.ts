@@ -10,7 +10,7 @@ import { micros, span, withoutQuery, type Attributes } from "./encode";
 import { digest, randomHex } from "./ids";
 import { actedMs, askedMs, slackMs } from "./input";
 import type { Page } from "./page";
-import { later } from "./patch";
+import { after, later } from "./patch";
 import { mayKnow, parseTraceparent } from "./propagate";
 import { lose } from "./queue";
 import { put, record, touch } from "./recorder";
@@ -37,7 +37,7 @@ const waiting = new Set<Attempt>();
 /** How to tell of ended attempts whose meaning a moment will tell; true where the page's leaving was their end. */
 type Tell = (trigger?: string) => unknown;
 const doubts = new Set<Tell>();
-/** Names of bodies that are not text: one that is sent again is the same object. */
+/** Names of bodies that are not text, and of the Requests that hold them: one that is sent again is the same object. */
 const bodies = new WeakMap<object, unknown>();
 let away: boolean;
 let timer: unknown;
@@ -109,6 +109,28 @@ export function classify(error: unknown, signal: Attempt["signal"]): Failure {
   return aborted || name == "AbortError" ? "abort" : "network";
 }
 
+/** What tells bodies apart: their text where they have one. */
+function nameOf(body: unknown): unknown {
+  // Only a form has `getAll`: FormData, or URLSearchParams.
+  if ((body as FormData)?.getAll) return JSON.stringify([...(body as FormData)], (_, value) => (value.size >= 0 ? value.name + value.size : value));
+  // An object, of whatever realm.
+  if (Object(body) !== body) return body;
+  const name = bodies.get(body as object) ?? randomHex(8);
+  bodies.set(body as object, name);
+  return name;
+}
+
+/**
+ * Notices what Requests are made of. The body of one cannot be read without disturbing it, so its name is
+ * taken where it is given: to a Request, or by one to its copies.
+ */
+export function watchBodies(): void {
+  after(window, "Request", "construct", (made: Request, _, [input, init]: [Partial<Request>, RequestInit?]) =>
+    bodies.set(made, nameOf(init?.body ?? (input.formData ? input : ""))),
+  );
+  after(Request.prototype, "clone", "apply", (copy: Request, _, given: Request) => bodies.set(copy, nameOf(given)));
+}
+
 /**
  * Begins to watch a request; nothing for one that is no HTTP. The page waits meanwhile, and asking the
  * browser for a part of a URL costs as much as all that is done here: so the address is taken apart as text.
@@ -118,14 +140,9 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
   const found = /^(http(s?):..(\[.*?]|[^:/]*):?(\d*))/.exec(url);
   if (away || !found || (waiting.size >= WATCHED_MAX && lose(1))) return;
   const [, origin, isSecure, host, port] = found;
-  let text: unknown = body;
-  // Only a form has `getAll`: FormData, or URLSearchParams.
-  if ((body as FormData)?.getAll) text = JSON.stringify([...(body as FormData)], (_, value) => (value.size >= 0 ? value.name + value.size : value));
-  // An object, of whatever realm.
-  else if (Object(body) === body) bodies.set(body as object, (text = bodies.get(body as object) || randomHex(8)));
   const method = verb.toUpperCase();
   const place = method + " " + url;
-  const alike = digest(method + address.split("#")[0] + "\n" + text);
+  const alike = digest(method + address.split("#")[0] + "\n" + nameOf(body));
   // What the page has aborted in this very task, and asks again, it has replaced.
   waiting.forEach((old) => old.alike == alike && old.signal?.aborted && end(old, "abort", Infinity));
   const owner = touch();

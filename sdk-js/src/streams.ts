@@ -3,7 +3,7 @@
 
 import { now } from "./clock";
 import { micros, withoutQuery } from "./encode";
-import { before, listen, patch, quietly } from "./patch";
+import { after, before, listen } from "./patch";
 import { record } from "./recorder";
 
 type Stream = WebSocket | EventSource;
@@ -36,11 +36,7 @@ export function watchStreams(): void {
   };
 
   for (const type of ["WebSocket", "EventSource"]) {
-    patch(window, type, "construct", (original: Function, args: [], target: Function) => {
-      const stream = Reflect.construct(original, args, target);
-      quietly(() => follow(stream, type));
-      return stream;
-    });
+    after(window, type, "construct", (stream: Stream) => follow(stream, type));
   }
   before(EventSource.prototype, "close", (stream: EventSource) => end(stream, "closed"));
   listen("pagehide", () => living.forEach((_, stream) => end(stream, "left")));

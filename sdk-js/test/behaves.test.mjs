@@ -221,7 +221,7 @@ scenario("stop puts everything back, and init starts anew", async (world) => {
   const before = await (await world.context.newPage()).evaluate(() => 0);
   assert.equal(before, 0);
   const same = await page.evaluate(async () => {
-    const natives = () => [fetch, WebSocket, EventSource, EventSource.prototype.close, history.pushState, history.replaceState, ...["open", "send", "setRequestHeader"].map((name) => XMLHttpRequest.prototype[name])];
+    const natives = () => [fetch, WebSocket, EventSource, Request, Request.prototype.clone, EventSource.prototype.close, history.pushState, history.replaceState, ...["open", "send", "setRequestHeader"].map((name) => XMLHttpRequest.prototype[name])];
     const frame = document.body.appendChild(document.createElement("iframe"));
     const watched = natives();
     const texts = watched.map((f) => Function.prototype.toString.call(f).includes("[native code]"));
@@ -231,7 +231,7 @@ scenario("stop puts everything back, and init starts anew", async (world) => {
     const native = [frame.contentWindow.fetch, frame.contentWindow.WebSocket].map((f) => f.name + f.length).join();
     const changed = watched.map((f, index) => f != restored[index]);
     await fetch("/fast");
-    const constructor = WebSocket.prototype.constructor == WebSocket;
+    const constructor = [WebSocket, Request].every((made) => made.prototype.constructor == made);
     ethogram.init({ flushMs: 50 });
     await fetch("/fast");
     return { texts, shapes, after: restored.map((f) => f.name + f.length).join(), changed, native, constructor, again: natives().map((f, index) => f != restored[index]) };

@@ -155,6 +155,62 @@
     await ask(url("/echo"), init);
     return { ...seen, init: JSON.stringify(init) };
   });
+  define("the Request class", async (url) => {
+    const { clone } = Request.prototype;
+    const caught = (make) => {
+      try {
+        return String(make());
+      } catch (error) {
+        return told(error);
+      }
+    };
+    const shape = (made) => ({
+      name: made.name,
+      length: made.length,
+      kind: typeof made,
+      tag: Object.prototype.toString.call(made),
+      own: Reflect.ownKeys(made).map(String).sort(),
+    });
+    const descriptor = (target, name) => (({ writable, enumerable, configurable }) => ({ writable, enumerable, configurable }))(Object.getOwnPropertyDescriptor(target, name));
+    class Own extends Request {
+      constructor(...given) {
+        super(...given);
+        this.own = new.target == Own;
+      }
+      clone() {
+        return [super.clone(), "own"];
+      }
+    }
+    const read = [];
+    const init = new Proxy({ method: "POST", body: "text" }, { get: (target, name) => (read.push(String(name)), target[name]) });
+    const watched = new Request(url("/echo"), init);
+    const used = new Request(url("/echo"), { method: "POST", body: "used" });
+    await used.text();
+    const own = new Own(url("/echo"), { method: "POST", body: "own" });
+    return {
+      shapes: [shape(Request), shape(clone)],
+      descriptors: [descriptor(window, "Request"), descriptor(Request.prototype, "clone")],
+      constructor: [Request.prototype.constructor == Request, new Request("/").constructor == Request, Object.getPrototypeOf(watched) == Request.prototype],
+      own: [own.own, own instanceof Own, own instanceof Request, own.constructor == Own, await own.clone()[0].text(), own.clone()[1]],
+      called: caught(() => Request("/")),
+      none: caught(() => new Request()),
+      malformed: caught(() => new Request("http://[bad")),
+      getWithBody: caught(() => new Request("/", { body: "x" })),
+      wrong: caught(() => clone.call({})),
+      usedCopy: caught(() => used.clone()),
+      usedInput: caught(() => new Request(used)),
+      getter: caught(() => new Request("/", { get body() { throw new RangeError("mine"); } })),
+      // The body may be looked at once more.
+      read: [...new Set(read)].sort(),
+      moved: await (async () => {
+        const source = new Request(url("/echo"), { method: "POST", body: "moved" });
+        const moved = new Request(source);
+        return [source.bodyUsed, moved.bodyUsed, await moved.clone().text(), await ask(moved)];
+      })(),
+      changed: await ask(new Request(watched, { method: "PUT", headers: { "x-own": "1" } })),
+      reflected: Reflect.construct(Request, ["/"], Own) instanceof Own,
+    };
+  });
   define("streams", async (url) => {
     const response = await fetch(url("/chunks"));
     const isStream = response.body instanceof ReadableStream;

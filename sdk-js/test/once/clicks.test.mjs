@@ -9,8 +9,7 @@ const RIGHT_MIN = 0.99;
 /** A hasty user; the pauses between clicks differ, so that no retry is always or never near one. */
 const CLICK_PAUSE_MS = () => 300 + 900 * Math.random();
 const PLANS = ["200", "503,200", "429,200", "503,429,200", "503,503,503,503"];
-/** What a Request hides cannot be told apart: see the README. */
-const METHODS = { "axios-retry (fetch)": ["GET", "PUT"], ky: ["GET", "PUT"], "@apollo/client RetryLink": ["POST"] };
+const METHODS = { "@apollo/client RetryLink": ["POST"] };
 
 const { outputFiles } = await build({
   entryPoints: [fileURLToPath(new URL("../libraries.page.mjs", import.meta.url))],
