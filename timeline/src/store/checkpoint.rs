@@ -32,6 +32,7 @@ const SHELF_FORM: u32 = 2;
 const ROWS: &str = "rows";
 const ERASED: &str = "erased";
 const UNSEARCHED: &str = "unsearched";
+const ANEW: &str = "anew";
 const SHELF: &str = "shelf";
 const ROLLUP: &str = "rollup";
 const JOIN: &str = "join";
@@ -43,6 +44,9 @@ pub(super) struct Gone {
     pub(super) deleted: Vec<(String, RowSet)>,
     /// For each part, the places that were gone when it was written.
     pub(super) gone: Vec<(String, RowSet)>,
+    /// The parts that are to be written anew, as something of them was erased. It is a section of its own.
+    #[serde(skip)]
+    pub(super) anew: BTreeSet<String>,
 }
 
 /// The state of one moment, packed for the disk.
@@ -77,6 +81,7 @@ impl Checkpoint {
         let sections = vec![
             section(ERASED, FORM, pack(join.erased())?),
             section(UNSEARCHED, FORM, pack(unsearched)?),
+            section(ANEW, FORM, pack(&rows.anew)?),
             section(SHELF, SHELF_FORM, pack(shelf)?),
             section(ROLLUP, FORM, pack(rollup)?),
             section(JOIN, Join::FORM, packed),
@@ -117,10 +122,12 @@ impl Manifest {
             return Err(corrupt("the checksum does not match the manifest's"));
         }
         let sections = Sections { entry, bytes: &bytes };
-        let rows = sections.read(ROWS, FORM).ok_or_else(|| {
+        let mut rows: Gone = sections.read(ROWS, FORM).ok_or_else(|| {
             corrupt("which rows hold cannot be read; it was written by a version before 0.1")
         })?;
         let mut lost = Vec::new();
+        // The first version wrote none.
+        rows.anew = sections.read(ANEW, FORM).unwrap_or_default();
         let shelf = sections.read_or_lose(SHELF, SHELF_FORM, &mut lost);
         let rollup: Rollup = sections.read_or_lose(ROLLUP, FORM, &mut lost);
         let erased: BTreeMap<Erasure, Time> = sections.read_or_lose(ERASED, FORM, &mut lost);

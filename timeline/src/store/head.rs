@@ -111,7 +111,8 @@ impl<R: Columns> Rows<R> {
                 places: entry.places,
                 gone: set(&rows.gone),
                 deleted: set(&rows.deleted),
-                erased_at: None,
+                // A seal was to write it anew and could not.
+                erased_at: rows.anew.contains(&entry.file).then_some(0),
             });
         }
         let open_first = parts.last().map_or(0, |part| part.first + part.places);
@@ -279,6 +280,7 @@ impl<R: Columns> Rows<R> {
                 .collect(),
             deleted: sets(|part| &part.deleted),
             gone: sets(|part| &part.gone),
+            anew: self.parts.iter().filter_map(Sealed::anew).collect(),
         }
     }
 
@@ -365,6 +367,10 @@ impl Sealed {
             let line = place - self.gone.rank(place);
             Arc::make_mut(&mut self.deleted).insert(line);
         }
+    }
+
+    fn anew(&self) -> Option<String> {
+        self.erased_at.map(|_| self.file.clone())
     }
 
     fn is_empty(&self) -> bool {

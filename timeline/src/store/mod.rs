@@ -320,6 +320,7 @@ impl Store {
         let rows = Gone {
             deleted: tables.iter().flat_map(|table| table.deleted.clone()).collect(),
             gone: tables.iter().flat_map(|table| table.gone.clone()).collect(),
+            anew: tables.iter().flat_map(|table| table.anew.clone()).collect(),
         };
         Ok(Sealing {
             directory: Arc::clone(&self.directory),

@@ -56,6 +56,8 @@ pub(super) struct FrozenTable {
     pub(super) outdated: Vec<Arc<Part>>,
     pub(super) deleted: Vec<(String, RowSet)>,
     pub(super) gone: Vec<(String, RowSet)>,
+    /// Files of which something was erased. Those that are not written anew are remembered.
+    pub(super) anew: Vec<String>,
 }
 
 /// A small file that is to become part of a larger one.

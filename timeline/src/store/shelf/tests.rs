@@ -281,6 +281,54 @@ fn what_is_erased_leaves_the_files() {
     check(&mut again);
 }
 
+#[test]
+fn a_segment_that_fails_holds_up_no_other() {
+    let storage = SimStorage::new(1);
+    let (_, mut shelf) = simulated(&storage, Mark::default());
+    let key = |number: i64| print(&number);
+    for number in 0..60 {
+        // Digits that hardly compress, so that there are several segments.
+        let entry = format!("erased-one {:?}", [0, 1, 2, 3, 4, 5].map(|at| print(&(number, at))));
+        shelf.put(Time(number), &[key(number)], entry.as_bytes());
+    }
+    let search = shelf.search();
+    let segments = shelf.inner().segments.len();
+    assert!(segments > 2, "{segments}");
+    let mut reads = 0;
+    storage.set_faults(Some(Box::new(move |call| {
+        reads += u64::from(call == Call::Read);
+        (call == Call::Read && reads == 1).then_some(Fault::Error)
+    })));
+    let mut rewritten = search.run(&["erased-one"]);
+    storage.set_faults(None);
+    assert!(rewritten.is_partial() && rewritten.take_failure().is_some());
+    let unread = shelf.inner().segments[0].mark().number;
+    shelf.replace(rewritten);
+    let standing = (0..60).filter(|number| shelf.get(Time(60), key(*number)).is_some()).count();
+    assert!(0 < standing && standing < 30, "of the first alone: {standing}");
+    assert_eq!(shelf.inner().segments[0].mark().number, unread, "it stays as it is");
+    let rewritten = shelf.search().run(&["erased-one"]);
+    assert!(!rewritten.is_partial());
+    shelf.replace(rewritten);
+    assert!((0..60).all(|number| shelf.get(Time(60), key(number)).is_none()));
+}
+
+#[test]
+fn a_full_disk_is_known_as_one() {
+    let storage = SimStorage::new(1);
+    let (_, mut shelf) = simulated(&storage, Mark::default());
+    filled(&mut shelf, 0..3);
+    let fail = |fault: fn(Call) -> Option<Fault>| storage.set_faults(Some(Box::new(fault)));
+    fail(|call| (call == Call::Sync).then_some(Fault::Error));
+    assert!(shelf.mark().1.sync().is_err());
+    // What lies in the doubtful file is to be written to another one, for which there is no room.
+    fail(|call| (call == Call::Write).then_some(Fault::Full));
+    let refused = shelf.mark().1.sync().expect_err("nothing is durable");
+    assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull);
+    storage.set_faults(None);
+    shelf.mark().1.sync().expect("there is room again");
+}
+
 /// Everything compressed in a segment's bytes.
 fn texts(bytes: &[u8]) -> String {
     const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
