@@ -439,6 +439,64 @@ FROM (
     GROUP BY 1, 2, 3, 4, 5
 ) AS found;
 
+-- How much of what each document's beacon said has arrived: it numbers its records from 0, so a gap is a
+-- loss, of which dropped are those that it had to drop itself. missing may fall while the document
+-- lives, since a request has its number from its beginning and is told at its end (or is told as
+-- abandoned: request_sequence); what was lost behind the last record that arrived is not in it.
+CREATE VIEW page_records AS
+SELECT
+    app,
+    service,
+    page_id,
+    min(session_id) AS session_id,
+    min(region) AS region,
+    min(time) AS time,
+    count(DISTINCT sequence) FILTER (WHERE is_record) AS records,
+    max(sequence) + 1 - count(DISTINCT sequence) AS missing,
+    coalesce(max(dropped), 0) AS dropped
+FROM (
+    SELECT
+        CAST(app AS VARCHAR) AS app,
+        CAST(service AS VARCHAR) AS service,
+        page_id,
+        CAST(session_id AS VARCHAR) AS session_id,
+        CAST(region AS VARCHAR) AS region,
+        time,
+        sequence,
+        TRUE AS is_record,
+        TRY_CAST(resource['behavior.dropped_records'] AS BIGINT) AS dropped
+    FROM spans
+    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence IS NOT NULL
+    UNION ALL
+    SELECT
+        CAST(app AS VARCHAR),
+        CAST(service AS VARCHAR),
+        page_id,
+        CAST(session_id AS VARCHAR),
+        CAST(region AS VARCHAR),
+        time,
+        sequence,
+        TRUE,
+        TRY_CAST(resource['behavior.dropped_records'] AS BIGINT)
+    FROM events
+    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence IS NOT NULL
+    UNION ALL
+    SELECT
+        CAST(app AS VARCHAR),
+        CAST(service AS VARCHAR),
+        page_id,
+        CAST(session_id AS VARCHAR),
+        CAST(region AS VARCHAR),
+        time,
+        TRY_CAST(attributes['behavior.request_sequence'] AS BIGINT),
+        FALSE,
+        NULL
+    FROM events
+    WHERE event_name = 'behavior.abandon' AND layer = 'browser' AND page_id IS NOT NULL
+        AND attributes['behavior.request_sequence'] IS NOT NULL
+) AS numbered
+GROUP BY 1, 2, 3;
+
 -- How callers send again, as seen, by hour and hop: calls that were sent again, the attempts they got
 -- at most, the pause between the end of one attempt and the next on the caller's own clock, and
 -- its spread: (p90 − p10) ÷ p50, near 0 for a fixed pause without jitter. unprovoked retries were

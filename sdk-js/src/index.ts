@@ -74,7 +74,7 @@ export function attempt<T>(number: number, send?: () => T): T | undefined {
   }
 }
 
-/** Records an event of the page's own. A name without a dot is sent under `behavior.`. */
+/** Records an event of the page's own, by its name. An attribute whose name has no dot is sent under `behavior.`. */
 export const record = (name: string, attributes?: Attributes): void =>
   quietly(() => {
     if (!end) return;

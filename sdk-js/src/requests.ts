@@ -68,6 +68,8 @@ export const say = (number: number): number => (said = number);
 
 const waited = (attempt: Attempt, atMs = now()): Attributes => ({
   ...attempt.said,
+  // Its own number in the page's order: if it never ends, its span is not missing.
+  "request_sequence": attempt.said["sequence"],
   "waited_us": micros(atMs - attempt.startMs),
 });
 

@@ -117,6 +117,12 @@ const joined = (what, requests) =>
     requests.map((request) => ({ parent_span_id: spanOf(request), session_id: sessionOf(request), n: 1 })).sort((a, b) => (a.parent_span_id < b.parent_span_id ? -1 : 1)),
   );
 
+/** The documents of a session, by their own count of records. */
+const whole = (session) =>
+  told("every record of the session", `SELECT count(*) > 0 AND sum(records) > 1 AS some, sum(missing) AS missing, sum(dropped) AS dropped FROM page_records WHERE session_id = ${quote(session)}`, [
+    { some: true, missing: 0, dropped: 0 },
+  ]);
+
 function scenario(name, { needs, ...options }, story) {
   if (needs && !has(needs)) return;
   test(name, { timeout: 300_000 }, async () => {
@@ -158,6 +164,7 @@ for (const [how, trigger, leave] of [
       { attempts: 1, outcome: "abandoned", abandon_trigger: trigger, waited: true },
     ]);
     await joined("the abandoned", [held]);
+    await whole(sessionOf(held));
     if (trigger != "reload") return;
     await page.waitForLoadState();
     await page.evaluate(() => void fetch("/held"));
@@ -253,5 +260,6 @@ scenario("pollers that fail, double clicks and hedges", {}, async (world) => {
   await told("all sends", `SELECT count(*) AS n FROM spans WHERE layer = 'browser' AND kind = 'client' AND session_id = ${quote(session)}`, [{ n: sends }]);
   const ofLate = world.requests.filter((request) => late.includes(request.path)).map((request) => quote(spanOf(request)));
   await told("what is called a retry", `SELECT attributes['url.full'] AS url FROM spans WHERE session_id = ${quote(session)} AND attempt_kind = 'retry' AND kind = 'client' AND span_id NOT IN (${["''", ...ofLate]})`, []);
+  await whole(session);
   await told("what is called a hedge", `SELECT count(*) AS n FROM spans WHERE layer = 'browser' AND session_id = ${quote(session)} AND attempt_kind = 'hedge'`, [{ n: 1 }]);
 });

@@ -29,6 +29,7 @@ const QUESTIONS: [&str; 16] = [
     "SELECT * FROM patience",
     "SELECT * FROM refreshes",
     "SELECT * FROM session_bursts",
+    "SELECT * FROM page_records",
     "SELECT * FROM retry_policies",
     "SELECT * FROM coverage",
     "SELECT region, hdr(total_us) AS h FROM requests GROUP BY region",

@@ -175,8 +175,8 @@ async fn answers_questions() {
         ("SELECT date_trunc('minute', time) FROM spans WHERE depth = 3", "2023-11-14T22:13:00Z"),
         (
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-            "abandonment; amplification; coverage; events; losses; metrics; patience; refreshes; requests; \
-             retry_policies; session_bursts; sessions; spans; timeline",
+            "abandonment; amplification; coverage; events; losses; metrics; page_records; patience; \
+             refreshes; requests; retry_policies; session_bursts; sessions; spans; timeline",
         ),
     ] {
         assert_eq!(answer(&fixture, sql).await.as_deref(), Ok(expected), "{sql}");
@@ -227,6 +227,7 @@ async fn views_have_their_columns() {
              burst_of_region",
         ),
         ("coverage", "minute app service route coverage requests share what"),
+        ("page_records", "app service page_id session_id region time records missing dropped"),
         (
             "retry_policies",
             "hour app layer caller service calls_retried attempts_max retries hedges unprovoked \
