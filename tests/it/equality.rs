@@ -17,7 +17,7 @@ const SEALED: [&str; 3] = [
 ];
 
 /// Every row and every column; what the views make of them; and whole histograms.
-const QUESTIONS: [&str; 16] = [
+const QUESTIONS: [&str; 17] = [
     "SELECT * FROM spans",
     "SELECT * FROM events",
     "SELECT * FROM requests",
