@@ -440,18 +440,21 @@ FROM (
 ) AS found;
 
 -- How much of what each document's beacon said has arrived: it numbers its records from 0, so a gap is a
--- loss, of which dropped are those that it had to drop itself. missing may fall while the document
--- lives, since a request has its number from its beginning and is told at its end (or is told as
--- abandoned: request_sequence); what was lost behind the last record that arrived is not in it.
+-- loss. missing may fall while the document lives, since a request has its number from its beginning and
+-- is told at its end; one that was sighted, left or outlives its document is told by then
+-- (request_sequence). What was lost behind the last record that arrived is not in missing, and what was
+-- erased or grew too old is. dropped is the document's own count of what it gave up: some of that had
+-- no number yet, or had arrived. Both are kept for each record, so ask for some pages (page_id IN (SELECT
+-- page_id FROM events WHERE …)) where there are tens of millions of records.
 CREATE VIEW page_records AS
 SELECT
     app,
     service,
     page_id,
-    min(session_id) AS session_id,
+    first_value(session_id ORDER BY sequence) AS session_id,
     min(region) AS region,
     min(time) AS time,
-    count(DISTINCT sequence) FILTER (WHERE is_record) AS records,
+    count(*) FILTER (WHERE is_record) AS records,
     max(sequence) + 1 - count(DISTINCT sequence) AS missing,
     coalesce(max(dropped), 0) AS dropped
 FROM (
@@ -466,7 +469,7 @@ FROM (
         TRUE AS is_record,
         TRY_CAST(resource['behavior.dropped_records'] AS BIGINT) AS dropped
     FROM spans
-    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence IS NOT NULL
+    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence BETWEEN 0 AND 4294967295
     UNION ALL
     SELECT
         CAST(app AS VARCHAR),
@@ -479,7 +482,7 @@ FROM (
         TRUE,
         TRY_CAST(resource['behavior.dropped_records'] AS BIGINT)
     FROM events
-    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence IS NOT NULL
+    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence BETWEEN 0 AND 4294967295
     UNION ALL
     SELECT
         CAST(app AS VARCHAR),
@@ -492,8 +495,8 @@ FROM (
         FALSE,
         NULL
     FROM events
-    WHERE event_name = 'behavior.abandon' AND layer = 'browser' AND page_id IS NOT NULL
-        AND attributes['behavior.request_sequence'] IS NOT NULL
+    WHERE layer = 'browser' AND page_id IS NOT NULL
+        AND TRY_CAST(attributes['behavior.request_sequence'] AS BIGINT) BETWEEN 0 AND 4294967295
 ) AS numbered
 GROUP BY 1, 2, 3;
 

@@ -50,8 +50,9 @@ export function patch(target: object, name: string, trap: "apply" | "construct",
     // So that `new WebSocket(url).constructor` is what the page knows as WebSocket.
     if (trap == "construct") original.prototype.constructor = stands;
   };
-  put(patched);
+  // First: where a page has frozen a prototype, the second half of putting throws.
   mine.push(() => place[name] == patched && put(original));
+  put(patched);
 }
 
 /** Notices what each call of a function gave, or each `new`, and by what: the native function, and its object and arguments, or its arguments and class. */

@@ -38,7 +38,7 @@ const waiting = new Set<Attempt>();
 type Tell = (trigger?: string) => unknown;
 const doubts = new Set<Tell>();
 /** Names of bodies that are not text, and of the Requests that hold them: one that is sent again is the same object. */
-const bodies = new WeakMap<object, unknown>();
+const bodies = new WeakMap<object, string>();
 let away: boolean;
 let timer: unknown;
 /** Which attempt the page says the next request is; 0 where it says nothing. */
@@ -111,13 +111,13 @@ export function classify(error: unknown, signal: Attempt["signal"]): Failure {
   return aborted || name == "AbortError" ? "abort" : "network";
 }
 
-/** What tells bodies apart: their text where they have one. */
-function nameOf(body: unknown): unknown {
+/** What tells bodies apart: a digest of their text where they have one. */
+function nameOf(body: unknown): string {
   // Only a form has `getAll`: FormData, or URLSearchParams.
-  if ((body as FormData)?.getAll) return JSON.stringify([...(body as FormData)], (_, value) => (value.size >= 0 ? value.name + value.size : value));
-  // An object, of whatever realm.
-  if (Object(body) !== body) return body;
-  const name = bodies.get(body as object) ?? randomHex(8);
+  if ((body as FormData)?.getAll) body = JSON.stringify([...(body as FormData)], (_, value) => (value.size >= 0 ? value.name + value.size : value));
+  // No object, of whatever realm.
+  if (Object(body) !== body) return digest("" + body);
+  const name = bodies.get(body as object) || randomHex(8);
   bodies.set(body as object, name);
   return name;
 }
@@ -173,8 +173,9 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
       "intent_id": request.intent,
       "repeat": request.repeat || undefined,
       "repeat_cause": request.cause,
-      // Taken now, so that the order of the page's records is the order in which things began.
-      "sequence": page.sequence(),
+      // Taken now, so that the order of the page's records is the order in which things began. What is never
+      // told needs none: a gap is a loss.
+      "sequence": owner.session ? page.sequence() : undefined,
     },
   };
   if (!owner.session) {
@@ -217,11 +218,19 @@ export function end(attempt: Attempt | undefined, error: Failure, soonMs = 0, st
   };
   if (error == "network") {
     doubt(atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, (trigger) =>
-      trigger ? !request.outlives && (abandon(attempt, trigger, atMs), true) : tell(),
+      trigger ? leaveBehind(attempt, trigger, atMs) : tell(),
     );
   } else if (isUsers) {
     doubt(ABORT_MS_MAX, () => (startedSince(request.place, inputMs) ? tell() : abandon(attempt, error, atMs)));
   } else tell();
+}
+
+/** The page leaves without it. Whether it is abandoned; if not it outlives the page, and nobody will hear of its end. */
+function leaveBehind(attempt: Attempt, trigger: string, atMs?: number): boolean {
+  const { outlives } = attempt.request;
+  if (!outlives) abandon(attempt, trigger, atMs);
+  else if (attempt.session) record("behavior.outlive", waited(attempt), attempt);
+  return !outlives;
 }
 
 /** The page leaves: all that waits is abandoned, provisionally, but what is to outlive it. The answer is how many. */
@@ -229,10 +238,7 @@ export function leave(trigger: string): number {
   away = true;
   let count = 0;
   waiting.forEach((attempt) => {
-    if ((attempt.left = !attempt.request.outlives)) {
-      count++;
-      abandon(attempt, trigger);
-    }
+    if ((attempt.left = leaveBehind(attempt, trigger))) count++;
   });
   doubts.forEach((tell) => tell(trigger) && count++);
   doubts.clear();

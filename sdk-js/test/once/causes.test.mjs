@@ -277,6 +277,8 @@ scenario("what is to outlive the page is not abandoned, nor asked again by a rel
   assert.equal(refresh["behavior.pending_requests"], 1);
   await until("the leave", () => world.events("behavior.leave").length);
   assert.equal(world.events("behavior.abandon").length, 1);
+  const outliving = world.events("behavior.outlive").map((event) => event["behavior.request_sequence"]);
+  assert.equal(new Set(outliving).size, 2, "their numbers are no losses");
   world.release();
   await page.evaluate(() => [1, 3].forEach((n) => void fetch("/held?" + n, { keepalive: n == 1 })));
   await until("both", () => world.requests.length == 5);

@@ -127,7 +127,9 @@ impl Manifest {
         })?;
         let mut lost = Vec::new();
         // The first version wrote none.
-        rows.anew = sections.read(ANEW, FORM).unwrap_or_default();
+        if sections.find(ANEW).is_some() {
+            rows.anew = sections.read_or_lose(ANEW, FORM, &mut lost);
+        }
         let shelf = sections.read_or_lose(SHELF, SHELF_FORM, &mut lost);
         let rollup: Rollup = sections.read_or_lose(ROLLUP, FORM, &mut lost);
         let erased: BTreeMap<Erasure, Time> = sections.read_or_lose(ERASED, FORM, &mut lost);

@@ -56,7 +56,7 @@ pub(super) struct FrozenTable {
     pub(super) outdated: Vec<Arc<Part>>,
     pub(super) deleted: Vec<(String, RowSet)>,
     pub(super) gone: Vec<(String, RowSet)>,
-    /// Files of which something was erased. Those that are not written anew are remembered.
+    /// Files of which something was erased. Those of them that are there still are written anew next time.
     pub(super) anew: Vec<String>,
 }
 
