@@ -173,11 +173,16 @@ impl Tally {
         fault.is_none()
     }
 
+    /// How many records were judged.
+    fn judged(&self) -> u64 {
+        self.rejected.total() + self.admitted
+    }
+
     fn rejected(self, records: &str) -> Rejected {
         let count = self.rejected.total();
         let mut message = Vec::new();
         if count > 0 {
-            let sent = count + self.admitted;
+            let sent = self.judged();
             let reasons = self.rejected.describe();
             message.push(format!("{count} of {sent} {records} rejected: {reasons}"));
             if reasons.contains(NO_EVENT_NAME) {

@@ -33,7 +33,8 @@ pub(super) fn judge(metric: &mut Metric, tally: &mut Tally) -> bool {
             !$points.is_empty()
         }};
     }
-    match &mut metric.data {
+    let judged = tally.judged();
+    let has_points = match &mut metric.data {
         Some(Data::Gauge(gauge)) => judge!(gauge.data_points, |point| None, exemplars),
         Some(Data::Sum(sum)) => judge!(sum.data_points, |point| None, exemplars),
         Some(Data::Histogram(histogram)) => {
@@ -53,7 +54,12 @@ pub(super) fn judge(metric: &mut Metric, tally: &mut Tally) -> bool {
                 .then_some("too_many_quantiles"),)
         }
         None => false,
+    };
+    // One that is odd and tells of no points counts as one.
+    if odd.is_some() && tally.judged() == judged {
+        tally.judge(odd);
     }
+    has_points
 }
 
 fn bound_exemplars(exemplars: &mut Vec<Exemplar>, bounds: &mut Bounds<'_>) {

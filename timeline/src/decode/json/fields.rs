@@ -17,8 +17,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use serde::de::MapAccess;
 
 use super::BeaconBody;
-use super::number::{Base64, Boolean, Double, Enumeration, Id, Integer};
-use super::read::{Many, Maybe, Message, Odd, One, Reader, Text};
+use super::read::{Message, Odd, Reader};
+use super::scalar::{Base64, Boolean, Double, Enumeration, Id, Integer, Text};
+use super::structure::{Many, Maybe, One};
 use crate::decode::admit::MALFORMED;
 
 /// Implements [`Message`] from a table of keys, fields and forms, and a last arm for the keys that
@@ -66,9 +67,9 @@ macro_rules! choose {
 
 pub(super) use {choose, message};
 
-/// What a value becomes that is not of the type it says: as with text that is not Unicode, the loss is
-/// seen, and is no more than it has to be.
-const ODD_VALUE: &str = "\u{fffd}";
+/// What a value becomes that is not of the type it says, and the key of an attribute that is none: as
+/// with text that is not Unicode, the loss is seen, and is no more than it has to be.
+const ODD_TEXT: &str = "\u{fffd}";
 
 message!(ExportTraceServiceRequest {
     "resourceSpans" => resource_spans: Many<One<ResourceSpans>>,
@@ -84,7 +85,7 @@ message!(BeaconBody {
     "resourceLogs" => logs.resource_logs: Many<One<ResourceLogs>>,
 });
 
-message!(Resource {
+message!(Resource [Forgive, |resource| resource.attributes.push(KeyValue::odd())] {
     "attributes" => attributes: Many<One<KeyValue>>,
     "droppedAttributesCount" => dropped_attributes_count: Integer<u32>,
     "entityRefs" => entity_refs: Many<One<EntityRef>>,
@@ -101,13 +102,16 @@ message!(InstrumentationScope {
     "attributes" => attributes: Many<One<KeyValue>>,
     "droppedAttributesCount" => dropped_attributes_count: Integer<u32>,
 });
-message!(KeyValue {
+message!(KeyValue [Spoil, |pair| {
+    pair.key = String::from(ODD_TEXT);
+    pair.value = Some(AnyValue::odd());
+}] {
     "key" => key: Text,
     "value" => value: Maybe<One<AnyValue>>,
 });
-message!(ArrayValue { "values" => values: Many<One<AnyValue>>, });
-message!(KeyValueList { "values" => values: Many<One<KeyValue>>, });
-message!(AnyValue [Spoil, |value| value.value = Some(Value::StringValue(String::from(ODD_VALUE)))] {} oneof(this, reader) {
+message!(ArrayValue [Pass] { "values" => values: Many<One<AnyValue>>, });
+message!(KeyValueList [Pass] { "values" => values: Many<One<KeyValue>>, });
+message!(AnyValue [Spoil, |value| value.value = Some(Value::StringValue(String::from(ODD_TEXT)))] {} oneof(this, reader) {
     "stringValue" => choose!(this.value, Value::StringValue, reader.value::<Text>("stringValue")),
     "boolValue" => choose!(this.value, Value::BoolValue, reader.value::<Boolean>("boolValue")),
     "intValue" => choose!(this.value, Value::IntValue, reader.value::<Integer<i64>>("intValue")),
@@ -119,12 +123,12 @@ message!(AnyValue [Spoil, |value| value.value = Some(Value::StringValue(String::
         choose!(this.value, Value::KvlistValue, reader.nested::<One<KeyValueList>>("kvlistValue")),
 });
 
-message!(ResourceSpans {
+message!(ResourceSpans [Forgive, |resource| resource.scope_spans.push(ScopeSpans::odd())] {
     "resource" => resource: Maybe<One<Resource>>,
     "scopeSpans" => scope_spans: Many<One<ScopeSpans>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(ScopeSpans {
+message!(ScopeSpans [Forgive, |scope| scope.spans.push(Span::odd())] {
     "scope" => scope: Maybe<One<InstrumentationScope>>,
     "spans" => spans: Many<One<Span>>,
     "schemaUrl" => schema_url: Text,
@@ -166,12 +170,12 @@ message!(Status [Pass] {
     "code" => code: Enumeration,
 });
 
-message!(ResourceLogs {
+message!(ResourceLogs [Forgive, |resource| resource.scope_logs.push(ScopeLogs::odd())] {
     "resource" => resource: Maybe<One<Resource>>,
     "scopeLogs" => scope_logs: Many<One<ScopeLogs>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(ScopeLogs {
+message!(ScopeLogs [Forgive, |scope| scope.log_records.push(LogRecord::odd())] {
     "scope" => scope: Maybe<One<InstrumentationScope>>,
     "logRecords" => log_records: Many<One<LogRecord>>,
     "schemaUrl" => schema_url: Text,

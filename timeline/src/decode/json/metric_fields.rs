@@ -12,16 +12,17 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde::de::MapAccess;
 
 use super::fields::{choose, message};
-use super::number::{Boolean, Double, Enumeration, Id, Integer};
-use super::read::{Many, Maybe, Message, Odd, One, Reader, Text};
+use super::read::{Message, Odd, Reader};
+use super::scalar::{Boolean, Double, Enumeration, Id, Integer, Text};
+use super::structure::{Many, Maybe, One};
 use crate::decode::admit::{MALFORMED_FLAGS, MALFORMED_METRIC};
 
-message!(ResourceMetrics {
+message!(ResourceMetrics [Forgive, |resource| resource.scope_metrics.push(ScopeMetrics::odd())] {
     "resource" => resource: Maybe<One<Resource>>,
     "scopeMetrics" => scope_metrics: Many<One<ScopeMetrics>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(ScopeMetrics {
+message!(ScopeMetrics [Forgive, |scope| scope.metrics.push(Metric::odd())] {
     "scope" => scope: Maybe<One<InstrumentationScope>>,
     "metrics" => metrics: Many<One<Metric>>,
     "schemaUrl" => schema_url: Text,

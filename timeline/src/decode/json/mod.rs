@@ -5,10 +5,11 @@
 //! either case, other bytes as any base64, unknown keys are skipped. Text that is not Unicode (a
 //! lone surrogate in a page's title) becomes U+FFFD rather than the loss of a request.
 //!
-//! A scalar of a wrong *type* (a name where the standard wants the number of an enum, a time that is
-//! a word) is the sender's error and costs its record, which is marked for [`super::admit`] to count;
-//! of an attribute it costs the value, which becomes U+FFFD. Only where an object or an array should
-//! be, and in place of a text, does another structure fail the request, with its path.
+//! A value of a wrong *type* (a name where the standard wants the number of an enum, a time that is a
+//! word, an object in place of an array) is the sender's error and costs its record, which is marked
+//! for [`super::admit`] to count; of an attribute it costs the value, which becomes U+FFFD. What should
+//! hold records and does not, and so hides how many it stands for, counts as one. Only a body that is no
+//! object or not JSON is refused.
 //!
 //! It is not validation: an id of a wrong length passes and is refused by [`super::admit`], record
 //! by record.
@@ -20,10 +21,13 @@
 
 mod fields;
 mod metric_fields;
-mod number;
+mod overlong;
 mod read;
+mod scalar;
+mod structure;
 #[cfg(test)]
 mod tests;
+mod unicode;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -46,7 +50,7 @@ pub struct BeaconBody {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{message}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
 pub struct JsonError {
-    /// Where, such as `resourceSpans[0].scopeSpans[0].spans[2].kind`; empty for the whole body.
+    /// Where, such as `resourceSpans[0].scopeSpans[0].spans[2]`; empty for the whole body.
     pub path: String,
     /// What is wrong, with line and column.
     pub message: String,

@@ -67,6 +67,7 @@ fn accepts_every_legal_form_of_a_scalar() {
         (r#"{"intValue":9223372036854775807}"#, Value::IntValue(i64::MAX)),
         (r#"{"doubleValue":3}"#, Value::DoubleValue(3.0)),
         (r#"{"doubleValue":"1.5"}"#, Value::DoubleValue(1.5)),
+        (r#"{"doubleValue":1e999}"#, Value::DoubleValue(f64::INFINITY)),
         (r#"{"doubleValue":"-Infinity"}"#, Value::DoubleValue(f64::NEG_INFINITY)),
         (r#"{"bytesValue":"-_8="}"#, Value::BytesValue(vec![0xfb, 0xff])),
         (r#"{"bytesValue":"+/8"}"#, Value::BytesValue(vec![0xfb, 0xff])),
@@ -102,7 +103,7 @@ fn absent_null_and_unknown_are_the_default() {
 
 #[test]
 fn what_is_not_unicode_is_replaced() {
-    assert_eq!(span(r#"{"name":"a\ud800b"}"#).name, "a\u{fffd}\u{fffd}\u{fffd}b");
+    assert_eq!(span(r#"{"name":"a\ud800b"}"#).name, "a\u{fffd}b");
     let mut body = request(r#"{"name":"a?b","x\udfff":"\udfff"}"#).into_bytes();
     let place = body.iter().position(|byte| *byte == b'?').expect("it is there");
     body[place] = 0xff;
@@ -122,9 +123,20 @@ fn an_odd_field_costs_its_record() {
         r#""startTimeUnixNano":"soon""#,
         r#""startTimeUnixNano":-1"#,
         r#""startTimeUnixNano":1.5"#,
+        r#""startTimeUnixNano":1e999"#,
         r#""startTimeUnixNano":{"seconds":[1]}"#,
         r#""events":[{"timeUnixNano":[1,2]}]"#,
         r#""traceId":7"#,
+        r#""name":["a",{"b":[]}]"#,
+        r#""name":{"a":"b"},"kind":2"#,
+        r#""spanId":{}"#,
+        r#""attributes":{"a":1}"#,
+        r#""attributes":"none""#,
+        r#""events":{}"#,
+        r#""events":[7]"#,
+        r#""links":true"#,
+        r#""status":"ok""#,
+        r#""status":[]"#,
     ] {
         let body = request(&format!("{good},{{{odd},\"flags\":1}},{good}"));
         let mut read = traces(body.as_bytes()).expect(odd);
@@ -141,6 +153,14 @@ fn an_odd_field_costs_its_record() {
         r#"{"intValue":"true"}"#,
         r#"{"boolValue":{"a":1}}"#,
         r#"{"stringValue":5}"#,
+        r#"{"stringValue":{"a":[1]}}"#,
+        r#"{"bytesValue":[1,2]}"#,
+        r#"{"arrayValue":[1,2]}"#,
+        r#"{"arrayValue":{"values":{}}}"#,
+        r#"{"kvlistValue":{"values":7}}"#,
+        r#""a word""#,
+        "7",
+        "[7]",
     ] {
         assert_eq!(attribute(odd), replaced, "{odd}");
         let span = span(&format!(r#"{{"attributes":[{{"value":{odd}}}],"traceId":"5b8e"}}"#));
@@ -159,20 +179,64 @@ fn an_odd_field_costs_its_record() {
     }
 }
 
+/// Where records should be and are not, one is counted, and those beside it are kept.
 #[test]
-fn refuses_what_is_no_object_or_array_with_its_path() {
+fn an_odd_holder_of_records_counts_as_one() {
+    let span = r#"{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}"#;
+    let good = format!(r#"{{"scopeSpans":[{{"spans":[{span}]}}]}}"#);
+    for (odd, kept) in [
+        (r#"7"#, 2),
+        (r#"["scopeSpans"]"#, 2),
+        (r#"{"scopeSpans":{}}"#, 2),
+        (r#"{"scopeSpans":["a"]}"#, 2),
+        (r#"{"scopeSpans":[{"spans":{"0":{}}}]}"#, 2),
+        (r#"{"scopeSpans":[{"scope":7,"spans":[7,SPAN]}]}"#, 3),
+    ] {
+        let odd = odd.replace("SPAN", span);
+        let body = format!(r#"{{"resourceSpans":[{good},{odd},{good}]}}"#);
+        let mut read = traces(body.as_bytes()).expect(&odd);
+        let rejected = admit::traces(&mut read, Sizes::default());
+        assert_eq!(rejected.by_reason, [("malformed_field", 1)], "{odd}");
+        let spans = read.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        assert_eq!(spans.map(|scope| scope.spans.len()).sum::<usize>(), kept, "{odd}");
+    }
+    let both = br#"{"resourceSpans":"none","resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"a"}]}]}]}"#;
+    let mut read = beacon(both).expect("an object");
+    assert_eq!(admit::traces(&mut read.traces, Sizes::default()).count, 1);
+    assert_eq!(admit::logs(&mut read.logs, Sizes::default()).count, 0);
+    assert_eq!(read.logs.resource_logs.len(), 1);
+    for metric in ["7", r#"{"name":"m","gauge":7}"#, r#"{"name":"m","sum":{"dataPoints":{}}}"#] {
+        let body =
+            format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{metric}]}}]}}]}}"#);
+        let mut read = metrics(body.as_bytes()).expect(metric);
+        assert_eq!(admit::metrics(&mut read, Sizes::default()).count, 1, "{metric}");
+    }
+}
+
+/// A resource has no record to cost: what it lost is seen in its attributes.
+#[test]
+fn an_odd_resource_tells_of_it() {
+    for resource in ["7", r#"{"attributes":{"service.name":"a"}}"#, r#"{"attributes":[7]}"#] {
+        let body = format!(r#"{{"resourceSpans":[{{"resource":{resource}}}]}}"#);
+        let read = traces(body.as_bytes()).expect(resource);
+        let resource = read.resource_spans[0].resource.as_ref().expect("it is there");
+        let keys: Vec<&str> = resource.attributes.iter().map(|pair| pair.key.as_str()).collect();
+        assert_eq!(keys, ["\u{fffd}"], "{resource:?}");
+    }
+}
+
+#[test]
+fn refuses_what_is_no_object_or_no_json_with_its_path() {
     let at = "resourceSpans[0].scopeSpans[0].spans[0]";
     for (json, path, message) in [
-        (r#"{"attributes":{}}"#, ".attributes", "expected an array"),
-        (r#"{"attributes":[{},{"value":"x"}]}"#, ".attributes[1].value", "expected an object"),
+        (r#"{"attributes":[{},{"value":x}]}"#, ".attributes[1].value", "expected value"),
+        (r#"{"name":"a\qb"}"#, ".name", "invalid escape"),
     ] {
         let error = traces(request(json).as_bytes()).expect_err(json);
         assert_eq!(error.path, format!("{at}{path}"), "{json}");
         assert!(error.message.contains(message), "{error}");
     }
-    let error = traces(request(r#"{"name":["a"]}"#).as_bytes()).expect_err("more than one token");
-    assert_eq!(error.path, "name", "{error}");
-    for body in ["", "[]", "5", "{", r#"{"resourceSpans":[{}]} x"#, "{\"a\":1,}"] {
+    for body in ["", "[]", "5", "null", "{", r#"{"resourceSpans":[{}]} x"#, "{\"a\":1,}"] {
         assert!(traces(body.as_bytes()).is_err(), "{body}");
     }
 }
@@ -204,7 +268,9 @@ fn depth_is_cut_and_survives_protobuf() {
 fn empty_elements_do_not_multiply_memory() {
     let body = format!(r#"{{"resourceSpans":[{}{{}}]}}"#, "{},".repeat(1_000_000));
     let error = traces(body.as_bytes()).expect_err("refused");
-    assert!(error.message.contains("too many empty elements"), "{error}");
+    assert!(error.message.contains("too many elements that are empty"), "{error}");
+    let body = format!(r#"{{"resourceSpans":[{}7]}}"#, "7,".repeat(1_000_000));
+    assert!(traces(body.as_bytes()).is_err(), "nor do those of a wrong type");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Scalars other than texts: numbers, enums, ids and bytes, in every form that is legal.
+//! Scalars: texts, numbers, enums, ids and bytes, in every form that is legal.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -8,11 +9,24 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::read::{Form, Text, Trail};
+use super::read::{Form, Trail};
 
 /// What a malformed id becomes: no id has one byte, so admission refuses it and a field that is
 /// merely absent stays distinct from it.
 const MALFORMED_ID: [u8; 1] = [0];
+
+/// A text.
+pub(super) struct Text;
+
+impl Form for Text {
+    type Value = String;
+    fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<String, D::Error> {
+        Ok(trail.expect(match json.deserialize_any(Scalar)? {
+            Token::Text(text) => Some(text.into_owned()),
+            _ => None,
+        }))
+    }
+}
 
 /// An integer: `7`, `"7"`, `7.0`, `7e0`, `"7e0"`.
 pub(super) struct Integer<T>(PhantomData<T>);
@@ -52,42 +66,45 @@ impl Form for Enumeration {
 
 /// One value of any type: what is not of the wanted one is read all the same, so that the reading
 /// goes on behind it.
-enum Token {
+pub(super) enum Token<'de> {
     Integer(i128),
     Double(f64),
-    Text(String),
+    Text(Cow<'de, str>),
     Boolean(bool),
     /// An array or an object.
     Other,
 }
 
-struct Scalar;
+pub(super) struct Scalar;
 
 impl<'de> Visitor<'de> for Scalar {
-    type Value = Token;
+    type Value = Token<'de>;
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a value")
     }
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Token, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Token<'de>, E> {
         Ok(Token::Integer(i128::from(value)))
     }
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Token, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Token<'de>, E> {
         Ok(Token::Integer(i128::from(value)))
     }
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Token, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Token<'de>, E> {
         Ok(Token::Double(value))
     }
-    fn visit_str<E: Error>(self, text: &str) -> Result<Token, E> {
-        Ok(Token::Text(String::from(text)))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Token<'de>, E> {
+        Ok(Token::Text(Cow::Owned(String::from(text))))
     }
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Token, E> {
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Token<'de>, E> {
+        Ok(Token::Text(Cow::Borrowed(text)))
+    }
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Token<'de>, E> {
         Ok(Token::Boolean(value))
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Token, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Token<'de>, A::Error> {
         while elements.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Token::Other)
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Token, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Token<'de>, A::Error> {
         while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Token::Other)
     }
@@ -131,10 +148,12 @@ impl Form for Boolean {
 pub(super) struct Id;
 
 impl Form for Id {
-    const IS_TEXT: bool = true;
     type Value = Vec<u8>;
     fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<Vec<u8>, D::Error> {
-        Text::read(json, trail).map(|text| id(&text))
+        Ok(trail.expect(match json.deserialize_any(Scalar)? {
+            Token::Text(text) => Some(id(&text)),
+            _ => None,
+        }))
     }
 }
 
@@ -152,7 +171,6 @@ fn id(text: &str) -> Vec<u8> {
 pub(super) struct Base64;
 
 impl Form for Base64 {
-    const IS_TEXT: bool = true;
     type Value = Vec<u8>;
     fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<Vec<u8>, D::Error> {
         const ANY: GeneralPurpose = GeneralPurpose::new(
@@ -161,7 +179,9 @@ impl Form for Base64 {
                 .with_decode_padding_mode(DecodePaddingMode::Indifferent)
                 .with_decode_allow_trailing_bits(true),
         );
-        let text = Text::read(json, trail)?.replace('-', "+").replace('_', "/");
-        Ok(trail.expect(ANY.decode(text).ok()))
+        Ok(trail.expect(match json.deserialize_any(Scalar)? {
+            Token::Text(text) => ANY.decode(text.replace('-', "+").replace('_', "/")).ok(),
+            _ => None,
+        }))
     }
 }
