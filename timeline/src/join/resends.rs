@@ -1,7 +1,8 @@
 //! Sends that answer a redirect or a challenge: no attempts, and no calls of their own.
 //!
 //! Signals: HTTP's own count, which says that the sender has sent before; redirects and challenges
-//! that nobody has answered yet. Condition: the latest of them is the reason, whatever was asked in
+//! that nobody has answered yet. Where nobody counts, only this is sure: what was challenged is asked
+//! again next, and is not challenged then. Condition: the latest of them is the reason, whatever was asked in
 //! between; a challenge is answered by the same request only. But where the same thing was last
 //! asked in vain, that is the reason to send again, since not every redirect is followed. Result: a
 //! *resend*, in the chain of what it answers, or in one of its own where it asks for something else.
@@ -35,13 +36,15 @@ impl Invitations {
         send: &Send,
     ) -> Option<Option<usize>> {
         let counted = matches!(send.previous, Some((count, Evidence::ResendCount)) if count > 0);
-        if !counted || last.is_some_and(|last| last.failed) {
+        let replays = |last: &Send| last.challenged && last.key == send.key && !send.challenged;
+        let replayed = send.previous.is_none() && last.is_some_and(replays);
+        if !(counted || replayed) || last.is_some_and(|last| last.failed) {
             return None;
         }
         let invites = |at: &usize| {
             let before = &sends[self.0[*at].send];
             let ended = before.end_ns.is_some_and(|end| end <= send.start_ns);
-            ended && (!before.challenged || before.key == send.key)
+            ended && if before.challenged { before.key == send.key } else { counted }
         };
         let found = (0..self.0.len()).rev().take(CHAINS_LOOKED_AT_MAX).find(invites)?;
         let Invitation { send: before, chain } = self.0.remove(found);

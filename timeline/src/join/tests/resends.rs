@@ -61,6 +61,27 @@ fn redirects_and_challenges_are_resends() {
     assert_eq!(factors(&standing, "b").0, 2);
 }
 
+/// Many clients renew a token and send again without a count.
+#[test]
+fn what_answers_a_challenge_need_not_be_counted() {
+    let b = "http://b/1";
+    let standing = calls(&[(b, 401, None), ("http://c/token", 200, None), (b, 200, None)]);
+    assert_eq!(factors(&standing, "b"), (1, 1, 1));
+    assert_eq!(attempts(&standing)[2], "0 resend none");
+    // It may fail, and is retried then.
+    let standing = calls(&[(b, 401, None), (b, 503, None), (b, 200, None)]);
+    assert_eq!(attempts(&standing), ["1 first none", "0 resend none", "2 retry inferred"]);
+    // Who is challenged again has not answered, who asks for something else neither, and what was
+    // redirected may be asked again for its own sake.
+    for (first, second) in [
+        ((b, 401, None), (b, 401, None)),
+        ((b, 401, None), ("http://b/2", 200, None)),
+        ((b, 302, None), (b, 200, None)),
+    ] {
+        assert_eq!(factors(&calls(&[first, second]), "b").0, 2, "{first:?} {second:?}");
+    }
+}
+
 #[test]
 fn another_call_in_between_changes_nothing() {
     for status in [401, 407, 302] {
