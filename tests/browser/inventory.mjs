@@ -1,7 +1,7 @@
 // The service behind the shop: one more hop.
 import { announce, nameRoute, startTracing } from "./telemetry.mjs";
 
-const { http } = startTracing("inventory");
+const http = startTracing("inventory").require("node:http");
 
 announce(
   http.createServer((request, response) => {

@@ -9,7 +9,10 @@
 // first question is asked that nobody answers.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { askStory } from "./ask.mjs";
@@ -32,6 +35,8 @@ const address = (name) => {
 };
 
 const children = [];
+/** Where the database may write; it is told not to. */
+const directory = await mkdtemp(join(tmpdir(), "ethogram-shop-"));
 
 /** Starts a service of this directory, and waits until it says where it listens. */
 async function serve(file, environment) {
@@ -45,6 +50,29 @@ async function serve(file, environment) {
     once(child, "exit").then(([code]) => Promise.reject(new Error(`${file} ended with ${code}`))),
   ]);
   return JSON.parse(line).address;
+}
+
+/** Starts a database in memory, and waits until it takes connections. */
+async function serveDatabase() {
+  const free = createServer().listen(0, "127.0.0.1");
+  await once(free, "listening");
+  const { port } = free.address();
+  free.close();
+  await once(free, "close");
+  const options = { bind: "127.0.0.1", port, save: "", appendonly: "no", dir: directory };
+  const child = spawn("redis-server", Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]), {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  children.push(child);
+  const said = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    said.push(line);
+    if (line.includes("Ready to accept connections")) {
+      child.stdout.resume();
+      return `redis://127.0.0.1:${port}`;
+    }
+  }
+  throw new Error(`the database ended: ${said.join("\n")}`);
 }
 
 /** Ends the services, which export what they still hold. */
@@ -66,6 +94,7 @@ try {
   const shop = await serve("shop.mjs", {
     ...otlp,
     INVENTORY: inventory,
+    DATABASE: await serveDatabase(),
     COLLECTOR_BEACON: withBeacon ? address("collector-beacon") : "",
   });
   const summary = await playStory(shop, { withBeacon });
@@ -84,4 +113,5 @@ try {
   process.exitCode = 1;
 } finally {
   await endAll();
+  await rm(directory, { recursive: true });
 }

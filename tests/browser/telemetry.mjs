@@ -4,6 +4,7 @@ import { trace } from "@opentelemetry/api";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { registerInstrumentations } from "@opentelemetry/instrumentation";
 import { HttpInstrumentation } from "@opentelemetry/instrumentation-http";
+import { RedisInstrumentation } from "@opentelemetry/instrumentation-redis";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchSpanProcessor } from "@opentelemetry/sdk-trace-base";
 import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node";
@@ -24,14 +25,15 @@ export function startTracing(service, isTraced = () => true) {
         ignoreIncomingRequestHook: (request) => !isTraced(request.url),
         ignoreOutgoingRequestHook: (options) => !isTraced(options.path || "/"),
       }),
+      // A connection belongs to no request.
+      new RedisInstrumentation({ requireParentSpan: true }),
     ],
   });
   const end = () => provider.shutdown().finally(() => process.exit(0));
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
-  // Through require, which is what the instrumentation wraps.
-  const http = createRequire(import.meta.url)("node:http");
-  return { http, tracer: trace.getTracer(service) };
+  // What comes through it is what the instrumentations wrap.
+  return { require: createRequire(import.meta.url) };
 }
 
 /** What a web framework does: names the route the request was matched to. */

@@ -23,7 +23,7 @@ const { values } = parseArgs({
 const address = (name) => "http://" + values[name];
 process.env.OTEL_EXPORTER_OTLP_ENDPOINT = address("otlp-http");
 const { startTracing, nameRoute } = await import("./telemetry.mjs");
-const { http } = startTracing("shop", (path) => path.startsWith("/api/"));
+const http = startTracing("shop", (path) => path.startsWith("/api/")).require("node:http");
 
 const ORDERS = ["beacon first", "other first"];
 /** What each page sends: how often, and what the server answers in turn. */

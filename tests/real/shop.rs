@@ -34,15 +34,17 @@ fn the_timeline_tells_what_happened() {
 
 #[test]
 fn without_the_beacon_it_does_not() {
-    let ended = play(&start(), &["--no-beacon"]);
-    assert_eq!(in_vain(&ended), ["the session of the page's requests"], "{}", ended.everything());
+    let [patience, seconds] = IMPATIENT;
+    let ended = play(&start(), &["--no-beacon", patience, seconds]);
+    let missing = ["the session of the page's requests", "what visitors did"];
+    assert_eq!(in_vain(&ended), missing, "{}", ended.everything());
 }
 
 #[test]
 fn without_places_it_does_not() {
     let ethogram = Ethogram::start(&["--collector-geo-embedded=false"]);
     let ended = play(&ethogram, &IMPATIENT);
-    assert_eq!(in_vain(&ended), ["the country of every request"], "{}", ended.everything());
+    assert_eq!(in_vain(&ended), ["the place of every request"], "{}", ended.everything());
 }
 
 /// A join that lets everything go before the next record and takes nothing back joins what comes
