@@ -12,6 +12,8 @@ mod bombs;
 mod claims;
 #[path = "it/clocks.rs"]
 mod clocks;
+#[path = "it/counters.rs"]
+mod counters;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]

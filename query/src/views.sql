@@ -448,56 +448,38 @@ FROM (
 -- page_id FROM events WHERE …)) where there are tens of millions of records.
 CREATE VIEW page_records AS
 SELECT
-    app,
-    service,
+    CAST(app AS VARCHAR) AS app,
+    CAST(service AS VARCHAR) AS service,
     page_id,
-    first_value(session_id ORDER BY sequence) AS session_id,
-    min(region) AS region,
+    first_value(CAST(session_id AS VARCHAR) ORDER BY sequence) AS session_id,
+    min(CAST(region AS VARCHAR)) AS region,
     min(time) AS time,
     count(*) FILTER (WHERE is_record) AS records,
     max(sequence) + 1 - count(DISTINCT sequence) AS missing,
-    coalesce(max(dropped), 0) AS dropped
+    coalesce(max(TRY_CAST(dropped AS BIGINT)), 0) AS dropped
 FROM (
     SELECT
-        CAST(app AS VARCHAR) AS app,
-        CAST(service AS VARCHAR) AS service,
-        page_id,
-        CAST(session_id AS VARCHAR) AS session_id,
-        CAST(region AS VARCHAR) AS region,
-        time,
+        app, service, page_id, session_id, region, time, layer,
         sequence,
         TRUE AS is_record,
-        TRY_CAST(resource['behavior.dropped_records'] AS BIGINT) AS dropped
+        resource['behavior.dropped_records'] AS dropped
     FROM spans
-    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence BETWEEN 0 AND 4294967295
     UNION ALL
     SELECT
-        CAST(app AS VARCHAR),
-        CAST(service AS VARCHAR),
-        page_id,
-        CAST(session_id AS VARCHAR),
-        CAST(region AS VARCHAR),
-        time,
+        app, service, page_id, session_id, region, time, layer,
         sequence,
         TRUE,
-        TRY_CAST(resource['behavior.dropped_records'] AS BIGINT)
+        resource['behavior.dropped_records']
     FROM events
-    WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence BETWEEN 0 AND 4294967295
     UNION ALL
     SELECT
-        CAST(app AS VARCHAR),
-        CAST(service AS VARCHAR),
-        page_id,
-        CAST(session_id AS VARCHAR),
-        CAST(region AS VARCHAR),
-        time,
+        app, service, page_id, session_id, region, time, layer,
         TRY_CAST(attributes['behavior.request_sequence'] AS BIGINT),
         FALSE,
         NULL
     FROM events
-    WHERE layer = 'browser' AND page_id IS NOT NULL
-        AND TRY_CAST(attributes['behavior.request_sequence'] AS BIGINT) BETWEEN 0 AND 4294967295
 ) AS numbered
+WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence BETWEEN 0 AND 4294967295
 GROUP BY 1, 2, 3;
 
 -- How callers send again, as seen, by hour and hop: calls that were sent again, the attempts they got

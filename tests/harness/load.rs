@@ -36,6 +36,8 @@ pub enum Door {
     HttpSpans,
     /// One event, as JSON.
     HttpEvents,
+    /// One data point, as JSON.
+    HttpMetrics,
     /// One span, over gRPC.
     Grpc,
     /// [`BATCH_SPANS`] spans, as JSON.
@@ -128,9 +130,16 @@ impl Load {
 
 /// Checks that the tables hold exactly what was promised: each body once, and nothing else.
 pub fn check_once(query: &str, promised: &[Promised]) {
-    for (table, own, doors) in [
-        ("spans", "span_id", [Door::Beacon, Door::HttpSpans, Door::Grpc].as_slice()),
-        ("events", "coalesce(sequence, attributes['number'])", &[Door::Beacon, Door::HttpEvents]),
+    let by_page = "coalesce(session_id, service)";
+    for (table, sender, own, doors) in [
+        ("spans", by_page, "span_id", [Door::Beacon, Door::HttpSpans, Door::Grpc].as_slice()),
+        (
+            "events",
+            by_page,
+            "coalesce(sequence, attributes['number'])",
+            &[Door::Beacon, Door::HttpEvents],
+        ),
+        ("metrics", "service", "attributes['number']", &[Door::HttpMetrics]),
     ] {
         let expected: BTreeMap<String, [u64; 2]> = promised
             .iter()
@@ -143,8 +152,8 @@ pub fn check_once(query: &str, promised: &[Promised]) {
             (rows[0]["n"].as_u64()? >= all).then_some(())
         });
         let sql = format!(
-            "SELECT coalesce(session_id, service) AS sender, count(*) AS n, \
-             count(DISTINCT {own}) AS known FROM {table} GROUP BY 1"
+            "SELECT {sender} AS sender, count(*) AS n, count(DISTINCT {own}) AS known \
+             FROM {table} GROUP BY 1"
         );
         let rows = ask(query, &sql).expect("an answer");
         let found: BTreeMap<String, [u64; 2]> = rows
@@ -251,6 +260,9 @@ async fn by_http(
         Door::HttpEvents => {
             (&at.otlp_http, "/v1/logs", "application/json", event_body(sender, number))
         }
+        Door::HttpMetrics => {
+            (&at.otlp_http, "/v1/metrics", "application/json", point_body(sender, number))
+        }
         Door::Batch => (&at.otlp_http, "/v1/traces", "application/json", batch(sender, number)),
         _ => (&at.otlp_http, "/v1/traces", "application/json", span_body(sender, number)),
     };
@@ -327,10 +339,21 @@ fn batch(sender: u64, number: u64) -> String {
     with_spans(sender, &spans.collect::<Vec<_>>().join(","))
 }
 
-fn event_body(sender: u64, number: u64) -> String {
-    // A second delivery must say the same, the time included.
+/// When a sender's body says that it happened: a second delivery must say the same.
+fn time_ns(number: u64) -> u64 {
     static BEGAN_NS: OnceLock<u64> = OnceLock::new();
-    let time = *BEGAN_NS.get_or_init(now_ns) + number;
+    *BEGAN_NS.get_or_init(now_ns) + number
+}
+
+fn point_body(sender: u64, number: u64) -> String {
+    let time = time_ns(number);
+    format!(
+        r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"sender-{sender}"}}}}]}},"scopeMetrics":[{{"metrics":[{{"name":"measured","gauge":{{"dataPoints":[{{"timeUnixNano":"{time}","asInt":"{number}","attributes":[{{"key":"number","value":{{"intValue":"{number}"}}}}]}}]}}}}]}}]}}]}}"#
+    )
+}
+
+fn event_body(sender: u64, number: u64) -> String {
+    let time = time_ns(number);
     format!(
         r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"sender-{sender}"}}}}]}},"scopeLogs":[{{"logRecords":[{{"eventName":"told","timeUnixNano":"{time}","attributes":[{{"key":"number","value":{{"intValue":"{number}"}}}}]}}]}}]}}]}}"#
     )

@@ -152,6 +152,11 @@ impl Ethogram {
         wait_for("the role's successor", || self.role(name).filter(|id| *id != old));
     }
 
+    /// Everything that it and its predecessors in this directory printed.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("stderr.log")).unwrap_or_default()
+    }
+
     /// The rows of a SQL question.
     pub fn sql(&self, sql: &str) -> Vec<Value> {
         self.try_sql(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))

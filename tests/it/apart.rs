@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::harness::load::{Door, Load, check_once};
-use crate::harness::{Addresses, Role, ask, wait_for};
+use crate::harness::{Addresses, Request, Role, ask, wait_for};
 
 /// A log of a megabyte: full after seconds.
 const BUDGET_BYTES: u64 = 1 << 20;
@@ -48,7 +48,19 @@ fn a_query_role_that_is_away_costs_nothing_until_the_budget() {
         otlp_http: collector.at("otlp_http"),
         query: String::new(),
     };
-    let doors = [(Door::Beacon, 4), (Door::HttpSpans, 4), (Door::HttpEvents, 4), (Door::Grpc, 4)];
+    let doors = [Door::Beacon, Door::HttpSpans, Door::HttpEvents, Door::HttpMetrics, Door::Grpc];
+    let doors = doors.map(|door| (door, 4));
+    // Who watches the collector needs nobody else.
+    for (path, says) in [
+        ("/healthz", "ok"),
+        ("/readyz", "ready"),
+        ("/status", "\"committed\""),
+        ("/metrics", "ethogram_collector_"),
+    ] {
+        let answer = Request::get(path).send(&at.admin);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(answer.text().contains(says), "{path}: {}", answer.text());
+    }
     let load = Load::start(&at, &doors);
     wait_for("the log to be full", || {
         (load.delays_s().values().sum::<u64>() >= REFUSALS).then_some(())

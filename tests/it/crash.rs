@@ -21,13 +21,23 @@ const BETWEEN_KILLS_MAX: u64 = 1_000;
 
 /// Connections, each with one body in flight. Sixty commit as fast as thousands would: the log
 /// takes what gathered during a commit.
-const DOORS: [(Door, u64); 4] =
-    [(Door::Beacon, 20), (Door::HttpSpans, 20), (Door::HttpEvents, 10), (Door::Grpc, 10)];
+const DOORS: [(Door, u64); 5] = [
+    (Door::Beacon, 20),
+    (Door::HttpSpans, 20),
+    (Door::HttpEvents, 10),
+    (Door::HttpMetrics, 5),
+    (Door::Grpc, 10),
+];
 
 /// Where the rate is held: four times the connections, so that no wait for a disk is the limit, which
 /// together send twice what must be reached, so that an hour of it fits in the tables' memory.
-const HELD_DOORS: [(Door, u64); 4] =
-    [(Door::Beacon, 80), (Door::HttpSpans, 80), (Door::HttpEvents, 40), (Door::Grpc, 40)];
+const HELD_DOORS: [(Door, u64); 5] = [
+    (Door::Beacon, 80),
+    (Door::HttpSpans, 80),
+    (Door::HttpEvents, 40),
+    (Door::HttpMetrics, 20),
+    (Door::Grpc, 40),
+];
 const HELD_PER_SECOND: f64 = 2_000.0;
 const ACKNOWLEDGED_PER_SECOND_MIN: f64 = 1_000.0;
 

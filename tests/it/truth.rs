@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
+use crate::counters::{unlike_amplification, unlike_sql};
 use crate::harness::Ethogram;
 use crate::hops::{
     HOP_NUMBERS, Places, REGION_NUMBERS, answered_hops, answered_regions, contradictions,
@@ -38,7 +39,9 @@ fn annotated_calls_are_within_one_percent() {
     for (scenario, duration, retries) in SCENARIOS {
         for seed in seeds() {
             let options = ["--duration", duration, "--annotate", "all"];
-            check(&World::new(scenario, seed, &options, &[]), 0.01, retries);
+            let world = World::new(scenario, seed, &options, &[]);
+            check(&world, 0.01, retries);
+            report(&world, unlike_sql(&world.ethogram));
         }
     }
 }
@@ -48,7 +51,9 @@ fn doubled_shuffled_late_and_unannotated_calls_are_within_five_percent() {
     for (scenario, duration, retries) in SCENARIOS {
         for seed in seeds() {
             let options = [&["--duration", duration][..], &TROUBLED, &["none"]].concat();
-            check(&World::new(scenario, seed, &options, &[]), 0.05, retries);
+            let world = World::new(scenario, seed, &options, &[]);
+            check(&world, 0.05, retries);
+            report(&world, unlike_sql(&world.ethogram));
         }
     }
 }
@@ -60,6 +65,7 @@ fn a_world_over_sockets_is_within_five_percent() {
     let world = World::live("retry-storm", 7, &options);
     assert!(number(&world.truth, "duplicates") > 0);
     check(&world, 0.05, 20);
+    report(&world, unlike_amplification(&world.ethogram));
 }
 
 /// Pages without a beacon: each send is a trace of its own, and one that was given up leaves no span.

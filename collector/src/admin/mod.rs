@@ -147,7 +147,7 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/sessions/{id}", delete(erase::session))
         .route("/api/v1/users/{id}", delete(erase::user))
         .fallback(unknown_path)
-        .layer(from_fn(read_only))
+        .layer(from_fn(allowed_only))
         .with_state(admin)
 }
 
@@ -173,14 +173,28 @@ async fn unknown_path() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "there is nothing here; try /healthz, /readyz, /status, /metrics")
 }
 
-/// Nothing but an erasure can be asked for here, and whoever tries should read why.
-async fn read_only(request: Request, next: Next) -> Response<Body> {
-    let erases = *request.method() == Method::DELETE && request.uri().path().starts_with("/api/");
-    if erases || matches!(*request.method(), Method::GET | Method::HEAD) {
+/// The paths that are read.
+const READ: [&str; 4] = ["/healthz", "/readyz", "/status", "/metrics"];
+
+/// Below these stands what can be erased.
+const ERASED: [&str; 2] = ["/api/v1/sessions/", "/api/v1/users/"];
+
+/// What a path does not allow is said with what it does, and whoever tries should read why.
+async fn allowed_only(request: Request, next: Next) -> Response<Body> {
+    let (path, method) = (request.uri().path(), request.method());
+    let (is_allowed, allowed, why) = if READ.contains(&path) {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        (reads, "GET, HEAD", "only GET is allowed here")
+    } else if ERASED.iter().any(|erased| path.starts_with(erased)) {
+        (*method == Method::DELETE, "DELETE", "only DELETE is allowed here, which erases")
+    } else {
+        (true, "", "")
+    };
+    if is_allowed {
         return next.run(request).await;
     }
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here");
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, why);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

@@ -34,7 +34,10 @@ async fn status_by_request() {
         ("GET", "/metrics", 200),
         ("GET", "/", 404),
         ("POST", "/healthz", 405),
-        ("DELETE", "/nothing", 405),
+        ("DELETE", "/status", 405),
+        ("DELETE", "/nothing", 404),
+        ("GET", "/api/v1/sessions/a", 405),
+        ("POST", "/api/v1/users/b", 405),
         ("DELETE", "/api/v1/nothing", 404),
         ("DELETE", "/api/v1/sessions/a?app=shop", 200),
         ("DELETE", "/api/v1/users/b", 200),
@@ -42,6 +45,8 @@ async fn status_by_request() {
         let answer = ask(&page, method, path, "*/*").await;
         assert_eq!(answer.status.as_u16(), status, "{method} {path}");
         assert!(method == "HEAD" || !answer.body.is_empty(), "{method} {path}");
+        let allowed = if path.starts_with("/api/") { "DELETE" } else { "GET, HEAD" };
+        assert!(status != 405 || answer.header("allow") == allowed, "{method} {path}");
     }
     page.phase.send_replace(Phase::Draining);
     assert_eq!(ask(&page, "GET", "/readyz", "*/*").await.status.as_u16(), 503);

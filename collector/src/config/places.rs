@@ -30,7 +30,8 @@ pub struct ProxyConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct GeoConfig {
     /// MaxMind-format files, asked in order; the first that knows the country answers. A list,
-    /// because some vendors publish IPv4 and IPv6 apart. They replace the embedded one.
+    /// because some vendors publish IPv4 and IPv6 apart. They replace the embedded one. Flat ones name
+    /// a subdivision where nested ones have its ISO code, so there it is `US-California` instead of `US-CA`.
     pub databases: Vec<PathBuf>,
     /// Whether the country database inside the binary is used where `databases` is empty.
     pub embedded: bool,

@@ -16,7 +16,7 @@ columns! {
         pub user_id: Option<String>,
         /// ISO 3166-1 alpha-2.
         pub country: Label,
-        /// ISO 3166-2 with its country prefix.
+        /// ISO 3166-2 with its country prefix; of a flat database the name instead of the code.
         pub subdivision: Label,
         /// The operator's region, by default the country.
         pub region: Label,
