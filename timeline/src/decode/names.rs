@@ -82,6 +82,8 @@ names! {
     Destination: "messaging.destination.name", "messaging.destination";
     RpcService: "rpc.service";
     RpcMethod: "rpc.method";
+    RpcStatus: "rpc.response.status_code", "rpc.status_code", "rpc.grpc.status_code",
+        "rpc.connect_rpc.error_code";
 
     // Attempts and intents. Older conventions wrote a header's `-` as `_`.
     ResendCount: "http.request.resend_count", "http.resend_count";

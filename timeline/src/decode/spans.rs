@@ -133,7 +133,7 @@ fn status_code(known: &Known<'_>) -> Option<i32> {
     code.filter(|code| *code > 0)
 }
 
-/// What the sender says; and of a browser's request without an answer `network`, since browser
+/// What the sender says, or the status of its remote procedure call; and of a browser's request without an answer `network`, since browser
 /// SDKs leave the status unset and give no type when a request was aborted or its connection died.
 /// Our beacon says where there was an answer without a status.
 fn error_type(
@@ -153,10 +153,52 @@ fn error_type(
         };
         return Some(sender.labels.get(word));
     }
+    if let Some(status) = rpc_error(known, kind) {
+        return Some(sender.labels.get(&status));
+    }
     let is_opaque = known.text(Name::Opaque).is_some_and(|said| said == "true");
     let unanswered = is_request && status_code.is_none() && !is_opaque;
     (unanswered && known.text(Name::Method).is_some()).then(|| sender.labels.get("network"))
 }
+
+/// The status of a remote procedure call that failed, in lower case: gRPC's instrumentations wrote its
+/// number, and write its name now. A server has failed only where the conventions call it an error, and
+/// whom its own caller cancelled, not at all.
+fn rpc_error(known: &Known<'_>, kind: SpanKind) -> Option<String> {
+    let said = known.text(Name::RpcStatus)?;
+    let number = said.parse().ok().and_then(|number: usize| GRPC_CODES.get(number).copied());
+    let status = cut(number.unwrap_or(&said), ERROR_TYPE_BYTES_MAX).to_ascii_lowercase();
+    let failed = match kind {
+        SpanKind::Server => OF_SERVERS.contains(&status.as_str()),
+        _ => !matches!(status.as_str(), "" | "ok" | "cancelled"),
+    };
+    failed.then_some(status)
+}
+
+/// What a server is at fault for.
+const OF_SERVERS: [&str; 6] =
+    ["unknown", "deadline_exceeded", "unimplemented", "internal", "unavailable", "data_loss"];
+
+/// The names of gRPC's status codes, by their numbers.
+const GRPC_CODES: [&str; 17] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+];
 
 /// How many spans one stands for, by the consistent probability sampling of OpenTelemetry: of the
 /// `tracestate` member `ot=th:T`, with T the share of 2^56 that was dropped.

@@ -1,8 +1,9 @@
 //! Sends that may be attempts of one in another trace, and by what they are compared.
 //!
 //! Signals: a browser's CLIENT spans and the sightings of what it has not ended, by session; root
-//! SERVER spans by their idempotency key; and a browser's request that only its server tells of,
-//! since one that was given up leaves no span in most SDKs. Conditions: [`Candidate::leads_to`] for the
+//! SERVER spans by their idempotency key; root CLIENT spans of a service, which HTTP's own count puts in
+//! order; and a browser's request that only its server tells of, since one that was given up leaves no
+//! span in most SDKs. Conditions: [`Candidate::leads_to`] for the
 //! next attempt, [`Candidate::repeated_by`] for what a user asks again.
 //!
 //! Invariant: a comparison is a function of the two candidates. Whatever they need to know of others
@@ -29,6 +30,8 @@ const WAYS_APART_NS_MAX: i64 = 50_000_000;
 pub(super) enum Domain {
     Session(SessionId),
     IdempotencyKey(String),
+    /// What a service asks for outside of any request.
+    Caller(Label, CallKey),
 }
 
 /// A send that may be an attempt of one in another trace.
@@ -40,8 +43,11 @@ pub(super) struct Candidate {
     failed: bool,
     /// Answered by a redirect or a challenge.
     redirected: bool,
-    /// Says itself that it follows another send.
-    resent: bool,
+    /// How many sends came before it, as HTTP counts them.
+    count: i32,
+    /// A service's own, of which only that count says what it follows: its workers ask for the same thing
+    /// at the same time.
+    of_service: bool,
     /// Its caller has had an answer.
     pub(super) answered: bool,
     /// Only its server tells of it: whoever sent it was gone before the answer.
@@ -63,13 +69,20 @@ impl Candidate {
             ("server", "service") if row.parent_span_id.is_none() => {
                 Domain::IdempotencyKey(hints.idempotency_key.clone()?)
             }
+            ("client", "service") if row.parent_span_id.is_none() => {
+                // What can neither follow nor be followed is not worth a place.
+                let is_linked = hints.resend_count.is_some() || failed(span) || redirected(span);
+                let service = row.service.clone();
+                is_linked.then(|| Domain::Caller(service, call_key(span)))?
+            }
             _ => return None,
         };
         let candidate = Self {
+            of_service: matches!(domain, Domain::Caller(..)),
             end_ns: row.time_client.plus_us(row.duration_us).0,
             failed: failed(span),
             redirected: redirected(span),
-            resent: hints.resend_count.is_some_and(|count| count > 0),
+            count: hints.resend_count.unwrap_or(0),
             answered: row.status_code.is_some(),
             idempotency_key: hints.idempotency_key.clone(),
             ..Self::begun(call_key(span), row.time_client.0)
@@ -106,7 +119,8 @@ impl Candidate {
             end_ns: start_ns,
             failed: false,
             redirected: false,
-            resent: false,
+            count: 0,
+            of_service: false,
             answered: false,
             served: false,
             idempotency_key: None,
@@ -128,13 +142,17 @@ impl Candidate {
 
     /// Whether `later` may be the next attempt: the same thing asked again under the same
     /// idempotency key, or, where there is none, after a failure, soon enough, and not by their user's
-    /// hand; or a resend that says so after a redirect or a challenge.
+    /// hand; or a resend that says so after a redirect or a challenge. Of a service's own, only the next
+    /// by its count.
     pub(super) fn leads_to(&self, later: &Self) -> bool {
+        if self.of_service && later.count.checked_sub(1) != Some(self.count) {
+            return false;
+        }
         self.is_soon_before(later)
             && match (&self.idempotency_key, &later.idempotency_key) {
                 (Some(own), Some(other)) => own == other,
                 _ => {
-                    let invited = self.failed || (self.redirected && later.resent);
+                    let invited = self.failed || (self.redirected && later.count > 0);
                     let by_hand = later.deed.is_some_and(|deed| deed.is_after(self.end_ns));
                     invited && !by_hand && self.end_ns <= later.start_ns
                 }

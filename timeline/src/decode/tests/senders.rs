@@ -215,3 +215,22 @@ fn a_summary_of_pages_that_were_not_sampled() {
     assert_eq!(row.attributes.get("behavior.latency_buckets"), Some("[130,4,900,3]"));
     assert_eq!(row.value, Some(7.0), "its requests");
 }
+
+#[test]
+fn a_remote_procedure_call_fails_by_its_status() {
+    for (kind, attributes, expected) in [
+        (3, ("rpc.grpc.status_code", "14"), Some("unavailable")),
+        (3, ("rpc.response.status_code", "DEADLINE_EXCEEDED"), Some("deadline_exceeded")),
+        (3, ("rpc.status_code", "NOT_FOUND"), Some("not_found")),
+        (3, ("rpc.grpc.status_code", "0"), None),
+        // Whoever cancelled has not waited in vain, and a server that was asked for nonsense works.
+        (3, ("rpc.grpc.status_code", "1"), None),
+        (2, ("rpc.grpc.status_code", "5"), None),
+        (2, ("rpc.grpc.status_code", "13"), Some("internal")),
+        (3, ("rpc.grpc.status_code", "99"), Some("99")),
+    ] {
+        let row = span(Source::Otlp, kind, &[], &[attributes]).row;
+        let said = row.error_type.as_ref().map(|label| label.as_str());
+        assert_eq!(said, expected, "{attributes:?}");
+    }
+}

@@ -87,6 +87,43 @@ fn three_traces_are_one_request() {
     assert_eq!(browser.count(), 2);
 }
 
+/// A job's call, outside of any request: each attempt is the root of its own trace, and says its count.
+fn job(counted: &[(i32, Option<i32>)]) -> Standing {
+    let attempts = counted.iter().enumerate().map(|(at, (status, count))| {
+        let mut attempt = span(Spec {
+            trace: 1 + at as u8,
+            id: 1 + at as u64,
+            parent: 0,
+            kind: "client",
+            service: "job",
+            start_ms: at as i64 * 1_000,
+            status: *status,
+            ..FETCH
+        });
+        attempt.row.session_id = None;
+        attempt.row.layer = Label::new("service");
+        attempt.hints.resend_count = *count;
+        attempt.hints.callee = Some(Label::new("stock"));
+        attempt
+    });
+    join(&arrivals(attempts.collect::<Vec<_>>()), 1)
+}
+
+#[test]
+fn three_traces_of_a_service_are_one_call_by_its_count() {
+    let of = |counted: &[(i32, Option<i32>)]| factors(&job(counted), "stock");
+    let [first, second, third] = [(500, None), (500, Some(1)), (200, Some(2))];
+    assert_eq!(of(&[first, second, third]), (3, 1, 1));
+    // A challenge is answered by a resend.
+    assert_eq!(of(&[(401, None), (200, Some(1))]), (1, 1, 1));
+    // Workers ask for the same thing at the same time: nothing follows without saying so.
+    assert_eq!(of(&[first, (500, None), (200, None)]), (3, 3, 3));
+    assert_eq!(of(&[first, first, second, second, third, third]), (6, 2, 2));
+    // An attempt that was not seen leaves its call without a beginning, and nothing takes its place.
+    assert_eq!(of(&[first, third]).0, 2);
+    assert_eq!(job(&[first, third]).spans.values().map(|row| row.attempt).max(), Some(3));
+}
+
 fn pair(first: Spec<'static>, second: Spec<'static>, change: impl Fn(&mut Span, u8)) -> Standing {
     let (mut one, mut other) = (span(first), span(Spec { trace: 2, id: 2, ..second }));
     change(&mut one, 1);
