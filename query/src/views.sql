@@ -106,7 +106,8 @@ ON s.app = r.app AND s.session_id = r.session_id;
 -- much was multiplied before. Counts of sends, never of distinct ids, each as many as it stands for
 -- under sampling. Pages that were not sampled are in it by their summaries, as sends of the browser's
 -- layer whose service and route are unknown. retry_ratio stands beside the budgets of 10 % and 20 %
--- that clients are given. wasted_share is the part of the callers' waiting whose answer nobody used;
+-- that clients are given. overlaps are those of the retries that only their callees tell of and that began
+-- before the one before had ended. wasted_share is the part of the callers' waiting whose answer nobody used;
 -- goodput_per_s the sends whose answer somebody did use: one that is still awaited is neither.
 CREATE VIEW amplification AS
 SELECT
@@ -119,6 +120,7 @@ SELECT
     first_attempts,
     logical_calls,
     retries,
+    overlaps,
     hedges,
     CAST(sends AS DOUBLE) / nullif(CAST(first_attempts AS DOUBLE), 0) AS local,
     CAST(first_attempts AS DOUBLE) / nullif(CAST(logical_calls AS DOUBLE), 0) AS inherited,
@@ -141,6 +143,7 @@ FROM (
         CAST(round(sum(first_attempts)) AS BIGINT) AS first_attempts,
         CAST(round(sum(logical_calls)) AS BIGINT) AS logical_calls,
         CAST(round(sum(retries)) AS BIGINT) AS retries,
+        CAST(round(sum(overlaps)) AS BIGINT) AS overlaps,
         CAST(round(sum(hedges)) AS BIGINT) AS hedges,
         CAST(round(sum(annotated)) AS BIGINT) AS annotated,
         CAST(round(sum(useful)) AS BIGINT) AS useful,
@@ -160,6 +163,7 @@ FROM (
             coalesce(sum(sample_weight) FILTER (WHERE attempt = 1 OR original = span_id), 0) AS first_attempts,
             coalesce(sum(sample_weight) FILTER (WHERE original = span_id), 0) AS logical_calls,
             coalesce(sum(sample_weight) FILTER (WHERE attempt_kind IN ('retry', 'overlap')), 0) AS retries,
+            coalesce(sum(sample_weight) FILTER (WHERE attempt_kind = 'overlap'), 0) AS overlaps,
             coalesce(sum(sample_weight) FILTER (WHERE attempt_kind = 'hedge'), 0) AS hedges,
             coalesce(sum(sample_weight) FILTER (
                 WHERE attempt <> 1 AND (original IS DISTINCT FROM span_id)
@@ -189,6 +193,7 @@ FROM (
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.retries'] AS BIGINT)), 0) AS DOUBLE),
+            CAST(0 AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.hedges'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.retries'] AS BIGINT)), 0)
                 + coalesce(sum(TRY_CAST(attributes['behavior.hedges'] AS BIGINT)), 0) AS DOUBLE),
@@ -482,39 +487,42 @@ FROM (
 WHERE layer = 'browser' AND page_id IS NOT NULL AND sequence BETWEEN 0 AND 4294967295
 GROUP BY 1, 2, 3;
 
--- How callers send again, as seen, by hour and hop: calls that were sent again, the attempts they got
+-- How callers send again, as seen, by hour and hop that was sent to again or timed out: calls that were
+-- sent again, the attempts they got
 -- at most, the pause between the end of one attempt and the next on the caller's own clock, and
 -- its spread: (p90 − p10) ÷ p50, near 0 for a fixed pause without jitter. unprovoked retries were
 -- sent though the earlier attempt had not failed or was still awaited; hedges are meant so and not
 -- among them. retry_after_asked counts the retries whose earlier answer said how long to wait,
 -- retry_after_obeyed those that did; nested those below another retry, where layers multiply.
 -- timeouts are all sends of the hop that timed out, timeout_us their median, and below_tail is true
--- where the callee's own 99th percentile is longer than that.
+-- where the callee's own 99th percentile is longer than that; of a callee without spans of its own, such
+-- as a database, that of the answers its callers had.
 CREATE VIEW retry_policies AS
 SELECT
-    hop.hour,
-    hop.app,
-    hop.layer,
-    hop.caller,
-    hop.service,
-    calls_retried,
-    attempts_max,
-    retries,
-    hedges,
-    unprovoked,
+    coalesce(hop.hour, late.hour) AS hour,
+    coalesce(hop.app, late.app) AS app,
+    coalesce(hop.layer, late.layer) AS layer,
+    coalesce(hop.caller, late.caller) AS caller,
+    coalesce(hop.service, late.service) AS service,
+    coalesce(calls_retried, 0) AS calls_retried,
+    coalesce(attempts_max, 1) AS attempts_max,
+    coalesce(retries, 0) AS retries,
+    coalesce(overlaps, 0) AS overlaps,
+    coalesce(hedges, 0) AS hedges,
+    coalesce(unprovoked, 0) AS unprovoked,
     hdr_quantile(backoff, 0.1) AS backoff_us_p10,
     hdr_quantile(backoff, 0.5) AS backoff_us_p50,
     hdr_quantile(backoff, 0.9) AS backoff_us_p90,
     CAST(hdr_quantile(backoff, 0.9) - hdr_quantile(backoff, 0.1) AS DOUBLE)
         / nullif(CAST(hdr_quantile(backoff, 0.5) AS DOUBLE), 0) AS backoff_spread,
-    hdr_count(backoff) AS backoffs,
-    retry_after_asked,
-    retry_after_obeyed,
-    nested,
+    coalesce(hdr_count(backoff), 0) AS backoffs,
+    coalesce(retry_after_asked, 0) AS retry_after_asked,
+    coalesce(retry_after_obeyed, 0) AS retry_after_obeyed,
+    coalesce(nested, 0) AS nested,
     coalesce(timeouts, 0) AS timeouts,
     timeout_us,
-    callee_us_p99,
-    timeout_us < callee_us_p99 AS below_tail
+    coalesce(tail.callee_us_p99, met.callee_us_p99) AS callee_us_p99,
+    timeout_us < coalesce(tail.callee_us_p99, met.callee_us_p99) AS below_tail
 FROM (
     SELECT
         date_trunc('hour', time) AS hour,
@@ -525,6 +533,7 @@ FROM (
         count(*) FILTER (WHERE attempt = 2) AS calls_retried,
         max(attempt) AS attempts_max,
         count(*) FILTER (WHERE attempt_kind IN ('retry', 'overlap')) AS retries,
+        count(*) FILTER (WHERE attempt_kind = 'overlap') AS overlaps,
         count(*) FILTER (WHERE attempt_kind = 'hedge') AS hedges,
         count(*) FILTER (
             WHERE attempt_kind = 'overlap' OR (attempt_kind = 'retry' AND follows AND NOT after_failure)
@@ -555,15 +564,25 @@ FROM (
                 attempt_kind,
                 retry_depth,
                 duration_us,
-                -- A captured header is a list of one; a date in it is not read.
-                TRY_CAST(replace(replace(attributes['http.response.header.retry-after'], '["', ''), '"]', '') AS BIGINT)
-                    AS retry_after_s,
+                -- Seconds, or the date until which it is asked to wait, `Wed, 21 Oct 2015 07:28:00 GMT`.
+                coalesce(
+                    TRY_CAST(retry_after AS DOUBLE),
+                    CAST(CAST(TRY_CAST(concat(
+                        substr(retry_after, 13, 4), '-',
+                        right(concat('0', CAST((strpos('JanFebMarAprMayJunJulAugSepOctNovDec', substr(retry_after, 9, 3)) + 2) / 3 AS VARCHAR)), 2), '-',
+                        substr(retry_after, 6, 2), 'T', substr(retry_after, 18, 8), 'Z'
+                    ) AS TIMESTAMP) AS BIGINT) - CAST(time AS BIGINT) - duration_us * 1000 AS DOUBLE) / 1000000000
+                ) AS retry_after_s,
                 CAST(time_client AS BIGINT) / 1000 AS started_us,
                 CASE
                     WHEN status_code IS NULL THEN error_type IS NOT NULL OR status = 'error'
                     ELSE status_code >= 500 OR status_code IN (408, 425, 429)
                 END AS has_failed
-            FROM spans
+            FROM (
+                -- A captured header is a list of one.
+                SELECT *, replace(replace(attributes['http.response.header.retry-after'], '["', ''), '"]', '') AS retry_after
+                FROM spans
+            ) AS answered
             WHERE is_send AND attempt > 0
                 AND original IN (SELECT original FROM spans WHERE is_send AND attempt > 1)
         ) AS sends
@@ -572,7 +591,7 @@ FROM (
     WHERE attempt > 1
     GROUP BY 1, 2, 3, 4, 5
 ) AS hop
-LEFT JOIN (
+FULL JOIN (
     SELECT
         date_trunc('hour', time) AS hour,
         CAST(app AS VARCHAR) AS app,
@@ -598,4 +617,17 @@ LEFT JOIN (
     WHERE kind = 'server'
     GROUP BY 1, 2, 3
 ) AS tail
-ON tail.hour = hop.hour AND tail.app = hop.app AND tail.service = hop.service;
+ON tail.hour = coalesce(hop.hour, late.hour) AND tail.app = coalesce(hop.app, late.app)
+    AND tail.service = coalesce(hop.service, late.service)
+LEFT JOIN (
+    SELECT
+        date_trunc('hour', time) AS hour,
+        CAST(app AS VARCHAR) AS app,
+        CAST(callee AS VARCHAR) AS service,
+        hdr_quantile(hdr(duration_us), 0.99) AS callee_us_p99
+    FROM spans
+    WHERE is_send AND kind = 'client' AND error_type IS NULL
+    GROUP BY 1, 2, 3
+) AS met
+ON met.hour = coalesce(hop.hour, late.hour) AND met.app = coalesce(hop.app, late.app)
+    AND met.service = coalesce(hop.service, late.service);

@@ -12,7 +12,7 @@
 //! `state` is the span's trace state. `times=numbers` writes what OTLP's JSON has as strings of digits as
 //! numbers, as some senders do. `at` and `ms` are milliseconds, `at` since 2026-01-01T00:00:00Z; `id` is the span's, `trace` is
 //! the same number unless it is given; `resource.` begins an attribute of the resource, and any other
-//! key is an attribute. Then come `query TYPES` with
+//! key is an attribute; `~` stands for a blank. Then come `query TYPES` with
 //! a statement, `----` and the answer, a line a row, NULL as `NULL`; and `query error WORDS` with a
 //! statement that is refused with these words. `#` begins a comment. `TYPES` are not compared.
 //!
@@ -203,7 +203,9 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
     keys.retain(|key, _| !key.starts_with("resource."));
     let sequence =
         keys.remove("sequence").map(|value| ("behavior.sequence".into(), number(value).into()));
-    let typed = |text: &str| text.parse::<i64>().map_or_else(|_| text.into(), Value::from);
+    let typed = |text: &str| {
+        text.parse::<i64>().map_or_else(|_| text.replace('~', " ").into(), Value::from)
+    };
     let mut own: Map<String, Value> =
         keys.into_iter().map(|(key, value)| (key.into(), typed(value))).collect();
     own.extend(sequence);
