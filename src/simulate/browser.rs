@@ -259,6 +259,7 @@ impl Browser {
             trace_id: request.trace_id,
             span_id: request.span_id,
             caller: None,
+            session_id: Some(page.client.session_id),
             place,
             request: request_id,
             logical: Logical::ROOT.number(),

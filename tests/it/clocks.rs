@@ -47,7 +47,22 @@ fn no_request_is_lost_from_its_hour() {
         assert!(number(&rows[0], "wrong_us") > 25 * DAY_US, "the clocks are right: {}", rows[0]);
         offsets_are_inside_their_uncertainty(&world);
         timelines_are_in_order(&world);
+        times_are_in_order(&world);
     }
+}
+
+/// In SQL there is nothing but time to order by: no service's span stands before the request above it.
+fn times_are_in_order(world: &World) {
+    let rows = world.ethogram.sql(
+        "SELECT count(*) AS pairs, count(*) FILTER (WHERE b.time > s.time) AS wrong \
+         FROM spans AS p \
+         JOIN timeline AS s ON s.trace_id = p.trace_id AND s.span_id = p.span_id \
+         JOIN timeline AS b ON b.trace_id = p.trace_id AND b.span_id = p.parent_span_id \
+         WHERE b.layer = 'browser' AND p.kind = 'server' AND b.attempt IS NOT NULL",
+    );
+    let (pairs, wrong) = (number(&rows[0], "pairs"), number(&rows[0], "wrong"));
+    println!("{wrong} of {pairs} service spans before their request");
+    assert!(pairs > 500 && wrong * 1_000 <= pairs, "{}", rows[0]);
 }
 
 /// Not only when a session begins: its clock drifts, and the statement is about all of it.

@@ -114,6 +114,15 @@ fn so_are_those_of_tabs_proxies_hedges_and_expired_tokens() {
     );
 }
 
+/// Where one session in a hundred is told, and the others are summaries.
+#[test]
+fn so_are_those_of_one_session_in_a_hundred() {
+    check(
+        "bad-deploy",
+        &["--duration", "40s", "--rate", "2", "--sample-ratio", "0.01", "--reorder"],
+    );
+}
+
 /// What no world sends: data points, of each kind one.
 fn send_metrics(world: &World) {
     let body = std::fs::read(tree("tests/data/otlp-examples/metrics.json"));

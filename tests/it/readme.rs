@@ -103,6 +103,12 @@ fn judge(row: &Value) -> Result<(), String> {
     {
         return Err(String::from("more calls than sends"));
     }
+    if let (Some(sends), Some(calls), Some(factor)) =
+        (number("sends"), number("logical_calls"), number("amplification"))
+        && (factor - sends / calls).abs() > 1e-9
+    {
+        return Err(String::from("amplification is not sends by logical calls"));
+    }
     let factors = (number("local"), number("inherited"), number("amplification"));
     if let (Some(local), Some(inherited), Some(amplification)) = factors
         && ((local * inherited / amplification - 1.0).abs() > 1e-9 || amplification < 1.0)

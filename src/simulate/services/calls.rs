@@ -178,6 +178,7 @@ impl Fleet {
             trace_id: job.arrival.trace_id,
             span_id: send.span_id,
             caller: Some(caller),
+            session_id: None,
             place: site.call.to,
             request: job.arrival.request,
             logical: site.logical.number(),

@@ -65,6 +65,7 @@ pub(super) fn note(context: &mut Context, job: &Job) {
         trace_id: arrival.trace_id,
         span_id: job.span_id,
         caller: Some(service),
+        session_id: None,
         place: arrival.place,
         request: arrival.request,
         logical: arrival.logical.number(),

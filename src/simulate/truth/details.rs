@@ -18,6 +18,8 @@ pub(crate) struct SendDetail {
     pub(crate) span_id: SpanId,
     /// `None` is the browser.
     pub(crate) caller: Option<usize>,
+    /// A browser's; a service's sends are of that of their trace.
+    pub(crate) session_id: Option<[u8; 16]>,
     pub(crate) place: Place,
     pub(crate) request: RequestId,
     /// Names the logical call within the request.
@@ -81,6 +83,7 @@ impl Details {
                 "what": "send",
                 "trace_id": hex(&send.trace_id),
                 "span_id": hex(&send.span_id),
+                "session_id": send.session_id.map(|session| hex(&session)),
                 "caller": send.caller.map_or(BROWSER, |caller| scenario.services[caller].name),
                 "service": scenario.services[send.place.service].name,
                 "route": scenario.route(send.place).template,
