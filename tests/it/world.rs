@@ -20,7 +20,7 @@ pub(crate) struct World {
 
 /// The seeds of the worlds: one, unless the environment names others, such as `1,2,3`.
 pub(crate) fn seeds() -> Vec<u64> {
-    let named = std::env::var("ETHOGRAM_TEST_SEEDS").unwrap_or_else(|_| String::from("3"));
+    let named = std::env::var("ETHOGRAM_TEST_WORLDS").unwrap_or_else(|_| String::from("3"));
     named.split(',').map(|seed| seed.trim().parse().expect("seeds are numbers")).collect()
 }
 
