@@ -1,12 +1,17 @@
-// The page as somebody sees it who has just started the demo: node page.mjs ADDRESS PICTURES
+// The page as somebody sees it who has just started the demo: node page.mjs ADDRESS PICTURES [STARTED_MS]
 //
-// PICTURES is a directory that gets a picture of the overview and one of a session, for people.
+// PICTURES is a directory that gets a picture of the overview and one of a session, for people. STARTED_MS is
+// when the demo was started, in milliseconds since 1970: how long after it the page shows something is
+// printed, and held to its goal where ETHOGRAM_TEST_HOLD is 1.
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { until } from "./until.mjs";
 
-const [address, pictures] = process.argv.slice(2);
+/** From the start of the demo to a page that is not empty. */
+const SHOWN_MS_MAX = 15_000;
+
+const [address, pictures, started] = process.argv.slice(2);
 await mkdir(pictures, { recursive: true });
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", headless: true });
 try {
@@ -24,6 +29,12 @@ try {
       return found.length >= least && found;
     });
 
+  await shown("regions", 1);
+  if (started) {
+    const tookMs = Date.now() - Number(started);
+    console.log(`the page is not empty after ${tookMs} ms`);
+    assert.ok(process.env.ETHOGRAM_TEST_HOLD != "1" || tookMs <= SHOWN_MS_MAX, `the page was empty for ${tookMs} ms`);
+  }
   const regions = await shown("regions", 3);
   assert.ok(regions.every((row) => /\d\s*(µs|ms|s)\b/.test(row)), `each region has a duration: ${regions[0]}`);
   const hops = await shown("amplification", 3);

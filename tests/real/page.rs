@@ -5,7 +5,7 @@
 //! real binary.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::harness::{Ethogram, tree, wait_for};
 use crate::program;
@@ -32,12 +32,15 @@ const COMPARED: [(&str, usize); 3] = [
 
 #[test]
 fn the_page_shows_regions_hops_and_a_session() {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let ethogram = Ethogram::start(&["demo"]);
     let pictures = ethogram.directory.path().join("pictures");
     let mut command = look("tests/browser/page.mjs", &ethogram);
     command.arg(std::env::var_os("ETHOGRAM_TEST_PICTURES").unwrap_or(pictures.into()));
+    command.arg(started.as_millis().to_string());
     let ended = program::run(&mut command, b"", PATIENCE);
     assert!(ended.status.success(), "{}", ended.everything());
+    println!("{}", ended.stdout);
 }
 
 #[test]
