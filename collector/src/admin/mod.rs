@@ -179,13 +179,18 @@ const READ: [&str; 4] = ["/healthz", "/readyz", "/status", "/metrics"];
 /// Below these stands what can be erased.
 const ERASED: [&str; 2] = ["/api/v1/sessions/", "/api/v1/users/"];
 
+/// Whether this may be what stands behind one of [`ERASED`].
+fn is_id(rest: &str) -> bool {
+    !rest.is_empty() && !rest.contains('/')
+}
+
 /// What a path does not allow is said with what it does, and whoever tries should read why.
 async fn allowed_only(request: Request, next: Next) -> Response<Body> {
     let (path, method) = (request.uri().path(), request.method());
     let (is_allowed, allowed, why) = if READ.contains(&path) {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         (reads, "GET, HEAD", "only GET is allowed here")
-    } else if ERASED.iter().any(|erased| path.starts_with(erased)) {
+    } else if ERASED.iter().filter_map(|erased| path.strip_prefix(erased)).any(is_id) {
         (*method == Method::DELETE, "DELETE", "only DELETE is allowed here, which erases")
     } else {
         (true, "", "")

@@ -38,6 +38,8 @@ async fn status_by_request() {
         ("DELETE", "/nothing", 404),
         ("GET", "/api/v1/sessions/a", 405),
         ("POST", "/api/v1/users/b", 405),
+        ("GET", "/api/v1/sessions/a/timeline", 404),
+        ("GET", "/api/v1/sessions/", 404),
         ("DELETE", "/api/v1/nothing", 404),
         ("DELETE", "/api/v1/sessions/a?app=shop", 200),
         ("DELETE", "/api/v1/users/b", 200),

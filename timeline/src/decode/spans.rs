@@ -170,7 +170,7 @@ fn rpc_error(known: &Known<'_>, kind: SpanKind) -> Option<String> {
     let status = cut(number.unwrap_or(&said), ERROR_TYPE_BYTES_MAX).to_ascii_lowercase();
     let failed = match kind {
         SpanKind::Server => OF_SERVERS.contains(&status.as_str()),
-        _ => !matches!(status.as_str(), "" | "ok" | "cancelled"),
+        _ => !matches!(status.as_str(), "" | "ok" | "cancelled" | "canceled"),
     };
     failed.then_some(status)
 }

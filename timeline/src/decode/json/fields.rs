@@ -26,11 +26,13 @@ use crate::decode::admit::MALFORMED;
 /// are alternatives of one field; in brackets what an odd field does.
 macro_rules! message {
     (
-        $type:ty $([$odd:ident $(, $spoil:expr)?])? { $( $key:literal => $($field:ident).+: $form:ty, )* }
+        $type:ty $([$odd:ident $(, $spoil:expr $(, $bytes:expr)?)?])? { $( $key:literal => $($field:ident).+: $form:ty, )* }
         $( oneof($this:ident, $reader:ident) { $( $one:literal => $body:expr, )* } )?
     ) => {
         impl Message for $type {
             $( const ODD: Odd = Odd::$odd; )?
+
+            $( $( $( const ODD_BYTES: usize = $bytes; )? )? )?
 
             $( $( fn spoil(&mut self) {
                 let spoil: fn(&mut Self) = $spoil;
@@ -85,7 +87,7 @@ message!(BeaconBody {
     "resourceLogs" => logs.resource_logs: Many<One<ResourceLogs>>,
 });
 
-message!(Resource [Forgive, |resource| resource.attributes.push(KeyValue::odd())] {
+message!(Resource [Forgive, |resource| resource.attributes = vec![KeyValue::odd()], size_of::<KeyValue>()] {
     "attributes" => attributes: Many<One<KeyValue>>,
     "droppedAttributesCount" => dropped_attributes_count: Integer<u32>,
     "entityRefs" => entity_refs: Many<One<EntityRef>>,
@@ -96,7 +98,7 @@ message!(EntityRef {
     "idKeys" => id_keys: Many<Text>,
     "descriptionKeys" => description_keys: Many<Text>,
 });
-message!(InstrumentationScope {
+message!(InstrumentationScope [Forgive, |scope| scope.name = String::from(ODD_TEXT)] {
     "name" => name: Text,
     "version" => version: Text,
     "attributes" => attributes: Many<One<KeyValue>>,
@@ -123,12 +125,12 @@ message!(AnyValue [Spoil, |value| value.value = Some(Value::StringValue(String::
         choose!(this.value, Value::KvlistValue, reader.nested::<One<KeyValueList>>("kvlistValue")),
 });
 
-message!(ResourceSpans [Forgive, |resource| resource.scope_spans.push(ScopeSpans::odd())] {
+message!(ResourceSpans [Forgive, |resource| resource.scope_spans = vec![ScopeSpans::odd()], size_of::<(ScopeSpans, Span)>()] {
     "resource" => resource: Maybe<One<Resource>>,
     "scopeSpans" => scope_spans: Many<One<ScopeSpans>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(ScopeSpans [Forgive, |scope| scope.spans.push(Span::odd())] {
+message!(ScopeSpans [Forgive, |scope| scope.spans = vec![Span::odd()], size_of::<Span>()] {
     "scope" => scope: Maybe<One<InstrumentationScope>>,
     "spans" => spans: Many<One<Span>>,
     "schemaUrl" => schema_url: Text,
@@ -170,12 +172,12 @@ message!(Status [Pass] {
     "code" => code: Enumeration,
 });
 
-message!(ResourceLogs [Forgive, |resource| resource.scope_logs.push(ScopeLogs::odd())] {
+message!(ResourceLogs [Forgive, |resource| resource.scope_logs = vec![ScopeLogs::odd()], size_of::<(ScopeLogs, LogRecord)>()] {
     "resource" => resource: Maybe<One<Resource>>,
     "scopeLogs" => scope_logs: Many<One<ScopeLogs>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(ScopeLogs [Forgive, |scope| scope.log_records.push(LogRecord::odd())] {
+message!(ScopeLogs [Forgive, |scope| scope.log_records = vec![LogRecord::odd()], size_of::<LogRecord>()] {
     "scope" => scope: Maybe<One<InstrumentationScope>>,
     "logRecords" => log_records: Many<One<LogRecord>>,
     "schemaUrl" => schema_url: Text,

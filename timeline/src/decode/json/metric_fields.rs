@@ -17,12 +17,12 @@ use super::scalar::{Boolean, Double, Enumeration, Id, Integer, Text};
 use super::structure::{Many, Maybe, One};
 use crate::decode::admit::{MALFORMED_FLAGS, MALFORMED_METRIC};
 
-message!(ResourceMetrics [Forgive, |resource| resource.scope_metrics.push(ScopeMetrics::odd())] {
+message!(ResourceMetrics [Forgive, |resource| resource.scope_metrics = vec![ScopeMetrics::odd()], size_of::<(ScopeMetrics, Metric)>()] {
     "resource" => resource: Maybe<One<Resource>>,
     "scopeMetrics" => scope_metrics: Many<One<ScopeMetrics>>,
     "schemaUrl" => schema_url: Text,
 });
-message!(ScopeMetrics [Forgive, |scope| scope.metrics.push(Metric::odd())] {
+message!(ScopeMetrics [Forgive, |scope| scope.metrics = vec![Metric::odd()], size_of::<Metric>()] {
     "scope" => scope: Maybe<One<InstrumentationScope>>,
     "metrics" => metrics: Many<One<Metric>>,
     "schemaUrl" => schema_url: Text,

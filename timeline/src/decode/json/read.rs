@@ -67,6 +67,9 @@ pub(super) trait Message: Default {
     /// What an odd field in it does.
     const ODD: Odd = Odd::Forgive;
 
+    /// What one that is no object holds beside itself, in bytes: the record that is counted for it.
+    const ODD_BYTES: usize = 0;
+
     /// Reads the value of `key` into its field, or skips it.
     fn field<'de, A: MapAccess<'de>>(
         &mut self,
@@ -87,6 +90,9 @@ pub(super) trait Message: Default {
 
 /// A form that a value has on the wire, and the type it has in the structs.
 pub(super) trait Form {
+    /// What an odd one holds beside itself, in bytes.
+    const ODD_BYTES: usize = 0;
+
     /// The type in the structs; its default stands for absent and `null`.
     type Value: Default;
 

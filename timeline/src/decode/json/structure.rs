@@ -8,10 +8,6 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::read::{Form, Message, Odd, Reader, Seed, Trail};
 
-/// How many times its own size an odd message stands for: that of a resource is a scope and a span
-/// beside it, which are marked as what was lost.
-const ODD_GROWTH: usize = 5;
-
 /// The scalars where an object or an array should be: read already, and odd.
 macro_rules! no_scalar {
     () => {
@@ -37,6 +33,7 @@ macro_rules! no_scalar {
 pub(super) struct One<M>(PhantomData<M>);
 
 impl<M: Message> Form for One<M> {
+    const ODD_BYTES: usize = M::ODD_BYTES;
     type Value = M;
 
     fn read<'de, D: Deserializer<'de>>(json: D, trail: &Trail) -> Result<M, D::Error> {
@@ -66,7 +63,7 @@ impl<'t, M: Message> MessageVisitor<'t, M> {
 
     fn odd<E: Error>(self) -> Result<M, E> {
         self.0.odd();
-        self.0.charge(size_of::<M>().saturating_mul(ODD_GROWTH))?;
+        self.0.charge(M::ODD_BYTES)?;
         Ok(M::odd())
     }
 }
@@ -139,7 +136,7 @@ struct ManyVisitor<'t, F>(&'t Trail, PhantomData<F>);
 impl<F: Form> ManyVisitor<'_, F> {
     fn odd<E: Error>(self) -> Result<Vec<F::Value>, E> {
         self.0.odd();
-        self.0.charge(size_of::<F::Value>().saturating_mul(ODD_GROWTH))?;
+        self.0.charge(size_of::<F::Value>() + F::ODD_BYTES)?;
         Ok(vec![F::odd()])
     }
 }

@@ -213,7 +213,7 @@ fn an_odd_holder_of_records_counts_as_one() {
     }
 }
 
-/// A resource has no record to cost: what it lost is seen in its attributes.
+/// Neither a resource nor a scope has a record to cost: what it lost is seen in it.
 #[test]
 fn an_odd_resource_tells_of_it() {
     for resource in ["7", r#"{"attributes":{"service.name":"a"}}"#, r#"{"attributes":[7]}"#] {
@@ -223,6 +223,10 @@ fn an_odd_resource_tells_of_it() {
         let keys: Vec<&str> = resource.attributes.iter().map(|pair| pair.key.as_str()).collect();
         assert_eq!(keys, ["\u{fffd}"], "{resource:?}");
     }
+    let scopes = br#"{"resourceSpans":[{"scopeSpans":[{"scope":7}]}]}"#;
+    let read = traces(scopes).expect("read");
+    let scope = read.resource_spans[0].scope_spans[0].scope.as_ref();
+    assert_eq!(scope.map(|scope| scope.name.as_str()), Some("\u{fffd}"));
 }
 
 #[test]
@@ -270,7 +274,14 @@ fn empty_elements_do_not_multiply_memory() {
     let error = traces(body.as_bytes()).expect_err("refused");
     assert!(error.message.contains("too many elements that are empty"), "{error}");
     let body = format!(r#"{{"resourceSpans":[{}7]}}"#, "7,".repeat(1_000_000));
-    assert!(traces(body.as_bytes()).is_err(), "nor do those of a wrong type");
+    let error = traces(body.as_bytes()).expect_err("nor do those of a wrong type");
+    assert!(error.message.contains("of a wrong type"), "{error}");
+    // Who writes attributes wrongly, and all of them, still has the rest.
+    let words =
+        r#"{"attributes":["a","a","a","a","a","a","a","a","a","a"],"name":"GET /checkout"}"#;
+    let spans = vec![words; 100].join(",");
+    let read = traces(request(&spans).as_bytes()).expect("read");
+    assert_eq!(read.resource_spans[0].scope_spans[0].spans.len(), 100);
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn a_remote_procedure_call_fails_by_its_status() {
         (3, ("rpc.grpc.status_code", "0"), None),
         // Whoever cancelled has not waited in vain, and a server that was asked for nonsense works.
         (3, ("rpc.grpc.status_code", "1"), None),
+        (3, ("rpc.connect_rpc.error_code", "canceled"), None),
         (2, ("rpc.grpc.status_code", "5"), None),
         (2, ("rpc.grpc.status_code", "13"), Some("internal")),
         (3, ("rpc.grpc.status_code", "99"), Some("99")),
