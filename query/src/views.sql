@@ -4,8 +4,8 @@
 -- service span below the attempt it belongs to, come from GET /api/v1/sessions/{id}/timeline.
 CREATE VIEW timeline AS
 -- A browser's time is refined by its session's clock, as far as spans that contain each other bound
--- it: then it is right within clock_error_us, and no service's span stands before the request above
--- it. Where nothing bounds it, it is late by at most the time its body was on the way.
+-- it (known when their trace has settled): then it is right within clock_error_us, and no service's span
+-- stands before the request above it. Where nothing bounds it, it is late by at most the time its body was on the way.
 SELECT
     r.session_id,
     r.app,

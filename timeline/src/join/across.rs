@@ -196,8 +196,14 @@ fn follow(sends: &[Send], before: &[usize], chain: &[usize], attempts: &mut [Att
     let (Some(last), Some(first)) = (before.last(), chain.first()) else { return };
     let (last, own) = (&sends[*last], &sends[*first]);
     let count = before.iter().map(|send| attempts[*send].number).max().unwrap_or(0);
+    // HTTP's count counts resends too, and an attempt's number does not.
+    let resends = before.iter().filter(|send| attempts[**send].kind == AttemptKind::Resend).count();
     let head = &mut attempts[*first];
     let said = head.number;
+    let counted = match own.previous {
+        Some((_, Evidence::ResendCount)) => said.saturating_sub(resends as i32),
+        _ => said,
+    };
     let resend = last.redirected && own.previous.is_some();
     let ended = last.end_ns.is_some_and(|end| end <= own.start_ns);
     head.kind = match (ended, last.caller) {
@@ -213,7 +219,7 @@ fn follow(sends: &[Send], before: &[usize], chain: &[usize], attempts: &mut [Att
         _ if by_key => Evidence::IdempotencyKey,
         _ => Evidence::Inferred,
     };
-    head.number = if resend { 0 } else { said.max(count + 1) };
+    head.number = if resend { 0 } else { counted.max(count + 1) };
     let shift = if resend { count - said } else { head.number - said };
     for send in &chain[1..] {
         if attempts[*send].kind != AttemptKind::Resend {

@@ -19,7 +19,7 @@ use super::marks::Deed;
 use super::sends::{CallKey, Send, call_key, failed, redirected, sighted_key};
 use super::sighting::is_sighting;
 use super::tree::{Node, NodeId, Origin, Tree};
-use crate::schema::{Event, Label, SessionId, Span};
+use crate::schema::{Event, Label, SessionId, Span, UNKNOWN};
 
 /// How much sooner than its server saw it a request may have been sent, beyond what other requests of
 /// its session tell: the difference between two ways up, most of the time.
@@ -70,8 +70,10 @@ impl Candidate {
                 Domain::IdempotencyKey(hints.idempotency_key.clone()?)
             }
             ("client", "service") if row.parent_span_id.is_none() => {
-                // What can neither follow nor be followed is not worth a place.
-                let is_linked = hints.resend_count.is_some() || failed(span) || redirected(span);
+                // What can neither follow nor be followed is not worth a place, and only HTTP counts.
+                let is_http = row.method.as_str() != UNKNOWN;
+                let may_lead = is_http && (failed(span) || redirected(span));
+                let is_linked = hints.resend_count.is_some() || may_lead;
                 let service = row.service.clone();
                 is_linked.then(|| Domain::Caller(service, call_key(span)))?
             }
@@ -133,6 +135,12 @@ impl Candidate {
     pub(super) fn begin_by_browser(&mut self, server_ns: i64, ahead_ns: i64) {
         self.start_ns = server_ns.saturating_sub(ahead_ns).saturating_add(WAYS_APART_NS_MAX);
         self.end_ns = self.start_ns;
+    }
+
+    /// Whether it is a service's own that nobody says to follow another: of a poller in an outage there
+    /// are any number of these.
+    pub(super) fn is_uncounted(&self) -> bool {
+        self.of_service && self.count == 0
     }
 
     /// Whether another send could follow this one at all.

@@ -52,8 +52,9 @@ pub struct Config {
     /// Pages kept of one session. A reload loop of a day does not reach it. Beyond it a page is no longer
     /// counted among its session's, which is counted, and its events are known for minutes only.
     pub session_pages_max: usize,
-    /// Sends of one session among which attempts are looked for, and as many that only servers tell of: four
-    /// a second over the window, which no user reaches. Beyond it an attempt is a request of its own,
+    /// Sends of one session, or of one call that a service makes outside of any request, among which attempts
+    /// are looked for, and as many that only servers tell of: four a second over the window, which no user
+    /// reaches. Beyond it an attempt is a request of its own,
     /// counted.
     pub session_candidates_max: usize,
     /// Clicks and page loads kept of one session: two a second over the minute within which a retry is

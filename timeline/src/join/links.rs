@@ -87,6 +87,11 @@ impl Links {
         if let Some((domain, candidate)) = Candidate::of(span) {
             self.awaited.insert(trace.clone());
             let place = (candidate.start_ns, trace.0, span_id);
+            if candidate.is_uncounted() {
+                // Half of the room is kept for those that say what they follow, which are missed.
+                self.hold(trace, domain, |held| held.put_ended(place, candidate, most / 2));
+                return true;
+            }
             return self.hold(trace, domain, |held| held.put_ended(place, candidate, most));
         }
         let served = Candidate::of_served(span).zip(span.row.parent_span_id);

@@ -2,13 +2,14 @@
 //!
 //! Signals: HTTP's own count, which says that the sender has sent before; redirects and challenges
 //! that nobody has answered yet. Where nobody counts, only this is sure: what was challenged is asked
-//! again next, and is not challenged then. Condition: the latest of them is the reason, whatever was asked in
+//! again next, within a minute, and is not challenged then. Condition: the latest of them is the reason, whatever was asked in
 //! between; a challenge is answered by the same request only. But where the same thing was last
 //! asked in vain, that is the reason to send again, since not every redirect is followed. Result: a
 //! *resend*, in the chain of what it answers, or in one of its own where it asks for something else.
 //! A resend has no number, and the numbers of later attempts do not count it.
 
 use super::calls::{Attempt, AttemptKind, CHAINS_LOOKED_AT_MAX};
+use super::links::INFERRED_GAP_NS_MAX;
 use super::sends::{Evidence, Send};
 
 /// The redirects and challenges of one context that nobody has answered yet, earliest first.
@@ -36,7 +37,11 @@ impl Invitations {
         send: &Send,
     ) -> Option<Option<usize>> {
         let counted = matches!(send.previous, Some((count, Evidence::ResendCount)) if count > 0);
-        let replays = |last: &Send| last.challenged && last.key == send.key && !send.challenged;
+        let replays = |last: &Send| {
+            let waited_ns = send.start_ns.saturating_sub(last.end_ns.unwrap_or(send.start_ns));
+            let soon = waited_ns <= INFERRED_GAP_NS_MAX;
+            last.challenged && last.key == send.key && !send.challenged && soon
+        };
         let replayed = send.previous.is_none() && last.is_some_and(replays);
         if !(counted || replayed) || last.is_some_and(|last| last.failed) {
             return None;

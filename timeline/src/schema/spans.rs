@@ -43,7 +43,8 @@ columns! {
         pub route: Label,
         /// http.response.status_code.
         pub status_code: Option<i32>,
-        /// error.type; of a browser span without a status, `network`.
+        /// error.type; else of a browser span without a status, `network`, and of a remote procedure call
+        /// that failed, its status in lower case.
         pub error_type: Option<Label>,
         /// The session, own or found through the trace.
         pub session_id: Option<SessionId>,

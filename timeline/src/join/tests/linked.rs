@@ -116,6 +116,9 @@ fn three_traces_of_a_service_are_one_call_by_its_count() {
     assert_eq!(of(&[first, second, third]), (3, 1, 1));
     // A challenge is answered by a resend.
     assert_eq!(of(&[(401, None), (200, Some(1))]), (1, 1, 1));
+    let challenged = job(&[(401, None), (503, Some(1)), (200, Some(2))]);
+    let numbers: Vec<i32> = challenged.spans.values().map(|row| row.attempt).collect();
+    assert_eq!((factors(&challenged, "stock"), numbers), ((2, 1, 1), vec![1, 0, 2]));
     // Workers ask for the same thing at the same time: nothing follows without saying so.
     assert_eq!(of(&[first, (500, None), (200, None)]), (3, 3, 3));
     assert_eq!(of(&[first, first, second, second, third, third]), (6, 2, 2));

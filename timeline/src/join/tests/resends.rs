@@ -71,6 +71,11 @@ fn what_answers_a_challenge_need_not_be_counted() {
     // It may fail, and is retried then.
     let standing = calls(&[(b, 401, None), (b, 503, None), (b, 200, None)]);
     assert_eq!(attempts(&standing), ["1 first none", "0 resend none", "2 retry inferred"]);
+    // Who thinks for a minute asks anew: each call between them stands for a tenth of a second.
+    let mut later = vec![(b, 401, None)];
+    later.extend([("http://c/think", 200, None); 601]);
+    later.push((b, 200, None));
+    assert_eq!(factors(&calls(&later), "b").0, 2);
     // Who is challenged again has not answered, who asks for something else neither, and what was
     // redirected may be asked again for its own sake.
     for (first, second) in [
