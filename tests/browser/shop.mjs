@@ -16,7 +16,8 @@ const REFUSED_ATTEMPTS = 2;
 const { require } = startTracing("shop", (path) => path.startsWith("/api/") || path == "/stock");
 const http = require("node:http");
 const { COLLECTOR_BEACON: collector, INVENTORY: inventory, DATABASE: database } = process.env;
-const stored = await require("redis").createClient({ url: database }).connect();
+// The database may end before the shop does, which still has spans to export.
+const stored = await require("redis").createClient({ url: database }).on("error", () => {}).connect();
 
 const orders = new Map();
 const slow = new Set();

@@ -18,9 +18,12 @@ const BEYOND_MIN: f64 = 20.0;
 
 const TOLERANCE: f64 = 0.05;
 
-/// Standard errors of a quantile's rank: of two hundred strata, a few are further off by chance where
-/// twice is the limit, and one in four hundred worlds where it is this.
-const ERRORS_MAX: f64 = 4.0;
+/// With so many there is no room for chance: what is further off than the tolerance is wrong.
+const BEYOND_MANY: f64 = 50.0;
+
+/// Standard errors of what is estimated from fewer: of two hundred strata, ten are further off by chance
+/// than two, and one in a few worlds than this.
+const ERRORS_MAX: f64 = 3.0;
 
 const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 
@@ -94,7 +97,9 @@ impl Told {
     ) -> Self {
         let count = answers.len() as f64;
         let rank = (quantile * count).ceil().max(1.0) as usize;
-        let error = ERRORS_MAX * (count * quantile * (1.0 - quantile)).sqrt();
+        let beyond = row["beyond"].as_f64().unwrap_or(0.0);
+        // How many are later is known from those alone who have seen it.
+        let error = ERRORS_MAX * count * (1.0 - quantile) / beyond.max(1.0).sqrt();
         let at_rank = |rank: f64| answers[(rank.clamp(1.0, count) as usize) - 1] as f64;
         Self {
             chance_us: [at_rank(rank as f64 - error), at_rank(rank as f64 + error)],
@@ -107,7 +112,7 @@ impl Told {
             at_least_us: number(row, "at_least") as f64,
             is_bound: row["is_bound"] == true,
             bound_us: number(row, "bound") as f64,
-            beyond: row["beyond"].as_f64().unwrap_or(0.0),
+            beyond,
         }
     }
 
@@ -130,8 +135,7 @@ impl Told {
 fn judge(told: &[Told]) {
     let mut wrong = Vec::new();
     for one in told {
-        // Where thousands have answered, there is no room for chance.
-        let is_large = one.kind == "all" || one.stratum == "DE";
+        let is_large = one.kind == "all" || one.beyond >= BEYOND_MANY;
         let by_chance = |us| !is_large && (one.chance_us[0]..=one.chance_us[1]).contains(&us);
         if one.identified_us().is_some_and(|us| one.off(us) > TOLERANCE && !by_chance(us)) {
             wrong.push(format!("estimated wrongly: {one:?}"));

@@ -131,8 +131,8 @@ fn secrets_are_kept() {
     report(problems);
 }
 
-/// The world must know its truth by itself: of what it is held against it takes the clock alone, and of
-/// the collector its doors.
+/// The world must know its truth by itself: of the timeline it takes the clock alone, and nothing of what
+/// answers.
 #[test]
 fn the_world_knows_nothing_of_the_join() {
     let mut problems = Vec::new();
