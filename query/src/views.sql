@@ -120,7 +120,6 @@ SELECT
     first_attempts,
     logical_calls,
     retries,
-    overlaps,
     hedges,
     CAST(sends AS DOUBLE) / nullif(CAST(first_attempts AS DOUBLE), 0) AS local,
     CAST(first_attempts AS DOUBLE) / nullif(CAST(logical_calls AS DOUBLE), 0) AS inherited,
@@ -131,7 +130,8 @@ SELECT
     CAST(wasted_us AS DOUBLE) / nullif(CAST(spent_us AS DOUBLE), 0) AS wasted_share,
     CAST(useful AS DOUBLE) / 60 AS goodput_per_s,
     retries * 10 > first_attempts AS over_budget_10,
-    retries * 5 > first_attempts AS over_budget_20
+    retries * 5 > first_attempts AS over_budget_20,
+    overlaps
 FROM (
     SELECT
         minute,
@@ -507,7 +507,6 @@ SELECT
     coalesce(calls_retried, 0) AS calls_retried,
     coalesce(attempts_max, 1) AS attempts_max,
     coalesce(retries, 0) AS retries,
-    coalesce(overlaps, 0) AS overlaps,
     coalesce(hedges, 0) AS hedges,
     coalesce(unprovoked, 0) AS unprovoked,
     hdr_quantile(backoff, 0.1) AS backoff_us_p10,
@@ -522,7 +521,8 @@ SELECT
     coalesce(timeouts, 0) AS timeouts,
     timeout_us,
     coalesce(tail.callee_us_p99, met.callee_us_p99) AS callee_us_p99,
-    timeout_us < coalesce(tail.callee_us_p99, met.callee_us_p99) AS below_tail
+    timeout_us < coalesce(tail.callee_us_p99, met.callee_us_p99) AS below_tail,
+    coalesce(overlaps, 0) AS overlaps
 FROM (
     SELECT
         date_trunc('hour', time) AS hour,

@@ -205,7 +205,7 @@ async fn views_have_their_columns() {
             "amplification",
             "minute layer caller service route sends first_attempts logical_calls retries hedges \
              local inherited amplification annotated_share retry_ratio wasted_share \
-             goodput_per_s over_budget_10 over_budget_20",
+             goodput_per_s over_budget_10 over_budget_20 overlaps",
         ),
         (
             "abandonment",
@@ -232,7 +232,7 @@ async fn views_have_their_columns() {
             "retry_policies",
             "hour app layer caller service calls_retried attempts_max retries hedges unprovoked \
              backoff_us_p10 backoff_us_p50 backoff_us_p90 backoff_spread backoffs retry_after_asked \
-             retry_after_obeyed nested timeouts timeout_us callee_us_p99 below_tail",
+             retry_after_obeyed nested timeouts timeout_us callee_us_p99 below_tail overlaps",
         ),
     ] {
         let session = fixture.template.session(&fixture.snapshot).await.expect("a session");
