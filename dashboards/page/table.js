@@ -1,7 +1,8 @@
 // Elements, and tables that change in place: a row whose data are the same keeps its element, so a
 // refresh moves neither focus nor selection nor the scroll position.
 //
-// Invariant: text enters as text. Nothing here, or anywhere on the page, parses HTML.
+// Invariants: nothing moves beneath a pressed pointer, or what is released is not what was pressed and
+// the browser makes no click of it; text enters as text. Nothing here, or anywhere on the page, parses HTML.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -34,6 +35,9 @@ export class Table {
     this.columns = columns;
     this.key = key;
     this.kept = new Map();
+    /** The latest rows that came while the pointer was pressed, as the arguments of `show`. */
+    this.held = null;
+    this.isPressed = false;
     this.heads = columns.map(headCell);
     this.body = element('tbody');
     // Narrow screens lay rows out as grids; browsers then forget that they are rows, so say it.
@@ -42,10 +46,24 @@ export class Table {
     const top = element('thead', {}, asRow(element('tr', {}, ...this.heads)));
     top.setAttribute('role', 'rowgroup');
     host.replaceChildren(top, this.body);
+    this.body.addEventListener('pointerdown', (event) => { this.isPressed = event.isPrimary && event.button === 0; });
+    // Also where the press ends without one: as a menu, as the drag of a link, in another window.
+    for (const end of ['pointerup', 'pointercancel', 'contextmenu', 'blur']) addEventListener(end, () => this.release());
+  }
+
+  /** The click comes after the release, and in the same task. */
+  release() {
+    if (!this.isPressed) return;
+    setTimeout(() => {
+      this.isPressed = false;
+      if (this.held) this.show(...this.held);
+    });
   }
 
   /** Shows these rows. `context` is whatever else the cells depend on, such as a shared axis. */
   show(rows, context = '') {
+    this.held = this.isPressed ? [rows, context] : null;
+    if (this.held) return;
     const focused = this.body.contains(document.activeElement)
       ? document.activeElement.closest('tr')?.dataset.key
       : undefined;

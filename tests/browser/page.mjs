@@ -14,9 +14,29 @@ const SHOWN_MS_MAX = 15_000;
 const [address, pictures, started] = process.argv.slice(2);
 await mkdir(pictures, { recursive: true });
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", headless: true });
+const page = await (await browser.newContext({ viewport: { width: 1280, height: 1000 } })).newPage();
+const complaints = [];
+
+/** Presses the latest session's link and lets go of it only after the list has changed. Answers where it leads. */
+async function pressForLong() {
+  const pressed = await until("a link beneath the pointer", async () => {
+    await page.locator("table.sessions tbody a").first().hover();
+    await page.mouse.down();
+    const href = await page.evaluate(() => document.querySelector("table.sessions a:active")?.getAttribute("href"));
+    if (!href) await page.mouse.up();
+    return href;
+  });
+  const latest = async (response) => (await response.json()).rows[0].session_id;
+  await page.waitForResponse(
+    async (response) => response.request().postData()?.includes("FROM sessions") && !pressed.includes(await latest(response)),
+    { timeout: 60_000 },
+  );
+  await page.waitForFunction(() => !document.body.hasAttribute("aria-busy"));
+  await page.mouse.up();
+  return pressed;
+}
+
 try {
-  const page = await (await browser.newContext({ viewport: { width: 1280, height: 1000 } })).newPage();
-  const complaints = [];
   page.on("console", (message) => message.type() == "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
   await page.goto(address);
@@ -44,7 +64,8 @@ try {
   assert.match(await page.locator("#complete").innerText(), /^complete until /);
   await page.screenshot({ path: `${pictures}/overview.png`, fullPage: true });
 
-  await page.locator("table.sessions tbody a").first().click();
+  const pressed = await pressForLong();
+  await until("what was pressed opens", () => new URL(page.url()).hash == pressed, 10_000);
   await shown("rows", 3);
   assert.ok(await page.locator("#chart canvas").isVisible());
   // Something is painted: a canvas that nobody draws on is transparent everywhere.
@@ -55,6 +76,11 @@ try {
   await page.screenshot({ path: `${pictures}/session.png`, fullPage: true });
   assert.ok(await page.locator("#trouble").isHidden());
   assert.deepEqual(complaints, []);
+} catch (error) {
+  // What somebody would look for who had been there.
+  await page.screenshot({ path: `${pictures}/failed.png`, fullPage: true });
+  console.log(`${page.url()}\n${await page.locator("body").innerText()}\n${complaints.join("\n")}`);
+  throw error;
 } finally {
   await browser.close();
 }
