@@ -1,12 +1,18 @@
 //! The help of every key, taken from the comments of `ethogram.example.toml`, so that the file
 //! people copy and the text `--help` prints cannot disagree.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// The example configuration: every key, its default, and a comment that says what it is.
 pub(crate) const EXAMPLE: &str = include_str!("../../ethogram.example.toml");
 
 /// The comment above `key` (dotted) in the example, on one line.
 pub(crate) fn help(key: &str) -> Option<String> {
-    entries(EXAMPLE).into_iter().find(|(name, _)| name == key).map(|(_, help)| help)
+    // Once per process: every start asks for every key, and the example is long.
+    static HELP: LazyLock<HashMap<String, String>> =
+        LazyLock::new(|| entries(EXAMPLE).into_iter().collect());
+    HELP.get(key).cloned()
 }
 
 /// Pairs of key and comment. A key that has no default is written with `#` and no space before it.
