@@ -19,7 +19,7 @@ export function amplificationSql(since) {
     sum(sends) * 1.0 / nullif(sum(first_attempts), 0) AS local,
     sum(first_attempts) * 1.0 / nullif(sum(logical_calls), 0) AS inherited,
     sum(sends) * 1.0 / nullif(sum(logical_calls), 0) AS amplification,
-    sum(retries) AS retries, sum(hedges) AS hedges,
+    sum(retries) AS retries, sum(hedges) AS hedges, sum(unplaced) AS unplaced,
     sum(annotated_share * (sends - first_attempts)) / nullif(sum(sends - first_attempts), 0) AS annotated_share
   FROM amplification
   WHERE ${withinRange('minute', since)}
@@ -78,8 +78,11 @@ function hopCell(row, td, tr) {
 }
 
 function sendsCell(row, td) {
+  const unplaced = Number(row.unplaced) || 0;
   td.title = `${count(row.retries)} retries and ${count(row.hedges)} hedges`;
-  return count(row.sends);
+  if (unplaced === 0) return count(row.sends);
+  td.title += `; ${count(unplaced)} more, of traces that were sampled one by one, are in no factor: nobody knows what came before them`;
+  return element('span', {}, count(row.sends), element('span', { className: 'faint', textContent: ` + ${count(unplaced)}` }));
 }
 
 function totalCell(row, td) {

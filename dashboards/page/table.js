@@ -46,9 +46,12 @@ export class Table {
     const top = element('thead', {}, asRow(element('tr', {}, ...this.heads)));
     top.setAttribute('role', 'rowgroup');
     host.replaceChildren(top, this.body);
-    this.body.addEventListener('pointerdown', (event) => { this.isPressed = event.isPrimary && event.button === 0; });
+    // Anywhere: a table that grows moves what stands below it.
+    addEventListener('pointerdown', (event) => { if (event.isPrimary && event.button === 0) this.isPressed = true; });
     // Also where the press ends without one: as a menu, as the drag of a link, in another window.
     for (const end of ['pointerup', 'pointercancel', 'contextmenu', 'blur']) addEventListener(end, () => this.release());
+    // And where nobody heard of its end, as on a scroll bar.
+    addEventListener('pointermove', (event) => { if (event.isPrimary && event.buttons === 0) this.release(); });
   }
 
   /** The click comes after the release, and in the same task. */
