@@ -83,6 +83,8 @@ mod tidy;
 mod tls;
 #[path = "it/truth.rs"]
 mod truth;
+#[path = "it/views.rs"]
+mod views;
 #[path = "it/watch.rs"]
 mod watch;
 #[path = "it/world.rs"]

@@ -17,7 +17,7 @@ const SEALED: [&str; 3] = [
 ];
 
 /// Every row and every column; what the views make of them; and whole histograms.
-const QUESTIONS: [&str; 17] = [
+const QUESTIONS: [&str; 18] = [
     "SELECT * FROM spans",
     "SELECT * FROM events",
     "SELECT * FROM requests",
@@ -26,6 +26,7 @@ const QUESTIONS: [&str; 17] = [
     "SELECT * FROM timeline",
     "SELECT * FROM amplification",
     "SELECT * FROM abandonment",
+    "SELECT * FROM exits",
     "SELECT * FROM patience",
     "SELECT * FROM refreshes",
     "SELECT * FROM session_bursts",

@@ -104,6 +104,10 @@ impl Details {
             Some(Outcome::Cancelled) => "cancelled",
             Some(Outcome::Abandoned(_)) => "abandoned",
         };
+        let trigger = match request.outcome {
+            Some(Outcome::Abandoned(trigger)) => Some(trigger.word()),
+            _ => None,
+        };
         self.note(|| {
             json!({
                 "what": "request",
@@ -111,6 +115,7 @@ impl Details {
                 "region": scenario.regions[request.region].country,
                 "route": scenario.route(request.place).template,
                 "outcome": outcome,
+                "trigger": trigger,
                 "total_us": request.total_us,
             })
         });
