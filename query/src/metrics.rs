@@ -76,9 +76,11 @@ type HopCounter = (&'static str, &'static str, fn(&HopCounts) -> i64);
 
 fn rollup(text: &mut Exposition, view: &RollupView) {
     let counters: [HopCounter; 4] = [
-        ("ethogram_sends", "Settled sends, as received: sampling is not weighted.", |counts| {
-            counts.sends
-        }),
+        (
+            "ethogram_sends",
+            "Settled sends whose place in their call is known, as received: sampling is not weighted.",
+            |counts| counts.sends,
+        ),
         (
             "ethogram_first_attempts",
             "Settled sends that begin a call, implied ones included.",

@@ -106,8 +106,10 @@ ON s.app = r.app AND s.session_id = r.session_id;
 -- much was multiplied before. Counts of sends, never of distinct ids, each as many as it stands for
 -- under sampling. Pages that were not sampled are in it by their summaries, as sends of the browser's
 -- layer whose service and route are unknown. retry_ratio stands beside the budgets of 10 % and 20 %
--- that clients are given. overlaps are those of the retries that only their callees tell of and that began
--- before the one before had ended. wasted_share is the part of the callers' waiting whose answer nobody used;
+-- that clients are given. unplaced are sends whose place in their call nobody knows: traces were sampled one
+-- by one, and its others may be in those that are not here. They are not among sends, and in no factor.
+-- overlaps are those of the retries that only their callees tell of and that began before the one before had
+-- ended. wasted_share is the part of the callers' waiting whose answer nobody used;
 -- goodput_per_s the sends whose answer somebody did use: one that is still awaited is neither.
 CREATE VIEW amplification AS
 SELECT
@@ -131,7 +133,8 @@ SELECT
     CAST(useful AS DOUBLE) / 60 AS goodput_per_s,
     retries * 10 > first_attempts AS over_budget_10,
     retries * 5 > first_attempts AS over_budget_20,
-    overlaps
+    overlaps,
+    unplaced
 FROM (
     SELECT
         minute,
@@ -144,6 +147,7 @@ FROM (
         CAST(round(sum(logical_calls)) AS BIGINT) AS logical_calls,
         CAST(round(sum(retries)) AS BIGINT) AS retries,
         CAST(round(sum(overlaps)) AS BIGINT) AS overlaps,
+        CAST(round(sum(unplaced)) AS BIGINT) AS unplaced,
         CAST(round(sum(hedges)) AS BIGINT) AS hedges,
         CAST(round(sum(annotated)) AS BIGINT) AS annotated,
         CAST(round(sum(useful)) AS BIGINT) AS useful,
@@ -158,12 +162,13 @@ FROM (
             CASE WHEN caller <> '' THEN CAST(caller AS VARCHAR) ELSE 'unknown' END AS caller,
             CASE WHEN callee <> '' THEN CAST(callee AS VARCHAR) ELSE 'unknown' END AS service,
             CASE WHEN route <> '' THEN CAST(route AS VARCHAR) ELSE 'unknown' END AS route,
-            sum(sample_weight) AS sends,
+            coalesce(sum(sample_weight) FILTER (WHERE attempt_kind <> 'unknown'), 0) AS sends,
             -- A call whose first attempt was never seen is implied by its earliest known send.
             coalesce(sum(sample_weight) FILTER (WHERE attempt = 1 OR original = span_id), 0) AS first_attempts,
             coalesce(sum(sample_weight) FILTER (WHERE original = span_id), 0) AS logical_calls,
             coalesce(sum(sample_weight) FILTER (WHERE attempt_kind IN ('retry', 'overlap')), 0) AS retries,
             coalesce(sum(sample_weight) FILTER (WHERE attempt_kind = 'overlap'), 0) AS overlaps,
+            coalesce(sum(sample_weight) FILTER (WHERE attempt_kind = 'unknown'), 0) AS unplaced,
             coalesce(sum(sample_weight) FILTER (WHERE attempt_kind = 'hedge'), 0) AS hedges,
             coalesce(sum(sample_weight) FILTER (
                 WHERE attempt <> 1 AND (original IS DISTINCT FROM span_id)
@@ -193,6 +198,7 @@ FROM (
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.requests'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.retries'] AS BIGINT)), 0) AS DOUBLE),
+            CAST(0 AS DOUBLE),
             CAST(0 AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.hedges'] AS BIGINT)), 0) AS DOUBLE),
             CAST(coalesce(sum(TRY_CAST(attributes['behavior.retries'] AS BIGINT)), 0)
@@ -244,6 +250,92 @@ FROM (
     FROM requests
     WHERE layer = 'browser' OR abandon_evidence = 'inferred'
     GROUP BY 1, 2, 3, 4, 5, 10
+) AS place;
+
+-- Documents and operations that users left before they were ready, by the minute in which these began.
+-- target = 'page': name is its route, phase `download` or `render`. target = 'operation': name and phase are
+-- the page's own, and one is known once it has ended or was left. trigger and phase are `none` for those
+-- that were not left, so that begun and abandoned add up over any rows; share is of all of the minute, app,
+-- region, target and name. It is what beacons told: loads that no beacon told of are in `coverage`. Every
+-- question of it reads all page loads and operations that there are.
+CREATE VIEW exits AS
+SELECT
+    minute,
+    app,
+    region,
+    target,
+    name,
+    trigger,
+    phase,
+    begun,
+    abandoned,
+    CAST(abandoned AS DOUBLE) / sum(begun) OVER (PARTITION BY minute, app, region, target, name) AS share,
+    hdr_quantile(waited, 0.5) AS waited_us_p50,
+    hdr_quantile(waited, 0.9) AS waited_us_p90,
+    hdr_quantile(waited, 0.99) AS waited_us_p99
+FROM (
+    SELECT
+        date_trunc('minute', time) AS minute,
+        app,
+        region,
+        target,
+        name,
+        CASE WHEN is_left THEN coalesce(trigger, 'unknown') ELSE 'none' END AS trigger,
+        CASE WHEN is_left THEN coalesce(phase, 'unknown') ELSE 'none' END AS phase,
+        count(*) AS begun,
+        count(*) FILTER (WHERE is_left) AS abandoned,
+        hdr(waited_us) FILTER (WHERE is_left) AS waited
+    FROM (
+        SELECT
+            app,
+            page_id,
+            operation_id,
+            arrow_cast(min(began), 'Timestamp(Nanosecond, Some("UTC"))') AS time,
+            target,
+            first_value(region ORDER BY sequence) AS region,
+            first_value(name ORDER BY sequence) AS name,
+            -- The last word counts: who comes back from the back-forward cache has not left.
+            last_value(event_name ORDER BY sequence) = 'behavior.abandon' AS is_left,
+            -- It goes on, and will be told of.
+            last_value(event_name ORDER BY sequence) = 'behavior.abandon_withdrawn' AS is_running,
+            last_value(trigger ORDER BY sequence) AS trigger,
+            last_value(phase ORDER BY sequence) AS phase,
+            last_value(waited_us ORDER BY sequence) AS waited_us
+        FROM (
+            SELECT
+                CAST(app AS VARCHAR) AS app,
+                CAST(region AS VARCHAR) AS region,
+                page_id,
+                sequence,
+                CAST(event_name AS VARCHAR) AS event_name,
+                CASE WHEN is_load THEN 'page' ELSE 'operation' END AS target,
+                CASE WHEN is_load THEN CAST(route AS VARCHAR) ELSE coalesce(attributes['behavior.operation_name'], 'unknown') END AS name,
+                CASE WHEN is_load THEN '' ELSE attributes['behavior.operation_id'] END AS operation_id,
+                -- What is told of when it is over began before.
+                CAST(time AS BIGINT) - 1000 * waited_us AS began,
+                attributes['behavior.abandon_trigger'] AS trigger,
+                attributes['behavior.abandon_phase'] AS phase,
+                waited_us
+            FROM (
+                SELECT
+                    *,
+                    event_name = 'browser.navigation' OR coalesce(attributes['behavior.abandon_target'], '') = 'page' AS is_load,
+                    -- A page may claim any wait; a day is more than anybody has waited.
+                    least(greatest(coalesce(TRY_CAST(attributes['behavior.waited_us'] AS BIGINT), 0), 0), 86400000000) AS waited_us
+                FROM events
+            ) AS events
+            WHERE layer = 'browser' AND page_id IS NOT NULL AND (
+                (event_name = 'browser.navigation'
+                    AND attributes['browser.navigation.type'] IN ('navigate', 'reload', 'back_forward'))
+                OR (event_name = 'behavior.abandon' AND is_load)
+                OR (event_name IN ('behavior.operation', 'behavior.abandon', 'behavior.abandon_withdrawn')
+                    AND attributes['behavior.operation_id'] IS NOT NULL)
+            )
+        ) AS told
+        GROUP BY app, page_id, target, operation_id
+    ) AS wait
+    WHERE NOT is_running
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
 ) AS place;
 
 -- How long users wait before they leave, by hour and region: hdr_patience says what the two curves

@@ -5,7 +5,7 @@
 mod sample;
 
 fn main() {
-    let (open, bytes) = sample::idle::session_bytes();
+    let (open, bytes) = sample::idle::session_bytes(20_000, 1);
     println!("{open:?} traces, spans and sessions are open");
     println!("an idle session: {bytes:.0} bytes");
 }

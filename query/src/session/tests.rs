@@ -175,7 +175,7 @@ async fn answers_questions() {
         ("SELECT date_trunc('minute', time) FROM spans WHERE depth = 3", "2023-11-14T22:13:00Z"),
         (
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-            "abandonment; amplification; coverage; events; losses; metrics; page_records; patience; \
+            "abandonment; amplification; coverage; events; exits; losses; metrics; page_records; patience; \
              refreshes; requests; retry_policies; session_bursts; sessions; spans; timeline",
         ),
     ] {
@@ -205,7 +205,7 @@ async fn views_have_their_columns() {
             "amplification",
             "minute layer caller service route sends first_attempts logical_calls retries hedges \
              local inherited amplification annotated_share retry_ratio wasted_share \
-             goodput_per_s over_budget_10 over_budget_20 overlaps",
+             goodput_per_s over_budget_10 over_budget_20 overlaps unplaced",
         ),
         (
             "abandonment",
@@ -225,6 +225,11 @@ async fn views_have_their_columns() {
             "app session_id user_id region start end requests requests_per_min_max \
              requests_per_min_calm burst calm_of_region_per_min refreshes errors abandonments \
              burst_of_region",
+        ),
+        (
+            "exits",
+            "minute app region target name trigger phase begun abandoned share waited_us_p50 \
+             waited_us_p90 waited_us_p99",
         ),
         ("coverage", "minute app service route coverage requests share what"),
         ("page_records", "app service page_id session_id region time records missing dropped"),

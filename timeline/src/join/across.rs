@@ -7,11 +7,14 @@
 //! Where our beacon has numbered them its word holds: of one request (its intent and repetition, and
 //! the URL, since requests that a page began in one trace have one intent) attempt n is followed by
 //! attempt n + 1, whatever came of it.
+//!
+//! Where traces were sampled one by one, a trace that is not here is no sign that there was none: what
+//! nobody counts there, and nothing counted follows, has no place that is known.
 
 use std::collections::BTreeMap;
 
 use super::calls::{Attempt, AttemptKind, chains};
-use super::candidate::{Candidate, Domain};
+use super::candidate::{self, Candidate, Domain};
 use super::intents::{Named, named_by};
 use super::sends::{CallKey, Evidence, Send};
 use super::tree::Tree;
@@ -80,12 +83,26 @@ pub(super) fn chains_of_traces(
     }
     let mut of_key: BTreeMap<CallKey, Vec<Vec<usize>>> = BTreeMap::new();
     for mut chains in of_ask.into_values() {
-        chains.sort_by_key(|(_, chain)| (sends[chain[0]].start_ns, sends[chain[0]].home));
+        let place = |send: &Send| (send.start_ns, send.count(), send.home);
+        chains.sort_by_key(|(_, chain)| place(&sends[chain[0]]));
         for (key, chain) in link(tree, sends, chains, attempts) {
             of_key.entry(key).or_default().push(chain);
         }
     }
     of_key
+}
+
+/// Takes its place from a call's only send where others may have been in traces that were not kept.
+pub(super) fn unplace(tree: &Tree<'_>, sends: &[Send], chain: &[usize], attempts: &mut [Attempt]) {
+    let &[only] = chain else { return };
+    let send = &sends[only];
+    let is_sampled = tree.nodes[send.teller].span().is_some_and(candidate::is_sampled);
+    // What has somebody above it was kept with whatever else that one has sent.
+    let is_root = tree.nodes[send.node()].parent.is_none();
+    let attempt = &mut attempts[only];
+    if is_root && is_sampled && send.previous.is_none() && attempt.kind == AttemptKind::First {
+        (attempt.number, attempt.kind) = (0, AttemptKind::Unknown);
+    }
 }
 
 fn link(
@@ -171,7 +188,7 @@ fn longest(sends: &[Send], open: &[Open<'_>], fits: impl Fn(&Open<'_>) -> bool) 
 
 /// Whether `own` says that it is the attempt after `before`, which is the `number`-th.
 fn is_next(before: &Send, number: i32, own: &Send) -> bool {
-    let count = own.previous.map_or(0, |(count, _)| count);
+    let count = own.count();
     count > 0 && count == number && before.key.target == own.key.target
 }
 

@@ -3,7 +3,7 @@
 //! Nothing is derived here: a row is put where it belongs and what it may change is marked.
 
 use super::prints::fingerprint;
-use super::recall::Sought;
+use super::recall::{Ask, Sought};
 use super::{Join, erase, sighting, trace, weight};
 use crate::schema::{Event, Span};
 
@@ -36,12 +36,16 @@ impl Join {
         }
         let linked = self.links.see(&span, &self.config);
         self.weight += weight::of_span(&span);
+        let late = Ask::of_late_span(self.now, &self.config, &span).map(|ask| (key.clone(), ask));
         trace.add_span(span);
         if !linked {
             self.count("attempt_not_linked", 1);
         }
         self.span_count += 1;
         self.touch(key);
+        if let Some((key, ask)) = late {
+            self.recall_around(&key, &ask);
+        }
         if let Some((session_key, row)) = session_key.zip(row_of_session) {
             let limits = self.config.of_session();
             if !self.session(session_key, row_time).see_span(&row, sent_at, limits) {
@@ -93,8 +97,12 @@ impl Join {
                     return;
                 }
                 self.weight += weight::of_event(&event);
+                let late = Ask::of_late_event(self.now, &self.config, &event);
                 trace.add_event(event);
-                self.touch(key);
+                self.touch(key.clone());
+                if let Some(ask) = late {
+                    self.recall_around(&key, &ask);
+                }
             }
             None => self.ready.events.push(event),
         }

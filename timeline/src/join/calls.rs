@@ -17,6 +17,7 @@ use super::resends::Invitations;
 use super::sends::{CallKey, Evidence, Send};
 use super::tree::{NodeId, Tree};
 use super::{across, proxied, resends};
+use crate::schema::SpanId;
 
 /// Calls of one trace among which an attempt's own is looked for: a page has fewer requests pending
 /// at once, and a trace of a hundred thousand must stay cheap.
@@ -30,6 +31,8 @@ pub(super) enum AttemptKind {
     Hedge,
     Overlap,
     Resend,
+    /// Nobody says which it is, and those before it may not have been kept.
+    Unknown,
 }
 
 impl AttemptKind {
@@ -41,6 +44,7 @@ impl AttemptKind {
             Self::Hedge => "hedge",
             Self::Overlap => "overlap",
             Self::Resend => "resend",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -50,7 +54,7 @@ impl AttemptKind {
 pub(super) struct Attempt {
     /// Its logical call.
     pub(super) call: usize,
-    /// Its place in its call; the first is 1, a resend is 0.
+    /// Its place in its call; the first is 1, a resend is 0, and so is what has no place that is known.
     pub(super) number: i32,
     pub(super) kind: AttemptKind,
     pub(super) evidence: Evidence,
@@ -94,7 +98,7 @@ impl Calls {
             let caller = context.and_then(|node| calls.send_of_callee.get(&node).copied());
             let parent_call = caller.map(|send| calls.attempts[send].call);
             let parent_depth = caller.map_or(0, |send| calls.attempts[send].retry_depth);
-            group.sort_by_key(|id| (sends[*id].start_ns, tree.nodes[sends[*id].node()].span_id()));
+            group.sort_by_key(|id| in_time(tree, &sends[*id], sends[*id].count()));
             let sent_again = proxied::take(tree, sends, &mut group);
             let of_key = match context {
                 Some(_) => chains(sends, &group, &mut calls.attempts),
@@ -107,6 +111,9 @@ impl Calls {
                     calls.of_call.resize(call_ids.len(), Vec::new());
                     let chain = proxied::place(&sent_again, chain, &mut calls.attempts);
                     resends::note(sends, &chain, &mut calls.attempts);
+                    if context.is_none() {
+                        across::unplace(tree, sends, &chain, &mut calls.attempts);
+                    }
                     for send in chain {
                         calls.of_call[call].push(send);
                         let attempt = &mut calls.attempts[send];
@@ -121,11 +128,16 @@ impl Calls {
             if members.iter().any(|send| calls.attempts[*send].part_of.is_none()) {
                 members.retain(|send| calls.attempts[*send].part_of.is_none());
             }
-            members
-                .sort_by_key(|id| (sends[*id].start_ns, tree.nodes[sends[*id].node()].span_id()));
+            members.sort_by_key(|id| in_time(tree, &sends[*id], calls.attempts[*id].number));
         }
         calls
     }
+}
+
+/// By what sends are ordered: their start, and where clocks are too coarse to tell, as browsers' are, the
+/// number that they have.
+fn in_time(tree: &Tree<'_>, send: &Send, number: i32) -> (i64, i32, SpanId) {
+    (send.start_ns, number, tree.nodes[send.node()].span_id())
 }
 
 /// The sends of each context, callers' contexts before callees'.
@@ -214,7 +226,8 @@ fn next_attempt(
         // A later attempt implies its call although the first is missing.
         Some((count, evidence)) if count > 0 => {
             let number = count.saturating_add(1);
-            Attempt { number, kind: AttemptKind::Retry, evidence, ..FIRST }
+            let kind = send.kind_as_said().unwrap_or(AttemptKind::Retry);
+            Attempt { number, kind, evidence, ..FIRST }
         }
         _ => FIRST,
     };
@@ -261,11 +274,7 @@ pub(super) fn continues(before: &Send, send: &Send) -> Option<(AttemptKind, Evid
     match send.previous {
         Some((0, Evidence::Beacon)) => return None,
         Some((count, evidence)) if count > 0 => {
-            let said = send.said_kind.as_ref().map(|said| match said.as_str() {
-                "hedge" => AttemptKind::Hedge,
-                _ => AttemptKind::Retry,
-            });
-            return Some((said.unwrap_or(kind), evidence));
+            return Some((send.kind_as_said().unwrap_or(kind), evidence));
         }
         // A proxy counts its own sends: its first may well be the application's second.
         _ => {}

@@ -109,6 +109,7 @@ impl Candidate {
         let (row, hints) = (&span.row, &span.hints);
         let concrete = hints.target.as_ref().is_some_and(|target| target.contains('/'));
         let browsers = row.kind == "server" && hints.browser_made && row.parent_span_id.is_some();
+        let browsers = browsers && !is_sampled(span);
         let domain = Domain::Session(row.session_id.clone().filter(|_| browsers && concrete)?);
         let begun = Self::begun(call_key(span), row.time_client.0);
         Some((domain, Self { served: true, ..begun }))
@@ -174,6 +175,21 @@ impl Candidate {
         deed.repeats(self.end_ns)
     }
 
+    /// What it asks for, as far as both a browser and its server say it.
+    pub(super) fn asked(&self) -> (Label, &str) {
+        Self::ask(&self.asks)
+    }
+
+    /// HTTP's count, where only that says what it follows.
+    pub(super) fn counted(&self) -> Option<i32> {
+        self.of_service.then_some(self.count)
+    }
+
+    /// What orders it among those of its moment.
+    pub(super) fn count(&self) -> i32 {
+        self.count
+    }
+
     /// What is asked, as far as both a browser and its server say it.
     pub(super) fn ask(key: &CallKey) -> (Label, &str) {
         (key.method.clone(), path(&key.target))
@@ -187,6 +203,11 @@ impl Candidate {
         };
         soon && same
     }
+}
+
+/// Whether it stands for others, whose traces were not kept.
+pub(super) fn is_sampled(span: &Span) -> bool {
+    span.row.sample_weight > 1.0
 }
 
 /// The path of a target, which is a URL or a path, without what is left of its query.

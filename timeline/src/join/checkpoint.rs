@@ -13,7 +13,7 @@ use crate::schema::{Erasure, Time};
 impl Join {
     /// The form of [`Join::write`]. It rises whenever a field of anything below [`Join`] changes:
     /// the encoding has no names by which an older state could be told apart.
-    pub const FORM: u32 = 7;
+    pub const FORM: u32 = 8;
 
     /// Writes its state, but for what lies on its shelf.
     pub fn write(&self, out: impl Write) -> Result<(), postcard::Error> {

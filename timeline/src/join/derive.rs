@@ -157,7 +157,7 @@ fn fill_sends(
         row.retry_depth = attempt.retry_depth;
         if attempt.kind != AttemptKind::Resend {
             row.is_send = true;
-            row.original = originals[attempt.call];
+            row.original = originals[attempt.call].filter(|_| attempt.kind != AttemptKind::Unknown);
         }
     }
 }

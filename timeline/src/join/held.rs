@@ -195,7 +195,10 @@ impl Held {
         });
         let calls = self.calls.iter().map(|(place, candidate)| (*place, candidate));
         let mut in_order: Vec<(Place, &Candidate)> = calls.chain(alone).collect();
-        in_order.sort_by_key(|(place, _)| *place);
+        // As they are chained: where clocks are too coarse, by their number.
+        in_order.sort_by_key(|((start_ns, trace, span), candidate)| {
+            (*start_ns, candidate.count(), *trace, *span)
+        });
         let called = self.calls.keys().map(|(_, trace, _)| *trace);
         components(called.chain(self.served.keys().map(|(trace, _)| *trace)), &in_order)
     }

@@ -12,6 +12,9 @@
 //! * The newest entry of a trace holds everything of it: what began anew beside an older entry is
 //!   joined with it, or is not laid away.
 
+mod asked;
+
+pub(super) use asked::Ask;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,15 @@ pub(super) struct Recalls {
     pub(super) traces: u64,
     /// What did not fit in.
     pub(super) refused: Refused,
+    /// The open traces beside which there may be others that did not.
+    pub(super) around: Refused,
+}
+
+impl Recalls {
+    /// Whether something is to be taken back for a trace when there is room.
+    pub(super) fn await_for(&self, key: &TraceKey) -> bool {
+        self.refused.awaits(key) || self.around.awaits(key)
+    }
 }
 
 /// What became of looking for a trace.
@@ -194,6 +206,9 @@ impl Join {
         let prints: Vec<u64> = group.iter().map(|(key, _)| trace_print(key)).collect();
         if spans <= self.config.recall_trace_spans_max {
             self.shelve(&prints, &group);
+            for (key, trace) in &group {
+                self.note_asked(key, trace);
+            }
             return;
         }
         self.count("too_large_to_recall", 1);
@@ -218,11 +233,16 @@ impl Join {
 
     /// Whether the budget of this minute has room.
     pub(super) fn may_recall(&mut self) -> bool {
+        self.has_room(self.config.recall_spans_per_minute)
+    }
+
+    /// Whether less than `budget` has been taken back in this minute.
+    fn has_room(&mut self, budget: usize) -> bool {
         let minute = self.now.0.div_euclid(MINUTE_NS);
         if self.recalls.minute != minute {
             (self.recalls.minute, self.recalls.spans) = (minute, 0);
         }
-        self.recalls.spans < self.config.recall_spans_per_minute
+        self.recalls.spans < budget
     }
 
     /// Traces taken back since the log began; how far back a trace can be taken, in seconds of log

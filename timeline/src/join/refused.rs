@@ -42,6 +42,7 @@ impl Refused {
         true
     }
 
+    /// Whether it waits for a trace.
     pub(super) fn awaits(&self, key: &TraceKey) -> bool {
         self.since.contains_key(key)
     }
@@ -64,18 +65,33 @@ impl Refused {
 }
 
 impl Join {
-    /// Takes back what the budget allows now.
+    /// Takes back what the budget allows now: first what rows have named, then what may stand beside it.
     pub(super) fn recall_refused(&mut self) {
         while let Some((since, key)) = self.recalls.refused.first() {
             if self.may_recall() {
                 self.recalls.refused.forget(&key);
                 self.recall_again(&key);
-            } else if self.now.0.saturating_sub(since.0) > PATIENCE_NS {
+            } else if self.has_waited_long(since) {
                 self.recalls.refused.forget(&key);
                 self.count("recall_given_up", 1);
             } else {
-                break;
+                return;
             }
         }
+        while let Some((since, key)) = self.recalls.around.first() {
+            let is_found = self.may_recall() && self.recall_around_again(&key);
+            let is_given_up = !is_found && self.has_waited_long(since);
+            if !is_found && !is_given_up {
+                return;
+            }
+            self.recalls.around.forget(&key);
+            if is_given_up {
+                self.count("attempt_not_sought", 1);
+            }
+        }
+    }
+
+    fn has_waited_long(&self, since: Time) -> bool {
+        self.now.0.saturating_sub(since.0) > PATIENCE_NS
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::callees::Answer;
+use super::calls::AttemptKind;
 use super::sighting::Sighting;
 use super::tree::{NodeId, Origin, Tree};
 use crate::schema::{Event, Label, Span, SpanHints, TraceId};
@@ -92,6 +93,19 @@ impl Send {
     /// The node that stands for the send.
     pub(super) fn node(&self) -> NodeId {
         self.caller.or(self.callee).expect("a send has at least one side")
+    }
+
+    /// How many attempts came before it, as far as anybody says.
+    pub(super) fn count(&self) -> i32 {
+        self.previous.as_ref().map_or(0, |(count, _)| *count)
+    }
+
+    /// What kind of later attempt it says that it is.
+    pub(super) fn kind_as_said(&self) -> Option<AttemptKind> {
+        self.said_kind.as_ref().map(|said| match said.as_str() {
+            "hedge" => AttemptKind::Hedge,
+            _ => AttemptKind::Retry,
+        })
     }
 }
 

@@ -96,9 +96,10 @@ impl Join {
 
     fn evict_traces(&mut self, changes: &mut Vec<Change>) {
         // Those that wait for their older part go last: by themselves they stay doubled.
-        let traces = self.traces.iter().map(|(key, trace)| {
-            (self.recalls.refused.awaits(key), trace.last_arrival, key.clone())
-        });
+        let traces = self
+            .traces
+            .iter()
+            .map(|(key, trace)| (self.recalls.await_for(key), trace.last_arrival, key.clone()));
         let mut silent: Vec<(bool, Time, TraceKey)> = traces.collect();
         silent.sort_unstable();
         for (_, _, key) in silent {
@@ -125,7 +126,7 @@ impl Join {
             self.due.insert((settle, key));
             return;
         }
-        if !over_budget && members.iter().any(|member| self.recalls.refused.awaits(member)) {
+        if !over_budget && members.iter().any(|member| self.recalls.await_for(member)) {
             self.due.insert((Time(self.now.0 + MINUTE_NS), key));
             return;
         }
@@ -195,6 +196,9 @@ impl Join {
                 self.released.is_new(print, self.now, most);
             }
             self.released.is_new(fingerprint(member), self.now, most);
+            if self.recalls.around.forget(member) {
+                self.count("attempt_not_sought", 1);
+            }
             if !trace.apart {
                 group.push((member.clone(), trace));
             } else if self.recalls.refused.forget(member) {

@@ -51,7 +51,7 @@ impl Hop {
 /// (first attempts ÷ logical calls).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopCounts {
-    /// Every send.
+    /// Every send whose place in its call is known.
     pub sends: i64,
     /// Sends that begin a call, the implied ones included.
     pub first_attempts: i64,
@@ -192,9 +192,13 @@ impl Rollup {
     }
 
     fn settle_send(&mut self, row: &SpanRow) {
+        let counts = counts(row);
+        if counts == HopCounts::default() {
+            return;
+        }
         let totals = Arc::make_mut(&mut self.totals);
         let hop = bounded(&totals.hops, hop(row), self.config.hops_max);
-        add(totals.hops.entry(hop).or_default(), &counts(row), 1);
+        add(totals.hops.entry(hop).or_default(), &counts, 1);
     }
 
     fn settle_request(&mut self, row: &RequestRow) {
@@ -294,7 +298,8 @@ fn counts(row: &SpanRow) -> HopCounts {
     let original = row.original == Some(row.span_id);
     let implied = original && row.attempt > 1;
     HopCounts {
-        sends: 1,
+        // What has no place that is known is in no factor, and so not in what factors are made of.
+        sends: i64::from(row.attempt_kind != "unknown"),
         first_attempts: i64::from(row.attempt == 1 || implied),
         logical_calls: i64::from(original),
         hedges: i64::from(row.attempt_kind == "hedge"),

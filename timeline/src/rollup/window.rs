@@ -37,10 +37,13 @@ impl Window {
     /// Subtracts what went and adds what came; each step has `hops_max` hops of a name of their own.
     pub(super) fn apply(&mut self, delta: &Delta<SpanRow>, hops_max: usize) {
         for (placed, sign) in [(&delta.old, -1), (&delta.new, 1)] {
-            if let Some((_, row)) = placed.as_ref().filter(|(_, row)| row.is_send) {
+            let Some((_, row)) = placed.as_ref().filter(|(_, row)| row.is_send) else { continue };
+            let counts = counts(row);
+            // What is in no factor takes no room from what is.
+            if counts != HopCounts::default() {
                 let step = self.steps.entry(row.time_received.0.div_euclid(STEP_NS)).or_default();
                 let hop = bounded(step, hop(row), hops_max);
-                add(step.entry(hop).or_default(), &counts(row), sign);
+                add(step.entry(hop).or_default(), &counts, sign);
             }
         }
     }

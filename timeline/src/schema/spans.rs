@@ -70,13 +70,14 @@ columns! {
         pub is_send: bool,
         /// The service that a send went to.
         pub callee: Label,
-        /// Which attempt of its logical call a send is; the first is 1, no send is 0.
+        /// Which attempt of its logical call a send is; the first is 1. 0 is no send, or one of which nobody
+        /// knows it.
         pub attempt: i32,
-        /// first | retry | hedge | overlap | resend | none.
+        /// first | retry | hedge | overlap | resend | unknown | none.
         pub attempt_kind: Label,
         /// none | beacon | resend_count | grpc | envoy | idempotency_key | inferred.
         pub retry_evidence: Label,
-        /// The earliest known send of the same logical call.
+        /// The earliest known send of the same logical call; NULL where nobody knows which one.
         pub original: Option<SpanId>,
         /// How many sends on the way from the root to this one were retries.
         pub retry_depth: i32,

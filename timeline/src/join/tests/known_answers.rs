@@ -1,7 +1,7 @@
 //! The answers that the definitions give by hand.
 
 use super::world::{
-    Arrival, FETCH, Spec, arrivals, beacon_attempt, event, factors, join, span, trace_id,
+    Arrival, FETCH, Spec, arrivals, beacon_attempt, event, factors, join, span, span_id, trace_id,
 };
 use crate::schema::{Label, PageId, Span};
 
@@ -218,6 +218,30 @@ fn leaving_reloading_and_coming_back() {
     assert_eq!(standing.sessions["s1"].refreshes, 1);
     assert_eq!(standing.sessions["s1"].abandonments, 1);
     assert!(standing.spans.values().all(|row| row.session_id.is_some() && row.region == "GB"));
+}
+
+/// Browsers' clocks are coarse: what a page sends twice at once begins at one moment, and its own numbers
+/// tell which came first.
+#[test]
+fn two_at_once_are_a_first_and_its_hedge_whatever_their_ids() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        let sent = |id, attempt| {
+            let mut span = beacon_attempt(span(Spec { id, ..SPAN }), attempt);
+            span.hints.beacon_attempt_kind =
+                Some(Label::new(if attempt == 1 { "first" } else { "hedge" }));
+            span
+        };
+        let standing = join(&arrivals(vec![sent(first, 1), sent(second, 2)]), 3);
+        let mut kinds: Vec<_> = standing
+            .spans
+            .values()
+            .map(|row| (row.attempt, row.attempt_kind.as_str(), row.original))
+            .collect();
+        kinds.sort_unstable();
+        let original = Some(span_id(first));
+        assert_eq!(kinds, [(1, "first", original), (2, "hedge", original)]);
+        assert_eq!(standing.requests.len(), 1);
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn request(number: u8, of_their_own: bool, answers: &[i32]) -> Vec<Span> {
 }
 
 /// A hundred operations of which twenty are retried once and five twice, ten of them resent.
-fn hundred(of_their_own: bool, resends: bool) -> Vec<Arrival> {
+pub(super) fn hundred(of_their_own: bool, resends: bool) -> Vec<Arrival> {
     let answers = |number: u8| match number {
         0..20 => vec![503, 200],
         20..25 => vec![0, 503, 200],

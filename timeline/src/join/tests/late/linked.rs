@@ -1,6 +1,7 @@
 //! Traces that are derived together, of which one part comes late.
 
-use super::super::world::{FETCH, abandoned, foreign};
+use super::super::linked::hundred;
+use super::super::world::{FETCH, abandoned, factors, foreign};
 use super::*;
 
 /// A fetch whose server's span fits into it.
@@ -68,4 +69,56 @@ fn a_group_that_has_parted_comes_back_as_its_parts() {
         (10_800, served(2, 24, 22, "internal")),
     ];
     check_spans(arrivals, 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each attempt has a trace of its own and nobody numbers them; what they belong together with was let
+    /// go hours before.
+    #[test]
+    fn attempts_that_nobody_numbers_are_one_call_however_late(
+        delays_s in prop::collection::vec(0..DAY_S, 97),
+        batch in 1_usize..50,
+        faults in prop::collection::vec((1_usize..400, any::<bool>()), 0..4),
+        budget in prop::option::of(200_usize..400),
+    ) {
+        let world = hundred(true, true);
+        let arrivals = world.iter().enumerate().map(|(at, arrival)| {
+            // What has not begun yet cannot be told of.
+            (delays_s[at % delays_s.len()] + 9_000, arrival.clone())
+        });
+        let mut arrivals: Vec<(i64, Arrival)> = arrivals.collect();
+        arrivals.sort_by_key(|(received_s, _)| *received_s);
+        let expected = of_the_facts(join(&world, usize::MAX));
+        let (found, joined) = late_within(budget, &arrivals, batch, &faults);
+        let found = of_the_facts(found);
+        prop_assert_eq!(factors(&found, "shop"), (130, 100, 100));
+        prop_assert_eq!(&found.spans, &expected.spans);
+        prop_assert_eq!(&found.requests, &expected.requests);
+        prop_assert_eq!(joined.counters().get("attempt_not_noted"), None);
+    }
+}
+
+/// Half a minute's budget is for what rows name. Beyond it neighbours are looked for in the next minute, and
+/// the late row waits for them.
+#[test]
+fn what_does_not_fit_in_is_linked_a_minute_later() {
+    let world = hundred(true, false);
+    let is_retry = |arrival: &&Arrival| match arrival {
+        Arrival::Span(span) => span.row.trace_id.0[15] >= 100,
+        Arrival::Event(_) => false,
+    };
+    let (retries, firsts): (Vec<_>, Vec<_>) = world.iter().partition(is_retry);
+    let first = firsts.into_iter().map(|one| (10_000, one.clone()));
+    let second = retries.into_iter().map(|one| (30_000, one.clone()));
+    let arrivals: Vec<(i64, Arrival)> = first.chain(second).collect();
+    let expected = of_the_facts(join(&world, usize::MAX));
+    for budget in [8, 40] {
+        let (found, joined) = late_within(Some(budget), &arrivals, 5, &[]);
+        let found = of_the_facts(found);
+        assert_eq!(factors(&found, "shop"), (130, 100, 100), "{:?}", joined.counters());
+        assert_eq!(found.requests, expected.requests);
+        assert_eq!(joined.counters().get("attempt_not_sought"), None);
+    }
 }
