@@ -95,11 +95,11 @@ impl Join {
     }
 
     fn evict_traces(&mut self, changes: &mut Vec<Change>) {
-        // Those that wait for their older part go last: by themselves they stay doubled.
-        let traces = self
-            .traces
-            .iter()
-            .map(|(key, trace)| (self.recalls.await_for(key), trace.last_arrival, key.clone()));
+        // Those that wait for their older part go last: by themselves they stay doubled. What waits for
+        // something beside it is whole, and late rows are not to push out others.
+        let traces = self.traces.iter().map(|(key, trace)| {
+            (self.recalls.refused.awaits(key), trace.last_arrival, key.clone())
+        });
         let mut silent: Vec<(bool, Time, TraceKey)> = traces.collect();
         silent.sort_unstable();
         for (_, _, key) in silent {
