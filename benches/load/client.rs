@@ -1,10 +1,17 @@
 //! Requests that are sent when they are due, over connections that are kept, and what came back.
+//!
+//! All connections are tasks of one thread, which never sleeps ([`restlessly`]): who sends to a core that
+//! sleeps has to wake it, and on a virtual machine that costs the sender more than all else it does. The
+//! sender would be the collector, and the cost one that no network has.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::ErrorKind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, yield_now};
 
 /// What a run met.
 #[derive(Default)]
@@ -65,34 +72,61 @@ pub(crate) fn due(began: Instant, number: u64, rate: Option<f64>) -> Instant {
     began + rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(number as f64 / rate))
 }
 
+/// Waits until then. Timers are a millisecond late, so they bring it near and the rest is spun.
+pub(crate) async fn wait_until(then: Instant) {
+    let near = then.checked_sub(TIMER_LATE_MAX).unwrap_or(then);
+    if Instant::now() < near {
+        tokio::time::sleep_until(near.into()).await;
+    }
+    while Instant::now() < then {
+        yield_now().await;
+    }
+}
+
+/// Twice the resolution of the runtime's timers.
+const TIMER_LATE_MAX: Duration = Duration::from_millis(2);
+
+/// Does the work on this thread, which looks for what has arrived instead of waiting for it.
+pub(crate) fn restlessly<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut restless = JoinSet::new();
+        restless.spawn(async {
+            loop {
+                yield_now().await;
+            }
+        });
+        work.await
+    })
+}
+
 /// Sends so many requests of HTTP/1.1 a second for so long; `None`: as many as are answered.
-pub(crate) fn load(
+pub(crate) async fn load(
     address: &str,
     requests: &Arc<Vec<Vec<u8>>>,
     connections: usize,
     rate: Option<f64>,
     time: Duration,
 ) -> Seen {
-    let (next, seen) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Seen::default())));
-    let began = Instant::now() + Duration::from_millis(200);
-    let threads: Vec<_> = (0..connections)
-        .map(|_| {
-            let (next, seen, address) = (Arc::clone(&next), Arc::clone(&seen), address.to_string());
-            let requests = Arc::clone(requests);
-            let work = move || {
-                let own = send(&address, &requests, &next, rate, began, time);
-                seen.lock().unwrap().add(own);
-            };
-            std::thread::Builder::new().stack_size(128 << 10).spawn(work).unwrap()
-        })
-        .collect();
-    for thread in threads {
-        thread.join().unwrap();
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now() + HEAD_START;
+    let mut senders = JoinSet::new();
+    for _ in 0..connections {
+        let (next, address) = (Arc::clone(&next), address.to_string());
+        let requests = Arc::clone(requests);
+        senders.spawn(async move { send(&address, &requests, &next, rate, began, time).await });
     }
-    Arc::into_inner(seen).unwrap().into_inner().unwrap()
+    let mut seen = Seen::default();
+    while let Some(own) = senders.join_next().await {
+        seen.add(own.unwrap());
+    }
+    seen
 }
 
-fn send(
+/// Time to make all connections' tasks before the first request is due.
+pub(crate) const HEAD_START: Duration = Duration::from_millis(200);
+
+async fn send(
     address: &str,
     requests: &[Vec<u8>],
     next: &AtomicU64,
@@ -107,14 +141,14 @@ fn send(
         let number = next.fetch_add(1, Ordering::Relaxed);
         let due = due(began, number, rate);
         let until = began + time;
-        std::thread::sleep(due.min(until).saturating_duration_since(Instant::now()));
+        wait_until(due.min(until)).await;
         let sent = Instant::now();
         if due.max(sent) >= until {
             return seen;
         }
         seen.late_us.push((sent - due).as_micros() as u64);
         let request = &requests[number as usize % requests.len()];
-        let outcome = match exchange(&mut stream, address, request, &mut buffer) {
+        let outcome = match exchange(&mut stream, address, request, &mut buffer).await {
             Ok(Answer { status: 200 | 204, .. }) => Outcome::Accepted,
             Ok(Answer { status: 429 | 503, delay_s: Some(delay_s), .. }) => {
                 Outcome::Refused(delay_s)
@@ -137,7 +171,7 @@ struct Answer {
 }
 
 /// One request and its answer.
-fn exchange(
+async fn exchange(
     kept: &mut Option<TcpStream>,
     address: &str,
     request: &[u8],
@@ -146,12 +180,12 @@ fn exchange(
     let mut is_reused = kept.is_some();
     loop {
         if kept.is_none() {
-            let stream = TcpStream::connect(address)?;
+            let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             *kept = Some(stream);
         }
         let stream = kept.as_mut().expect("just connected");
-        match ask(stream, request, buffer)? {
+        match ask(stream, request, buffer).await? {
             Some(answer) => {
                 if answer.is_last {
                     *kept = None;
@@ -167,16 +201,16 @@ fn exchange(
 }
 
 /// Writes a request and reads its answer; none where the connection ended before the first byte of it.
-fn ask(
+async fn ask(
     stream: &mut TcpStream,
     request: &[u8],
     buffer: &mut [u8],
 ) -> std::io::Result<Option<Answer>> {
     // Who ended the connection may have answered before.
-    drop(stream.write_all(request));
+    drop(stream.write_all(request).await);
     let mut filled = 0;
     loop {
-        let count = stream.read(&mut buffer[filled..]).unwrap_or(0);
+        let count = stream.read(&mut buffer[filled..]).await.unwrap_or(0);
         match (count, filled) {
             (0, 0) => return Ok(None),
             (0, _) => return Err(ErrorKind::UnexpectedEof.into()),

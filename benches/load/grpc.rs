@@ -10,36 +10,33 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
-use crate::client::{Outcome, Seen, due};
+use crate::client::{HEAD_START, Outcome, Seen, due, wait_until};
 
 const EXPORT: &str = "http://localhost/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// Sends so many calls a second for so long.
-pub(crate) fn load(
+pub(crate) async fn load(
     address: &str,
     bodies: &Arc<Vec<Bytes>>,
     connections: usize,
     rate: f64,
     time: Duration,
 ) -> Seen {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let next = Arc::new(AtomicU64::new(0));
-    let began = Instant::now() + Duration::from_millis(200);
-    runtime.block_on(async {
-        let senders: Vec<_> = (0..connections)
-            .map(|_| {
-                let (bodies, next) = (Arc::clone(bodies), Arc::clone(&next));
-                tokio::spawn(send(address.to_string(), bodies, next, rate, began, time))
-            })
-            .collect();
-        let mut seen = Seen::default();
-        for sender in senders {
-            seen.add(sender.await.unwrap());
-        }
-        seen
-    })
+    let began = Instant::now() + HEAD_START;
+    let mut senders = JoinSet::new();
+    for _ in 0..connections {
+        let (bodies, next) = (Arc::clone(bodies), Arc::clone(&next));
+        senders.spawn(send(address.to_string(), bodies, next, rate, began, time));
+    }
+    let mut seen = Seen::default();
+    while let Some(own) = senders.join_next().await {
+        seen.add(own.unwrap());
+    }
+    seen
 }
 
 async fn send(
@@ -55,7 +52,7 @@ async fn send(
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let (due, until) = (due(began, number, Some(rate)), began + time);
-        tokio::time::sleep_until(tokio::time::Instant::from_std(due.min(until))).await;
+        wait_until(due.min(until)).await;
         let sent = Instant::now();
         if due.max(sent) >= until {
             return seen;

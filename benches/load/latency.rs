@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bodies::{BATCH_SPANS, http};
-use crate::client::load;
+use crate::client::{load, restlessly};
 use crate::{Collector, Options, quantile};
 
 /// Connections that measure what is sustainable: enough to keep one core busy and the disk's
@@ -35,8 +35,9 @@ pub(crate) fn measure(options: &Options) {
     let mut empty = empty_round_trip_us(&collector.otlp_http, 2_000);
     let mut paced = raw_sync_us(&options.directory, 2_000, PACE);
     let seconds = Duration::from_secs(options.seconds);
-    let mut seen =
-        load(&collector.otlp_http, &small, SMALL_CONNECTIONS, Some(SMALL_PER_SECOND), seconds);
+    let rate = Some(SMALL_PER_SECOND);
+    let small = load(&collector.otlp_http, &small, SMALL_CONNECTIONS, rate, seconds);
+    let mut seen = restlessly(small);
     raw.extend(raw_sync_us(&options.directory, 2_000, Duration::ZERO));
     paced.extend(raw_sync_us(&options.directory, 2_000, PACE));
     empty.extend(empty_round_trip_us(&collector.otlp_http, 2_000));
@@ -61,7 +62,8 @@ pub(crate) fn measure(options: &Options) {
     );
     for (name, spans) in [("small", 1), ("of 512 spans", BATCH_SPANS)] {
         let requests: Arc<Vec<Vec<u8>>> = Arc::new((0..64).map(|seed| http(spans, seed)).collect());
-        let seen = load(&collector.otlp_http, &requests, SUSTAINED_CONNECTIONS, None, PEAK);
+        let seen =
+            restlessly(load(&collector.otlp_http, &requests, SUSTAINED_CONNECTIONS, None, PEAK));
         let per_second = seen.accepted_us.len() as f64 / PEAK.as_secs_f64();
         println!(
             "one core accepts {per_second:.0} requests/s ({name}), {:.0} spans/s",

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bodies::{self, BATCH_SPANS, PAGE_RECORDS};
-use crate::client::{Seen, load};
+use crate::client::{Seen, load, restlessly};
 use crate::{Collector, Options, grpc, quantile};
 
 /// Connections of the generator.
@@ -89,20 +89,30 @@ impl Mix {
     /// Sends so many requests a second through all doors together.
     fn send(&self, collector: &Collector, rate: f64, time: Duration) -> Round {
         let connections = |share: f64| (CONNECTIONS * share) as usize;
-        let (http, calls, pages) = std::thread::scope(|scope| {
-            let http = scope.spawn(|| {
-                let rate = Some(rate * HTTP_SHARE);
-                load(&collector.otlp_http, &self.http, connections(HTTP_SHARE), rate, time)
-            });
-            let calls = scope.spawn(|| {
-                let rate = rate * GRPC_SHARE;
-                grpc::load(&collector.otlp_grpc, &self.grpc, connections(GRPC_SHARE), rate, time)
-            });
-            let pages = scope.spawn(|| {
-                let rate = Some(rate * BEACON_SHARE);
-                load(&collector.beacon, &self.beacon, connections(BEACON_SHARE), rate, time)
-            });
-            (http.join().unwrap(), calls.join().unwrap(), pages.join().unwrap())
+        let (http, calls, pages) = restlessly(async {
+            tokio::join!(
+                load(
+                    &collector.otlp_http,
+                    &self.http,
+                    connections(HTTP_SHARE),
+                    Some(rate * HTTP_SHARE),
+                    time
+                ),
+                grpc::load(
+                    &collector.otlp_grpc,
+                    &self.grpc,
+                    connections(GRPC_SHARE),
+                    rate * GRPC_SHARE,
+                    time
+                ),
+                load(
+                    &collector.beacon,
+                    &self.beacon,
+                    connections(BEACON_SHARE),
+                    Some(rate * BEACON_SHARE),
+                    time
+                ),
+            )
         });
         let batches = http.accepted_us.len() + calls.accepted_us.len();
         let records = batches * BATCH_SPANS + pages.accepted_us.len() * PAGE_RECORDS;

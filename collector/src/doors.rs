@@ -23,7 +23,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::ServiceExt;
 
-use crate::admit::Collector;
+use crate::admit::{Collector, Pressure};
 use crate::config::Config;
 use crate::enrich::Geo;
 use crate::listen::Peer;
@@ -50,7 +50,7 @@ impl Doors {
         let path = data_dir.join("log");
         let (log, _) = LogWriter::open(&path, config.log.clone())
             .map_err(|source| CollectorError::Log { path, source })?;
-        let collector = Arc::new(Collector::new(config, clock, log, geo)?);
+        let collector = Arc::new(Collector::new(config, clock, log, geo, Pressure::default())?);
         let (beacon, otlp_http) = (beacon::router(&collector), otlp::router(&collector));
         Ok(Self { collector, beacon, otlp_http })
     }

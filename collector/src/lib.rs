@@ -35,6 +35,7 @@ mod answers;
 #[cfg(test)]
 mod stand;
 
+pub use admit::Pressure;
 pub use beacon::script::script_tag;
 pub use config::{Binds, Config, ConfigError, Secret, TlsConfig};
 pub use doors::Doors;

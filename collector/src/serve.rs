@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::admin::{Admin, Phase};
-use crate::admit::Collector;
+use crate::admit::{Collector, Pressure};
 use crate::config::{Binds, Config, ConfigError};
 use crate::counters::Door;
 use crate::enrich::{Geo, GeoError};
@@ -74,6 +74,9 @@ pub enum CollectorError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The system has no threads left to decode on.
+    #[error("the threads that decode cannot be started: {0}")]
+    Threads(std::io::Error),
     /// A listener has no address: its socket is gone.
     #[error("a listener has no address: {0}")]
     Listener(std::io::Error),
@@ -108,11 +111,14 @@ impl Doors {
 
 /// Serves the collector role until `shutdown` completes or the log fails. The log is
 /// `data_dir/log`. What has been begun by then is answered, for at most `limits.drain_s` seconds.
+/// `pressure` is told of what is refused for want of processors, so that its runtime can let requests
+/// gather.
 pub async fn serve(
     config: Config,
     data_dir: PathBuf,
     listeners: Listeners,
     clock: Arc<dyn Clock>,
+    pressure: Pressure,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), CollectorError> {
     config.check()?;
@@ -124,7 +130,7 @@ pub async fn serve(
     let (log, recovery) = open_log(&config, path.clone()).await?;
     let link = LinkServer::start(&path, log.clone())
         .map_err(|source| CollectorError::Link { path, source })?;
-    let collector = Arc::new(Collector::new(config, clock, log.clone(), geo)?);
+    let collector = Arc::new(Collector::new(config, clock, log.clone(), geo, pressure)?);
     collector.clock.not_before(written_ns);
     let (phase, phases) = watch::channel(Phase::Serving);
 

@@ -17,7 +17,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use crate::admit::Collector;
+use crate::admit::{Collector, Pressure};
 use crate::config::Config;
 use crate::enrich::Geo;
 use crate::listen::Peer;
@@ -76,8 +76,10 @@ impl Stand {
         let (log, recovery) = LogWriter::open(&path, config.log.clone()).expect("the log opens");
         let geo = Geo::open(&config.geo).expect("the databases open");
         let clock = Arc::new(FixedClock::new(NOW_NS));
-        let collector =
-            Arc::new(Collector::new(config, clock, log, geo).expect("a right configuration"));
+        let collector = Arc::new(
+            Collector::new(config, clock, log, geo, Pressure::default())
+                .expect("a right configuration"),
+        );
         Self { collector, recovery, directory }
     }
 

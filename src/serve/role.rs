@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use ethogram_collector::Pressure;
 use ethogram_timeline::clock::Clock;
 
 use crate::clock::SystemClock;
@@ -66,25 +67,33 @@ impl Role {
 
 /// Runs a role in this process until it is asked to stop.
 pub(crate) fn run(role: Role, config: Config, supervised: Supervised) -> anyhow::Result<()> {
+    let pressure = Pressure::default();
+    let gathers = pressure.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(move || gathers.let_gather())
         .thread_name(role.name())
         .thread_stack_size(role.stack_bytes())
         .build()
         .context("the runtime cannot be started")?;
-    let result = runtime.block_on(Box::pin(serve(role, config, supervised)));
+    let result = runtime.block_on(Box::pin(serve(role, config, supervised, pressure)));
     runtime.shutdown_timeout(RUNTIME_STOP);
     result
 }
 
-async fn serve(role: Role, config: Config, supervised: Supervised) -> anyhow::Result<()> {
+async fn serve(
+    role: Role,
+    config: Config,
+    supervised: Supervised,
+    pressure: Pressure,
+) -> anyhow::Result<()> {
     let stop = Stop::new();
     stop.on_signals(supervised)?;
     machine::prepare(role);
     let _lock = lock::take(&config.data_dir, role.name(), super::stop_patience(&config)).await?;
     let telemetry = Telemetry::start(&config.telemetry, role.name())?;
     let result = match role {
-        Role::Collector => serve_collector(&config, &stop, &telemetry).await,
+        Role::Collector => serve_collector(&config, &stop, &telemetry, pressure).await,
         Role::Query => serve_query(&config, &stop, &telemetry).await,
     };
     telemetry.stop().await;
@@ -95,6 +104,7 @@ async fn serve_collector(
     config: &Config,
     stop: &Stop,
     telemetry: &Telemetry,
+    pressure: Pressure,
 ) -> anyhow::Result<()> {
     let mut ready = Ready::default();
     let mut bind = |name, flag, address| bind(&mut ready, name, flag, address, config);
@@ -109,6 +119,7 @@ async fn serve_collector(
         config.data_dir.clone(),
         listeners,
         clock(),
+        pressure,
         stop.clone().requested(),
     );
     let serving = async move { serving.await.map_err(anyhow::Error::from) };

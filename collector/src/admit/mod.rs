@@ -14,16 +14,20 @@
 //! * The receive time is taken once, when the body is complete.
 
 mod budget;
+mod decoders;
 mod in_flight;
 mod payload;
+mod pressure;
 mod quota;
 mod read;
 mod refusal;
 mod sender;
 
 pub(crate) use budget::{Budget, Reservation};
+use decoders::Decoders;
 pub(crate) use in_flight::InFlight;
 pub(crate) use payload::{Admitted, Kind, Payload};
+pub use pressure::Pressure;
 pub(crate) use quota::Quota;
 pub(crate) use read::{Coding, Pace, discard, read};
 #[cfg(test)]
@@ -42,11 +46,12 @@ use ethogram_timeline::clock::{Clock, LogClock};
 use ethogram_timeline::decode::scan::Limits;
 use ethogram_timeline::log::{AppendError, LogWriter, Position};
 use ethogram_timeline::record::{Envelope, Source};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::counters::{Counters, Door};
 use crate::enrich::{Geo, Proxies};
+use crate::serve::CollectorError;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +83,7 @@ pub(crate) struct Collector {
     pub(crate) in_flight: InFlight,
     pub(crate) quota: Quota,
     pub(crate) jitter: Jitter,
-    /// Large bodies decoded at once: as many as there are processors. More would not be faster.
-    decoding: Arc<Semaphore>,
+    decoders: Decoders,
     /// Told when the log said that it failed, so that the role ends at once.
     pub(crate) log_failed: Arc<Notify>,
 }
@@ -90,7 +94,8 @@ impl Collector {
         clock: Arc<dyn Clock>,
         log: LogWriter,
         geo: Geo,
-    ) -> Result<Self, ConfigError> {
+        pressure: Pressure,
+    ) -> Result<Self, CollectorError> {
         config.seal();
         Ok(Self {
             proxies: Proxies::new(&config.proxy)?,
@@ -99,24 +104,18 @@ impl Collector {
             quota: Quota::new(&config.beacon, &config.otlp),
             counters: Arc::default(),
             jitter: Jitter::new(),
-            decoding: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
+            decoders: Decoders::start(
+                available_parallelism().map_or(1, NonZero::get),
+                Duration::from_millis(config.limits.decode_wait_ms),
+                pressure,
+            )
+            .map_err(CollectorError::Threads)?,
             log_failed: Arc::new(Notify::new()),
             config,
             clock: LogClock::new(clock),
             log,
             geo,
         })
-    }
-
-    /// Waits for a turn at decoding, but not for long: under more load than the processors can
-    /// take, what waits longer would be acknowledged too late to be worth the work, and whoever is
-    /// refused now spreads out.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let turn = Arc::clone(&self.decoding).acquire_owned();
-        let limit = Duration::from_millis(self.config.limits.decode_wait_ms);
-        let turn = tokio::time::timeout(limit, turn).await;
-        let busy = |_| Refusal::new(Reason::InFlightBytes, "too many bodies wait to be decoded");
-        Ok(turn.map_err(busy)?.expect("nobody closes the semaphore"))
     }
 
     /// Appends a record and waits until it is on disk.
@@ -203,19 +202,8 @@ pub(crate) async fn handle<P: Payload>(
     let _on_its_way = collector.in_flight.enter(received_ns);
     let is_heavy = delivery.is_heavy();
     let shared = Arc::clone(collector);
-    let work = move || guarded(|| prepare::<P>(&shared, delivery, received_ns));
-    let prepared = if is_heavy {
-        let turn = collector.turn().await?;
-        // The turn goes with the work, which goes on although its sender may have left.
-        let work = move || {
-            let prepared = work();
-            drop(turn);
-            prepared
-        };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(panicked()))
-    } else {
-        work()
-    }?;
+    let work = move || prepare::<P>(&shared, delivery, received_ns);
+    let prepared = if is_heavy { collector.decoders.run(work).await } else { guarded(work) }?;
     if let Some(record) = prepared.record {
         collector.commit(record).await?;
     }

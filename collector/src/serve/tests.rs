@@ -44,7 +44,14 @@ async fn start(config: Config, directory: &Path, services: &str) -> Running {
         stopped.await.ok();
     };
     let clock = Arc::new(FixedClock::new(NOW_NS));
-    let role = tokio::spawn(serve(config, directory.to_path_buf(), listeners, clock, shutdown));
+    let role = tokio::spawn(serve(
+        config,
+        directory.to_path_buf(),
+        listeners,
+        clock,
+        Pressure::default(),
+        shutdown,
+    ));
     Running { admin, beacon, otlp_grpc, stop, role }
 }
 
