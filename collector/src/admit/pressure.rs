@@ -5,8 +5,11 @@
 //! cards know the same trouble and moderate their interrupts the same way: while there is too much, what
 //! comes is looked at every so often and all at once.
 //!
-//! It is no pause for who is accepted at other times: without refusals nothing waits. Invariant: who is
-//! told of pressure waits once, for [`GATHER`] at most.
+//! Without refusals nothing waits. With them a thread that has nothing more to do sleeps for [`GATHER`],
+//! so that what else is answered then, as a body that was accepted, may be answered that much later. Where
+//! the runtime has several threads one of them sleeps and another may go on, singly as before.
+//!
+//! Invariant: who is told of pressure sleeps once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +29,8 @@ impl Pressure {
     /// To be called whenever a thread of the runtime has nothing more to do and will look at the network
     /// next: sleeps for a moment where a body has been refused since the last time.
     pub fn let_gather(&self) {
-        if self.0.swap(false, Ordering::Relaxed) {
+        // Read first: most of the time there is nothing to write.
+        if self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed) {
             std::thread::sleep(GATHER);
         }
     }
@@ -36,7 +40,7 @@ impl Pressure {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A body is refused because the processors have too much to do.
+    /// A body is refused at once because the processors have too much to do.
     pub(super) fn rise(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -93,9 +93,9 @@ pub struct LimitsConfig {
     /// Bytes of bodies between arrival and answer: wire, inflated and decoded bytes together.
     /// 256 MiB is the largest body in all its forms, or a thousand beacons. Beyond it: 503.
     pub in_flight_bytes_max: usize,
-    /// Milliseconds a larger body waits for its turn to be decoded, of which there are as many as
+    /// Milliseconds after which a larger body is no more decoded: as many are at once as there are
     /// processors. With the work itself and two commits after it an acknowledgement stays below a quarter
-    /// of a second. Beyond it: 503.
+    /// of a second. Beyond it: 503, at once where it can be foreseen, else when its turn comes.
     pub decode_wait_ms: u64,
     /// Records (spans, log records or data points) of one request, and as many resources, scopes
     /// and metrics. SDKs send batches of 512 and collectors of 8,192; 65,536 is eight of those, and

@@ -248,6 +248,9 @@ async fn large_bodies_take_the_long_way() {
 
 #[tokio::test]
 async fn cross_origin_is_off_unless_configured() {
+    let asks = ("origin", "https://shop.example.com");
+    let answer = post(&Stand::new("{}"), "OPTIONS", "/v1/traces", &[asks], Body::empty()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (405, ""));
     let stand = Stand::new(r#"{"otlp": {"cors_origins": ["https://*.example.com"]}}"#);
     let ours = ("origin", "https://shop.example.com");
     let answer = post(&stand, "OPTIONS", "/v1/traces", &[ours], Body::empty()).await;

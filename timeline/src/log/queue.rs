@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::error::AppendError;
 use super::position::Position;
@@ -64,6 +64,9 @@ impl Queue {
         let mut state = self.state.lock();
         while state.waiting.is_empty() && !state.closed {
             self.wake.wait(&mut state);
+            // Who was woken on the processor of who appends lets it go on first: it may have more, and one
+            // sync serves all. Where a processor is free this is nothing.
+            MutexGuard::unlocked(&mut state, std::thread::yield_now);
         }
         let mut taken = Vec::new();
         let mut bytes = 0;
