@@ -65,6 +65,8 @@ export interface Attempt extends Owner {
   readonly isKnown: boolean;
   readonly request: Logical;
   readonly startMs: number;
+  /** Its headers are here, and its body is on its way. */
+  answered?: boolean;
   /** The page left while it waited: told as abandoned, and its later rejection is not believed. */
   left?: boolean;
   /** Sightings told so far. */

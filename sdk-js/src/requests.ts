@@ -1,7 +1,7 @@
 // The life of a request as the page sees it: begun, sighted while it waits, ended, or left behind.
 //
-// An attempt ends when its response's headers arrive; a body that streams on is not waited for,
-// because it cannot be watched without reading it. What is waiting when the page leaves is an
+// An attempt by fetch ends when its response's headers arrive; a body that streams on is not waited for,
+// because it cannot be watched without reading it. One by XMLHttpRequest ends when all has arrived. What is waiting when the page leaves is an
 // abandonment, reported once: the browser's rejections that follow are no network errors.
 
 import { ANSWER_MS_MAX, beginAttempt, endAttempt, isFailure, openAttempts, startedSince, type Attempt, type Failure, type Verdict } from "./attempts";
@@ -53,15 +53,20 @@ export function openRequests(givenPage: Page): void {
   away = false;
 }
 
-/** Forgets what waits. */
+/** Tells what has ended, and gives up what still waits: of that nobody will hear. */
 export function closeRequests(): void {
   away = true;
-  waiting.clear();
+  doubts.forEach((tell) => tell());
   doubts.clear();
+  waiting.forEach((attempt) => attempt.session && lose(1));
+  waiting.clear();
 }
 
 /** A navigation begins. The page may stay all the same: the user changes his mind, or gets a file. */
 export const depart = (): number => (departedMs = now());
+
+/** Whether one began a moment ago. */
+export const departs = (atMs = now()): boolean => atMs - departedMs < ABORT_MS_MAX;
 
 /** The page says which attempt the next request is, 1 for the first. */
 export const say = (number: number): number => (said = number);
@@ -80,8 +85,8 @@ const abandon = (attempt: Attempt, trigger: string, atMs = now()): void =>
       ...waited(attempt, atMs),
       "abandon_target": "request",
       "abandon_trigger": trigger,
-      // A request has ended for us when its headers are here.
-      "abandon_phase": "ttfb",
+      // By fetch it has ended for us when its headers are here.
+      "abandon_phase": attempt.answered ? "download" : "ttfb",
       "total_waited_us": micros(atMs - attempt.request.firstMs),
     },
     attempt,
@@ -217,7 +222,7 @@ export function end(attempt: Attempt | undefined, error: Failure, soonMs = 0, st
     if (attempt.session) put(write, attempt, true);
   };
   if (error == "network") {
-    doubt(atMs - departedMs < ABORT_MS_MAX ? ANSWER_MS_MAX : REJECTED_MS_MAX, (trigger) =>
+    doubt(departs(atMs) ? ANSWER_MS_MAX : REJECTED_MS_MAX, (trigger) =>
       trigger ? leaveBehind(attempt, trigger, atMs) : tell(),
     );
   } else if (isUsers) {

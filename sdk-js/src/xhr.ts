@@ -5,7 +5,7 @@ import type { Attempt, Failure } from "./attempts";
 import { now } from "./clock";
 import { before, listen } from "./patch";
 import { propagate } from "./propagate";
-import { begin, end as endAttempt } from "./requests";
+import { begin, departs, end as endAttempt } from "./requests";
 
 interface Opened {
   verb: string;
@@ -35,8 +35,13 @@ export function patchXhr(): void {
   };
 
   const watch = (xhr: XMLHttpRequest): void =>
-    listen("readystatechange", () => {
-      if (xhr.readyState == 4) end(xhr, xhr.status ? "" : "network", xhr.status);
+    listen("readystatechange load", ({ type }) => {
+      const { readyState, status } = xhr;
+      const attempt = opened.get(xhr)!.attempt;
+      if (readyState < 4) {
+        if (attempt) attempt.answered = readyState > 1;
+        // What a navigation breaks off in the middle ends in Firefox with the status it had, but does not load.
+      } else if (!status || type == "load" || !departs()) end(xhr, status ? "" : "network", status);
     }, xhr);
 
   const { prototype } = XMLHttpRequest;

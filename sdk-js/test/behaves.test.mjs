@@ -264,6 +264,19 @@ scenario("a beacon that somebody has wrapped stops, and counts nothing twice whe
   assert.equal(world.requests[0].headers.traceparent, undefined);
 });
 
+scenario("what ended a moment before stop is told, and what still waits is counted as lost", { tag: 'data-flush-ms="60000"' }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(async () => {
+    fetch("/held").catch(() => {});
+    await fetch("http://127.0.0.1:1/refused").catch(() => {});
+    ethogram.stop();
+  });
+  const [refused] = await until("its span", () => world.spans("/refused").length && world.spans("/refused"));
+  assert.equal(refused["error.type"], "network");
+  assert.equal(refused.resource["behavior.dropped_records"], 1);
+  assert.equal(world.spans("/held").length, 0);
+});
+
 const PRERENDERING = `
   Object.defineProperty(document, "prerendering", { get: () => !window.shown });
   window.show = () => (window.shown = true, document.dispatchEvent(new Event("prerenderingchange")));

@@ -85,6 +85,35 @@ for (const [way, trigger, leave] of [
   });
 }
 
+scenario("of what was abandoned it is known how far it had come", {
+  // A head and a first piece, and no end.
+  api: (request, url, body, response) => url.pathname == "/endless" && response.writeHead(200).write("a piece, ".repeat(1_000)) | 1,
+}, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const send = (address) => {
+      const xhr = new XMLHttpRequest();
+      xhr.open("GET", address);
+      xhr.send();
+      return xhr;
+    };
+    send("/held");
+    const aborted = send("/endless?aborted");
+    const coming = send("/endless");
+    return new Promise((resolve) => setInterval(() => aborted.responseText && coming.responseText && resolve(), 20)).then(() => {
+      document.querySelector("button").onclick = () => aborted.abort();
+    });
+  });
+  await arrived(world, "/held");
+  await page.click("button");
+  const abandons = () => world.events("behavior.abandon");
+  await until("the one aborted", () => abandons().length == 1);
+  await page.goto("about:blank");
+  await until("all three", () => abandons().length == 3);
+  const told = abandons().map((abandon) => [abandon["url.full"].slice(world.origin.length), abandon["behavior.abandon_trigger"], abandon["behavior.abandon_phase"]].join(" "));
+  assert.deepEqual([told[0], ...told.slice(1).sort()], ["/endless abort download", "/endless leave download", "/held leave ttfb"]);
+});
+
 let answerLate;
 scenario("what was pending when the user set off is abandoned, however long the next page takes to answer", {
   api: (request, url, body, response) => url.pathname == "/late" && new Promise((resolve) => {
