@@ -43,8 +43,10 @@ export const init = (given: Config): void =>
 /** Sends what there is and ends the beacon; `init` may start it again. */
 export const stop = (): void =>
   quietly(() => {
-    end?.();
+    // Forgotten first: what is told at the end may find that the visitor has refused in another tab.
+    const over = end;
     end = config = isGranted = undefined;
+    over?.();
   });
 
 /** The visitor's answer. `false` drops what was not sent and erases the stored ids. */
@@ -93,8 +95,9 @@ function run(): void {
       // Nobody sees the page yet; nobody may ever.
       document.addEventListener("prerenderingchange", run);
     } else if (config && granted != isGranted) {
+      isGranted = granted;
       end?.(!granted);
-      end = start(config, (isGranted = granted));
+      end = start(config, granted);
     }
   });
 }
@@ -155,7 +158,7 @@ function start(config: Config, granted: boolean): typeof end {
 
   return (erase) => {
     undo();
-    closeRequests();
+    closeRequests(erase);
     // Not where a visitor has agreed while they ran.
     if (erase != false) closeOperations();
     if (!erase) {

@@ -53,12 +53,14 @@ export function openRequests(givenPage: Page): void {
   away = false;
 }
 
-/** Tells what has ended, and gives up what still waits: of that nobody will hear. */
-export function closeRequests(): void {
+/** Tells what has ended, and gives up what still waits: of that nobody will hear. With `erase` it forgets both. */
+export function closeRequests(erase?: boolean): void {
   away = true;
-  doubts.forEach((tell) => tell());
+  if (!erase) {
+    doubts.forEach((tell) => tell());
+    waiting.forEach(({ session, left }) => session && !left && lose(1));
+  }
   doubts.clear();
-  waiting.forEach((attempt) => attempt.session && lose(1));
   waiting.clear();
 }
 

@@ -35,13 +35,14 @@ export function patchXhr(): void {
   };
 
   const watch = (xhr: XMLHttpRequest): void =>
-    listen("readystatechange load", ({ type }) => {
+    listen("readystatechange load loadend", ({ type }) => {
       const { readyState, status } = xhr;
       const attempt = opened.get(xhr)!.attempt;
+      // What a navigation breaks off in the middle ends in Firefox with the status it had, but does not load.
+      const isWhole = status && type != "loadend";
       if (readyState < 4) {
         if (attempt) attempt.answered = readyState > 1;
-        // What a navigation breaks off in the middle ends in Firefox with the status it had, but does not load.
-      } else if (!status || type == "load" || !departs()) end(xhr, status ? "" : "network", status);
+      } else if (!status || type[0] == "l" || !departs()) end(xhr, isWhole ? "" : "network", isWhole ? status : 0);
     }, xhr);
 
   const { prototype } = XMLHttpRequest;

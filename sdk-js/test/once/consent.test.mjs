@@ -186,3 +186,48 @@ scenario("an operation that ran when the visitor agreed is told", { tag: 'data-f
   });
   await until("its end", () => world.events("behavior.operation").length);
 });
+
+scenario("a refusal elsewhere is heard once, though it is found while aborted requests are told", { script: "window.native = fetch;", order: "before" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const aborting = new AbortController();
+    for (let n = 0; n < 3; n++) fetch("/held?" + n, { signal: aborting.signal }).catch(() => {});
+    document.querySelector("button").onclick = () => {
+      localStorage.clear();
+      aborting.abort();
+    };
+  });
+  await until("the requests", () => world.requests.filter(({ path }) => path == "/held").length == 3);
+  // The tab trusts its copy of the session for a second, and an abort is judged a second after it.
+  const pause = (ms) => page.evaluate((ms) => new Promise((resolve) => setTimeout(resolve, ms)), ms);
+  await pause(1_200);
+  await page.click("button");
+  await pause(1_500);
+  await page.evaluate(() => fetch("/fast"));
+  assert.equal(isNamed(world.requests.at(-1)), false);
+  assert.ok(await page.evaluate(() => fetch != native && (ethogram.stop(), fetch == native)), "it was patched once");
+  await until("the counts", () => total(world, "requests"));
+  assert.deepEqual([total(world, "requests"), total(world, "attempts"), await stored(page)], [1, 1, []]);
+});
+
+scenario("a refusal elsewhere that is found by stop starts nothing", { script: "window.native = fetch;", order: "before" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() => {
+    const aborting = new AbortController();
+    fetch("/held", { signal: aborting.signal }).catch(() => {});
+    document.querySelector("button").onclick = () => {
+      aborting.abort();
+      localStorage.clear();
+      // Beyond the second for which the tab trusts its copy, within the one in which an abort is judged.
+      const { now } = Date;
+      Date.now = () => now() + 5_000;
+      setTimeout(() => ethogram.stop(), 100);
+    };
+  });
+  await until("the request", () => world.requests.length);
+  await page.click("button");
+  await until("the end", () => page.evaluate(() => fetch == native));
+  await page.evaluate(() => fetch("/fast"));
+  assert.equal(isNamed(world.requests.at(-1)), false);
+  assert.deepEqual(await stored(page), []);
+});
