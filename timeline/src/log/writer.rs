@@ -1,9 +1,9 @@
 //! The owner's end of the log: takes records from many threads and acknowledges them once they
 //! are on disk. Not a reader, and not a policy: who may append what is decided before.
 //!
-//! One thread writes. It commits at once when it is idle; while an fdatasync runs records gather,
-//! and the next commit takes what gathered, up to a limit. So no timer is needed, and a commit
-//! grows with the load.
+//! One thread writes. It commits at once when it is idle, or where its processor is busy after who
+//! woke it; while an fdatasync runs records gather, and the next commit takes what gathered, up to a
+//! limit. So no timer is needed, and a commit grows with the load.
 //!
 //! Invariants:
 //! * A callback gets `Ok` only after the fdatasync of all the record's bytes returned, and after
