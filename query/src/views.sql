@@ -3,20 +3,23 @@
 -- Spans and events of every session in one shape. Ordered answers for one session, with each
 -- service span below the attempt it belongs to, come from GET /api/v1/sessions/{id}/timeline.
 CREATE VIEW timeline AS
--- A browser's time is refined by its session's clock, as far as spans that contain each other bound
--- it (known when their trace has settled): then it is right within clock_error_us, and no service's span
--- stands before the request above it. Where nothing bounds it, it is late by at most the time its body was on the way.
+-- A browser's time is refined by its session's clock: as far as spans that contain each other bound it
+-- (known when their trace has settled) it is right within clock_error_us, and no service's span stands before
+-- the request above it. Where none do, it is late by the shortest time that a body of the session was on its
+-- way, so that what one device tells stands in its order, however long each body took: unless a body's own
+-- difference is more than a body can take (ten seconds, after which the beacon gives it up). Then the device's
+-- clock was set meanwhile, and the time is the row's own, late by what its body took.
 SELECT
     r.session_id,
     r.app,
     CASE
-        WHEN r.clocked AND s.clock_error_us IS NOT NULL
-            THEN arrow_cast(CAST(r.time_client AS BIGINT) + s.clock_offset_us * 1000, 'Timestamp(Nanosecond, Some("UTC"))')
+        WHEN r.clocked AND (s.clock_error_us IS NOT NULL OR r.offset_ns <= s.offset_ns + 10000000000)
+            THEN arrow_cast(CAST(r.time_client AS BIGINT) + s.offset_ns, 'Timestamp(Nanosecond, Some("UTC"))')
         ELSE r.time
     END AS time,
     (CASE
-        WHEN r.clocked AND s.clock_error_us IS NOT NULL
-            THEN CAST(r.time_client AS BIGINT) + s.clock_offset_us * 1000
+        WHEN r.clocked AND (s.clock_error_us IS NOT NULL OR r.offset_ns <= s.offset_ns + 10000000000)
+            THEN CAST(r.time_client AS BIGINT) + s.offset_ns
         ELSE CAST(r.time AS BIGINT)
     END - CAST(s.start AS BIGINT)) / 1000000 AS offset_ms,
     r.layer,
@@ -53,6 +56,7 @@ FROM (
         CAST(service AS VARCHAR) AS service,
         attempt,
         time_client,
+        CAST(time AS BIGINT) - CAST(time_client AS BIGINT) AS offset_ns,
         layer = 'browser' AS clocked
     FROM spans
     UNION ALL
@@ -86,6 +90,7 @@ FROM (
         CAST(service AS VARCHAR) AS service,
         CAST(NULL AS INT) AS attempt,
         time_client,
+        CAST(time AS BIGINT) - CAST(time_client AS BIGINT) AS offset_ns,
         layer = 'browser' AS clocked
     FROM events
 ) AS r
@@ -95,7 +100,7 @@ LEFT JOIN (
         CAST(app AS VARCHAR) AS app,
         session_id,
         min(start) AS start,
-        min(clock_offset_us) AS clock_offset_us,
+        min(clock_offset_us) * 1000 AS offset_ns,
         max(clock_error_us) AS clock_error_us
     FROM sessions
     GROUP BY app, session_id

@@ -152,8 +152,9 @@ async function whole(query, session, { session_id, buy, reload, leave, requests 
       says("behavior.abandon", leave.trace_id),
     ];
     const at = story.map((is) => all.findIndex(is));
-    assert.deepEqual(at, at.toSorted((a, b) => a - b), `where they are: ${at}`);
-    assert.ok(at.every((place) => place >= 0), `where they are: ${at}`);
+    const told = at.map((place) => `${place} ${all[place]?.time} ${all[place]?.page_id}/${all[place]?.sequence} ${all[place]?.what}`);
+    assert.deepEqual(at, at.toSorted((a, b) => a - b), `where they are:\n${told.join("\n")}`);
+    assert.ok(at.every((place) => place >= 0), `where they are:\n${told.join("\n")}`);
     // Each attempt at the purchase has the shop's side of it directly below.
     for (const id of buy.span_ids) {
       const place = all.findIndex((row) => row.span_id == id);

@@ -1,5 +1,5 @@
 //! Browsers whose clocks are thirty days off and drift: nothing leaves its hour, and no service's
-//! span stands before the request above it.
+//! span stands before the request above it. And clocks of which no service tells.
 
 use serde_json::{Value, json};
 
@@ -92,5 +92,55 @@ fn a_clock_that_is_off_and_drifts_keeps_hours_and_order() {
             let row = &ethogram.sql(&pairs)[0];
             (*row == json!({ "pairs": REQUESTS, "turned": 0, "outside": 0 })).then_some(())
         });
+    }
+}
+
+/// Tells an event as a browser does whose clock is off by `off_s`: what happened `ago_s` ago, in a body that
+/// was on its way for `way_s`.
+fn tell(
+    ethogram: &Ethogram,
+    session: &str,
+    page: u64,
+    name: &str,
+    [ago_s, way_s, off_s]: [i64; 3],
+) {
+    let now = i64::try_from(now_ns()).expect("before 2262");
+    let clock = |ago_s: i64| now + (off_s - ago_s) * 1_000_000_000;
+    let resource = json!({ "session.id": session, "behavior.page_id": id(page, 16),
+        "behavior.sent_at": clock(way_s) });
+    let event = json!({ "eventName": name, "timeUnixNano": clock(ago_s).to_string(),
+        "attributes": attributes(&json!({ "behavior.sequence": i64::from(name == "behavior.leave") })) });
+    let body = json!({ "resourceLogs": [{ "resource": { "attributes": attributes(&resource) },
+        "scopeLogs": [{ "logRecords": [event] }] }] });
+    let request = Request::post("/v1/beacon?key=local").header("Content-Type", "text/plain");
+    let answer = request.body(body.to_string()).send(&ethogram.at.beacon);
+    assert_eq!(answer.status, 204, "{}", answer.text());
+}
+
+/// Where only browsers tell, what one device tells stands by its clock, however long each body took;
+/// unless the clock was set meanwhile.
+#[test]
+fn pages_of_one_device_stand_by_its_clock() {
+    let ethogram = Ethogram::start(&[]);
+    for (session, off_s) in [("steady", 0), ("set forward", 3_600), ("set back", -3_600)] {
+        tell(&ethogram, session, 1, "browser.navigation", [9, 0, 0]);
+        tell(&ethogram, session, 1, "behavior.leave", [8, if off_s == 0 { 3 } else { 0 }, 0]);
+        tell(&ethogram, session, 2, "browser.navigation", [7, 0, off_s]);
+        let sql = format!(
+            "SELECT what, page_id, offset_ms FROM timeline WHERE session_id = '{session}' ORDER BY time"
+        );
+        let rows = wait_for("the session", || {
+            let rows = ethogram.try_sql(&sql).ok()?;
+            (rows.len() == 3).then_some(rows)
+        });
+        let told: Vec<_> = rows.iter().map(|row| (&row["what"], &row["page_id"])).collect();
+        let [first, second] = [1, 2].map(|page| json!(id(page, 16)));
+        let [arrived, left] = ["browser.navigation", "behavior.leave"].map(|name| json!(name));
+        assert_eq!(told, [(&arrived, &first), (&left, &first), (&arrived, &second)], "{session}");
+        // By the slowest of the requests above, which take no second.
+        for (row, expected_ms) in rows.iter().zip([0, 1_000, 2_000]) {
+            let off_ms = row["offset_ms"].as_i64().expect("a number") - expected_ms;
+            assert!(off_ms.abs() < 900, "{session}: {row}");
+        }
     }
 }
