@@ -34,10 +34,11 @@ export const FEATURES = {
 const ENGINES = {
   chromium: {
     lacks: [],
-    launch: ({ bfcache } = {}) =>
+    launch: ({ bfcache, engineFlags = [] } = {}) =>
       chromium.launch({
         executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
         headless: true,
+        args: engineFlags.map((flag) => `--js-flags=${flag}`),
         ignoreDefaultArgs: bfcache ? ["--disable-back-forward-cache"] : [],
       }),
   },
