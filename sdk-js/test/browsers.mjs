@@ -27,7 +27,20 @@ export const FEATURES = {
   "load-for-each": { means: "a load for each of two XMLHttpRequests at once that are alike" },
   wheel: { means: "a driver that turns the mouse's wheel each time it is told" },
   console: { means: "a driver that hears what is said in the console" },
-  "devtools-protocol": { means: "the thread's own time and the size of the heap, by the DevTools protocol" },
+  "devtools-protocol": { means: "the thread's own time, the size of the heap, and keys that no keyboard has, by the DevTools protocol" },
+  "called-off-navigation": {
+    means: "a word that a navigation was called off",
+    shows: () =>
+      "navigation" in window &&
+      new Promise((resolve) => {
+        navigation.addEventListener("navigate", ({ signal }) => {
+          signal.addEventListener("abort", () => resolve(true));
+          setTimeout(() => window.stop());
+          setTimeout(() => resolve(false), 500);
+        }, { once: true });
+        location.href = "/held";
+      }),
+  },
   "cache-of-the-waiting": { means: "a back-forward cache that keeps a page with the requests it waits for" },
 };
 
@@ -43,13 +56,13 @@ const ENGINES = {
       }),
   },
   firefox: {
-    lacks: ["fetch-later", "network-information", "layout-shifts", "fine-clock", "devtools-protocol", "cache-of-the-waiting"],
+    lacks: ["fetch-later", "network-information", "layout-shifts", "fine-clock", "devtools-protocol", "called-off-navigation", "cache-of-the-waiting"],
     launch: launchFirefox,
   },
   webkit: {
     lacks: [
       "fetch-later", "navigation-api", "timeout-error", "response-status", "pagehide-while-loading", "network-information",
-      "layout-shifts", "largest-paint", "fine-clock", "load-for-each", "wheel", "console", "devtools-protocol", "cache-of-the-waiting",
+      "layout-shifts", "largest-paint", "fine-clock", "load-for-each", "wheel", "console", "devtools-protocol", "called-off-navigation", "cache-of-the-waiting",
     ],
     launch: launchWebKit,
   },

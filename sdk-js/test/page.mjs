@@ -27,9 +27,15 @@ const heard = (value) => {
 
 const pointer = (...actions) => ({ type: "pointer", id: "mouse", parameters: { pointerType: "mouse" }, actions });
 
+/** Keys that are no characters, as WebDriver names them. */
+const KEYS = { Backspace: "\uE003", Enter: "\uE007", Shift: "\uE008" };
+
 export class Page {
-  keyboard = { type: (text, options) => this.#type(text, options) };
-  mouse = { wheel: (deltaX, deltaY) => this.perform([{ type: "wheel", id: "wheel", actions: [{ type: "scroll", x: 10, y: 10, deltaX, deltaY }] }]) };
+  keyboard = { type: (text, options) => this.#type(text, options), press: (key) => this.#type([KEYS[key] || key]) };
+  mouse = {
+    click: (x, y) => this.#press(Math.round(x), Math.round(y)),
+    wheel: (deltaX, deltaY) => this.perform([{ type: "wheel", id: "wheel", actions: [{ type: "scroll", x: 10, y: 10, deltaX, deltaY }] }]),
+  };
 
   /** Calls `work` in the page, or runs a script's text there. */
   async evaluate(work, given) {
@@ -39,7 +45,7 @@ export class Page {
     return heard(value);
   }
 
-  async click(selector, { clickCount = 1, delay = 0 } = {}) {
+  async click(selector, options) {
     const [x, y] = await until(selector, () =>
       this.evaluate((selector) => {
         const found = document.querySelector(selector);
@@ -48,6 +54,10 @@ export class Page {
         return width && [Math.round(x + width / 2), Math.round(y + height / 2)];
       }, selector),
     );
+    await this.#press(x, y, options);
+  }
+
+  async #press(x, y, { clickCount = 1, delay = 0 } = {}) {
     const press = [{ type: "pointerDown", button: 0 }, { type: "pause", duration: delay }, { type: "pointerUp", button: 0 }, { type: "pause", duration: delay }];
     await this.perform([pointer({ type: "pointerMove", x, y }, ...Array.from({ length: clickCount }, () => press).flat())]);
   }

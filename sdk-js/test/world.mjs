@@ -130,6 +130,8 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
   return Object.assign(world, {
     context,
     origin: `http://127.0.0.1:${server.address().port}`,
+    /** The same server by another name: to a page of the first, another origin. */
+    elsewhere: `http://localhost:${server.address().port}`,
     spans: (path) => received.filter((record) => record.kind == 3 && record["url.full"].endsWith(path)),
     events: (name) => received.filter((record) => record.eventName == name),
     release: () => held.splice(0).forEach((end) => end()),

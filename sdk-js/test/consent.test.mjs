@@ -1,6 +1,6 @@
 // The visitor's answer, whenever and in whichever tab it is given, and who the user is at each moment.
 import assert from "node:assert/strict";
-import { scenario, until } from "../world.mjs";
+import { scenario, until } from "./world.mjs";
 
 const stored = (page) => page.evaluate(() => Object.keys(localStorage).concat(Object.keys(sessionStorage)));
 const isNamed = ({ headers }) => !!headers.traceparent;

@@ -1,6 +1,6 @@
 // The numbers of a page's records: without a gap, so that a gap is a loss.
 import assert from "node:assert/strict";
-import { scenario, until } from "../world.mjs";
+import { scenario, until } from "./world.mjs";
 
 const numbers = (world) => [...new Set(world.received.map((record) => record["behavior.sequence"]).filter((number) => number !== undefined))].sort((one, other) => one - other);
 

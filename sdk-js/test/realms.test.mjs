@@ -1,16 +1,10 @@
 // What pages do to and with the browser's functions: frames, iterators, other scripts in fetch's place, routes.
 import assert from "node:assert/strict";
-import { scenario, until } from "../world.mjs";
+import { scenario, until } from "./world.mjs";
 
-const ELSEWHERE = "http://elsewhere.test";
-
-scenario("a Request of a frame is the request that it is", async (world) => {
+const theirs = (request, url, body, response) => url.pathname == "/theirs" && response.writeHead(200, { "access-control-allow-origin": "*" }).end("there");
+scenario("a Request of a frame is the request that it is", { api: theirs }, async (world) => {
   const page = await world.visit();
-  const headers = [];
-  await page.route(`${ELSEWHERE}/**`, (route) => {
-    headers.push(route.request().headers());
-    return route.fulfill({ status: 200, headers: { "access-control-allow-origin": "*" }, body: "there" });
-  });
   const seen = await page.evaluate(async (elsewhere) => {
     const frame = document.body.appendChild(document.createElement("iframe"));
     const { Request, Headers } = frame.contentWindow;
@@ -18,15 +12,14 @@ scenario("a Request of a frame is the request that it is", async (world) => {
     const theirs = await fetch(new Request(elsewhere + "/theirs", { headers: { accept: "text/x" } }));
     await fetch(new Request(location.origin + "/init", { headers: { mine: "2" } }), { headers: new Headers({ mine: "3" }) });
     return [own.status, await theirs.text()];
-  }, ELSEWHERE);
+  }, world.elsewhere);
   assert.deepEqual(seen, [200, "there"]);
   await until("the spans", () => world.spans("/own").length && world.spans("/theirs").length && world.spans("/init").length);
-  const [own, init] = world.requests;
+  const [own, theirs, init] = world.requests;
   assert.deepEqual([own.method, own.body, own.headers.mine, init.headers.mine], ["POST", "b", "1", "3"]);
   assert.ok(own.headers.traceparent && init.headers.traceparent);
-  assert.equal(headers[0].accept, "text/x");
-  assert.equal(headers[0].baggage, undefined);
-  assert.equal(world.spans("/theirs")[0]["url.full"], ELSEWHERE + "/theirs");
+  assert.deepEqual([theirs.headers.accept, theirs.headers.traceparent, theirs.headers.baggage], ["text/x", undefined, undefined]);
+  assert.equal(world.spans("/theirs")[0]["url.full"], world.elsewhere + "/theirs");
 });
 
 for (const [whither, tag] of [["told of the trace", 'data-flush-ms="50"'], ["not told", 'data-flush-ms="50" data-sample-ratio="0"']]) {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { createWorld, until } from "../world.mjs";
+import { createWorld, until } from "./world.mjs";
 
 const RIGHT_MIN = 0.99;
 /** A hasty user; the pauses between clicks differ, so that no retry is always or never near one. */
@@ -12,7 +12,7 @@ const PLANS = ["200", "503,200", "429,200", "503,429,200", "503,503,503,503"];
 const METHODS = { "@apollo/client RetryLink": ["POST"] };
 
 const { outputFiles } = await build({
-  entryPoints: [fileURLToPath(new URL("../libraries.page.mjs", import.meta.url))],
+  entryPoints: [fileURLToPath(new URL("./libraries.page.mjs", import.meta.url))],
   bundle: true,
   format: "iife",
   define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },

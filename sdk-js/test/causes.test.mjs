@@ -1,15 +1,15 @@
 // Why a request is sent again: what the user did, what a library did, and what only looks like either.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { load } from "./source.mjs";
-import { scenario, until } from "../world.mjs";
+import { load } from "./once/source.mjs";
+import { scenario, until } from "./world.mjs";
 
 const { digest } = await load("ids");
 const kinds = (spans) => spans.map((span) => [span["behavior.attempt_kind"], span["behavior.repeat_cause"]].filter(Boolean).join(" "));
 const told = (world, path, count) => until(`${count} of ${path}`, () => world.spans(path).length >= count && world.spans(path));
 
-for (const key of ["Shift", "Backspace", "Process", "Unidentified", "CapsLock", "a"]) {
-  scenario(`the key ${key} only types`, async (world) => {
+for (const [key, needs] of [["Shift"], ["Backspace"], ["a"], ...["Process", "Unidentified", "CapsLock"].map((key) => [key, "devtools-protocol"])]) {
+  scenario(`the key ${key} only types`, { needs }, async (world) => {
     const page = await world.visit();
     await page.evaluate(() => document.body.append(Object.assign(document.createElement("input"), { id: "text" })));
     await page.focus("#text");
@@ -17,8 +17,9 @@ for (const key of ["Shift", "Backspace", "Process", "Unidentified", "CapsLock", 
       // The handler sends at once, as a button's would.
       document.querySelector("#text").addEventListener("keydown", () => void fetch("/fail/9"));
     });
-    const session = await page.context().newCDPSession(page);
-    const press = () => session.send("Input.dispatchKeyEvent", { type: "rawKeyDown", key, windowsVirtualKeyCode: 229 });
+    const session = needs && (await page.context().newCDPSession(page));
+    const press = () =>
+      session ? session.send("Input.dispatchKeyEvent", { type: "rawKeyDown", key, windowsVirtualKeyCode: 229 }) : page.keyboard.press(key);
     await press();
     await told(world, "/fail/9", 1);
     await press();
@@ -232,18 +233,17 @@ scenario("forms are told apart by the files in them", async (world) => {
   assert.deepEqual(kinds(await told(world, "/fail/9", 4)), ["first", "first", "first", "retry"]);
 });
 
-scenario("answers that the page may not see are answers, and errors are errors", async (world) => {
+const moved = (request, url, body, response) => url.pathname == "/moved" && response.writeHead(302, { location: "/fast" }).end();
+scenario("answers that the page may not see are answers, and errors are errors", { api: moved, needs: "timeout-error" }, async (world) => {
   const page = await world.visit();
-  await page.route("http://elsewhere.test/**", (route) => route.fulfill({ status: 200, body: "there" }));
-  await page.route("**/moved", (route) => route.fulfill({ status: 302, headers: { location: "/fast" } }));
-  const types = await page.evaluate(async () => [
-    (await fetch("http://elsewhere.test/pixel", { mode: "no-cors" })).type,
+  const types = await page.evaluate(async (elsewhere) => [
+    (await fetch(elsewhere + "/pixel", { mode: "no-cors" })).type,
     (await fetch("/moved", { redirect: "manual" })).type,
     (await fetch("/teapot")).type,
     (await fetch("/fail/9")).type,
     await fetch("http://127.0.0.1:9/refused").catch((error) => error.name),
     await fetch("/held", { signal: AbortSignal.timeout(30) }).catch((error) => error.name),
-  ]);
+  ], world.elsewhere);
   assert.deepEqual(types, ["opaque", "opaqueredirect", "basic", "basic", "TypeError", "TimeoutError"]);
   /** As the body has it: a boolean among the attributes, a status beside them. */
   const span = (path) => {
@@ -287,7 +287,7 @@ scenario("what is to outlive the page is not abandoned, nor asked again by a rel
   assert.deepEqual(spans.map((span) => span["behavior.repeat_cause"]).sort(), ["refresh", undefined]);
 });
 
-scenario("a navigation that was called off is none", async (world) => {
+scenario("a navigation that was called off is none", { needs: "called-off-navigation" }, async (world) => {
   const page = await world.visit();
   // In one go: while a navigation is under way, the browser's driver waits for its end.
   await page.evaluate(

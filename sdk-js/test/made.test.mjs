@@ -1,6 +1,6 @@
 // What is posted by a Request: it counts for the body that it, or what it was copied from, was made with.
 import assert from "node:assert/strict";
-import { scenario, until } from "../world.mjs";
+import { scenario, until } from "./world.mjs";
 
 const kinds = (spans) => spans.map((span) => `${span["behavior.attempt_kind"]} ${span["behavior.attempt"]}`);
 

@@ -1,8 +1,8 @@
 // The beacon's own sending: what fits, what does not, and a collector that does not answer.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { load } from "./source.mjs";
-import { scenario, until } from "../world.mjs";
+import { load } from "./once/source.mjs";
+import { scenario, until } from "./world.mjs";
 
 const queue = await load("queue");
 
@@ -25,7 +25,7 @@ test("records of two users are not in one body", () => {
 
 const bytes = ({ body }) => Buffer.byteLength(body);
 
-scenario("bodies are small in every script, and what is too large is counted", { tag: 'data-flush-ms="60000"' }, async (world) => {
+scenario("bodies are small in every script, and what is too large is counted", { needs: "fetch-later", tag: 'data-flush-ms="60000"' }, async (world) => {
   const page = await world.visit();
   await page.evaluate(() => {
     ethogram.record("of_the_page", { text: "本".repeat(20_000) });
@@ -80,8 +80,11 @@ const IMPATIENT = `
 }
 
 // Without a list of late requests no more than the budget can go: less waits, and the page wants less.
-for (const [where, script, records, own] of [["there is fetchLater", "", 120, 32_000], ["there is none", "delete window.fetchLater;", 75, 12_000]]) {
-  scenario(`half of the budget at exit is the page's, where ${where}`, { script, order: "before", tag: 'data-flush-ms="60000"' }, async (world) => {
+for (const [where, needs, script, records, own] of [
+  ["there is fetchLater", "fetch-later", "", 120, 32_000],
+  ["there is none", undefined, "delete window.fetchLater;", 75, 12_000],
+]) {
+  scenario(`half of the budget at exit is the page's, where ${where}`, { needs, script, order: "before", tag: 'data-flush-ms="60000"' }, async (world) => {
     // What is waiting is more than the beacon's half, since the collector was down.
     world.collectorStatus = 503;
     const page = await world.visit();
