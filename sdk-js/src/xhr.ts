@@ -1,5 +1,6 @@
 // XMLHttpRequest, watched. Listeners are added when the request is opened, before the page's own,
-// so that an attempt has ended when the page's handler sends the next.
+// so that an attempt has ended when the page's handler sends the next; only while a navigation begins
+// it ends when it has loaded, since one that is broken off may look like an answer before.
 
 import type { Attempt, Failure } from "./attempts";
 import { now } from "./clock";
