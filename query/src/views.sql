@@ -5,107 +5,112 @@
 CREATE VIEW timeline AS
 -- A browser's time is refined by its session's clock: as far as spans that contain each other bound it
 -- (known when their trace has settled) it is right within clock_error_us, and no service's span stands before
--- the request above it. Where none do, it is late by the shortest time that a body of the session was on its
--- way, so that what one device tells stands in its order, however long each body took: unless a body's own
--- difference is more than a body can take (ten seconds, after which the beacon gives it up). Then the device's
--- clock was set meanwhile, and the time is the row's own, late by what its body took.
+-- the request above it. Where none do, it is taken to be late by the shortest time that a body of the session
+-- was on its way, so that what one device tells stands in its order though some bodies take longer; unless that
+-- differs from what the row's own body says by more than two seconds. Few bodies take so much longer than the
+-- fastest: then it is another device, or its clock was set between two pages, and the time is the row's own,
+-- late by what its body took. A clock that was set by less makes times wrong by as much.
+-- offset_ms counts from the session's start, which is late by the way of its first body: it may begin below 0.
 SELECT
-    r.session_id,
-    r.app,
-    CASE
-        WHEN r.clocked AND (s.clock_error_us IS NOT NULL OR r.offset_ns <= s.offset_ns + 10000000000)
-            THEN arrow_cast(CAST(r.time_client AS BIGINT) + s.offset_ns, 'Timestamp(Nanosecond, Some("UTC"))')
-        ELSE r.time
-    END AS time,
-    (CASE
-        WHEN r.clocked AND (s.clock_error_us IS NOT NULL OR r.offset_ns <= s.offset_ns + 10000000000)
-            THEN CAST(r.time_client AS BIGINT) + s.offset_ns
-        ELSE CAST(r.time AS BIGINT)
-    END - CAST(s.start AS BIGINT)) / 1000000 AS offset_ms,
-    r.layer,
-    r.depth,
-    r.what,
-    r.status,
-    r.duration_us,
-    r.page_id,
-    r.sequence,
-    r.trace_id,
-    r.span_id,
-    r.request_id,
-    r.service,
-    r.attempt,
-    CASE WHEN r.clocked THEN s.clock_error_us END AS clock_error_us
+    t.session_id,
+    t.app,
+    arrow_cast(t.time_ns, 'Timestamp(Nanosecond, Some("UTC"))') AS time,
+    (t.time_ns - t.start_ns) / 1000000 AS offset_ms,
+    t.layer,
+    t.depth,
+    t.what,
+    t.status,
+    t.duration_us,
+    t.page_id,
+    t.sequence,
+    t.trace_id,
+    t.span_id,
+    t.request_id,
+    t.service,
+    t.attempt,
+    t.clock_error_us
 FROM (
     SELECT
-        session_id,
-        CAST(app AS VARCHAR) AS app,
-        time,
-        CAST(layer AS VARCHAR) AS layer,
-        depth,
+        r.*,
         CASE
-            WHEN method = 'unknown' OR route = 'unknown' THEN CAST(name AS VARCHAR)
-            ELSE CAST(method AS VARCHAR) || ' ' || CAST(route AS VARCHAR)
-        END AS what,
-        coalesce(CAST(status_code AS VARCHAR), CAST(error_type AS VARCHAR), CAST(status AS VARCHAR)) AS status,
-        duration_us,
-        page_id,
-        sequence,
-        trace_id,
-        span_id,
-        request_id,
-        CAST(service AS VARCHAR) AS service,
-        attempt,
-        time_client,
-        CAST(time AS BIGINT) - CAST(time_client AS BIGINT) AS offset_ns,
-        layer = 'browser' AS clocked
-    FROM spans
-    UNION ALL
-    SELECT
-        session_id,
-        CAST(app AS VARCHAR) AS app,
-        time,
-        -- What a person did, as opposed to what the page or a service reported.
-        CASE
-            WHEN layer = 'browser' AND event_name IN (
-                'browser.navigation', 'behavior.refresh', 'behavior.abandon',
-                'behavior.abandon_withdrawn', 'behavior.click_burst', 'behavior.visibility',
-                'behavior.leave'
-            ) THEN 'user'
-            ELSE CAST(layer AS VARCHAR)
-        END AS layer,
-        CAST(0 AS INT) AS depth,
-        CAST(event_name AS VARCHAR) AS what,
-        coalesce(
-            attributes['behavior.abandon_trigger'],
-            attributes['browser.navigation.type'],
-            attributes['browser.document.visibility'],
-            attributes['exception.type']
-        ) AS status,
-        TRY_CAST(attributes['behavior.waited_us'] AS BIGINT) AS duration_us,
-        page_id,
-        sequence,
-        trace_id,
-        span_id,
-        CASE WHEN layer = 'browser' THEN trace_id END AS request_id,
-        CAST(service AS VARCHAR) AS service,
-        CAST(NULL AS INT) AS attempt,
-        time_client,
-        CAST(time AS BIGINT) - CAST(time_client AS BIGINT) AS offset_ns,
-        layer = 'browser' AS clocked
-    FROM events
-) AS r
-LEFT JOIN (
-    -- A session that came back after it was let go has a row for each time.
-    SELECT
-        CAST(app AS VARCHAR) AS app,
-        session_id,
-        min(start) AS start,
-        min(clock_offset_us) * 1000 AS offset_ns,
-        max(clock_error_us) AS clock_error_us
-    FROM sessions
-    GROUP BY app, session_id
-) AS s
-ON s.app = r.app AND s.session_id = r.session_id;
+            WHEN r.clocked AND (s.clock_error_us IS NOT NULL OR r.offset_ns BETWEEN s.offset_ns - 2000000000 AND s.offset_ns + 2000000000)
+                THEN r.time_client_ns + s.offset_ns
+            ELSE r.own_time_ns
+        END AS time_ns,
+        CAST(s.start AS BIGINT) AS start_ns,
+        CASE WHEN r.clocked THEN s.clock_error_us END AS clock_error_us
+    FROM (
+        SELECT
+            session_id,
+            CAST(app AS VARCHAR) AS app,
+            CAST(time AS BIGINT) AS own_time_ns,
+            CAST(layer AS VARCHAR) AS layer,
+            depth,
+            CASE
+                WHEN method = 'unknown' OR route = 'unknown' THEN CAST(name AS VARCHAR)
+                ELSE CAST(method AS VARCHAR) || ' ' || CAST(route AS VARCHAR)
+            END AS what,
+            coalesce(CAST(status_code AS VARCHAR), CAST(error_type AS VARCHAR), CAST(status AS VARCHAR)) AS status,
+            duration_us,
+            page_id,
+            sequence,
+            trace_id,
+            span_id,
+            request_id,
+            CAST(service AS VARCHAR) AS service,
+            attempt,
+            CAST(time_client AS BIGINT) AS time_client_ns,
+            CAST(time AS BIGINT) - CAST(time_client AS BIGINT) AS offset_ns,
+            layer = 'browser' AS clocked
+        FROM spans
+        UNION ALL
+        SELECT
+            session_id,
+            CAST(app AS VARCHAR) AS app,
+            CAST(time AS BIGINT) AS own_time_ns,
+            -- What a person did, as opposed to what the page or a service reported.
+            CASE
+                WHEN layer = 'browser' AND event_name IN (
+                    'browser.navigation', 'behavior.refresh', 'behavior.abandon',
+                    'behavior.abandon_withdrawn', 'behavior.click_burst', 'behavior.visibility',
+                    'behavior.leave'
+                ) THEN 'user'
+                ELSE CAST(layer AS VARCHAR)
+            END AS layer,
+            CAST(0 AS INT) AS depth,
+            CAST(event_name AS VARCHAR) AS what,
+            coalesce(
+                attributes['behavior.abandon_trigger'],
+                attributes['browser.navigation.type'],
+                attributes['browser.document.visibility'],
+                attributes['exception.type']
+            ) AS status,
+            TRY_CAST(attributes['behavior.waited_us'] AS BIGINT) AS duration_us,
+            page_id,
+            sequence,
+            trace_id,
+            span_id,
+            CASE WHEN layer = 'browser' THEN trace_id END AS request_id,
+            CAST(service AS VARCHAR) AS service,
+            CAST(NULL AS INT) AS attempt,
+            CAST(time_client AS BIGINT) AS time_client_ns,
+            CAST(time AS BIGINT) - CAST(time_client AS BIGINT) AS offset_ns,
+            layer = 'browser' AS clocked
+        FROM events
+    ) AS r
+    LEFT JOIN (
+        -- A session that came back after it was let go has a row for each time.
+        SELECT
+            CAST(app AS VARCHAR) AS app,
+            session_id,
+            min(start) AS start,
+            min(clock_offset_us) * 1000 AS offset_ns,
+            max(clock_error_us) AS clock_error_us
+        FROM sessions
+        GROUP BY app, session_id
+    ) AS s
+    ON s.app = r.app AND s.session_id = r.session_id
+) AS t;
 
 -- Sends against logical calls, by minute and hop: local says who multiplies, inherited says how
 -- much was multiplied before. Counts of sends, never of distinct ids, each as many as it stands for

@@ -51,7 +51,7 @@ const ENGINES = {
       chromium.launch({
         executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
         headless: true,
-        args: engineFlags.map((flag) => `--js-flags=${flag}`),
+        args: engineFlags.length ? [`--js-flags=${engineFlags.join(" ")}`] : [],
         ignoreDefaultArgs: bfcache ? ["--disable-back-forward-cache"] : [],
       }),
   },

@@ -1,7 +1,7 @@
 // Why a request is sent again: what the user did, what a library did, and what only looks like either.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { load } from "./once/source.mjs";
+import { load } from "./source.mjs";
 import { scenario, until } from "./world.mjs";
 
 const { digest } = await load("ids");

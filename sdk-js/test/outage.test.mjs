@@ -1,7 +1,7 @@
 // The beacon's own sending: what fits, what does not, and a collector that does not answer.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { load } from "./once/source.mjs";
+import { load } from "./source.mjs";
 import { scenario, until } from "./world.mjs";
 
 const queue = await load("queue");

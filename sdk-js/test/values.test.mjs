@@ -1,7 +1,7 @@
 // Pages pass what they have: no value of theirs may cost the records that travel with it.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { load } from "./once/source.mjs";
+import { load } from "./source.mjs";
 import { scenario, until } from "./world.mjs";
 
 const { body, event, write } = await load("encode");

@@ -71,12 +71,13 @@ async function proxy(request, response) {
   const leaves = body.toString().split('"behavior.leave"').length - 1;
   if (leaves) await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
   counts.beacons++;
-  counts.leaves += leaves;
   const { host, connection, ...headers } = request.headers;
   const passed = http.request(
     collector + request.url,
     { method: request.method, headers: { ...headers, "content-length": body.length, "x-forwarded-for": VISITOR_ADDRESS } },
     (answer) => {
+      // Now they are safe, and whoever waits for them may end us.
+      counts.leaves += leaves;
       response.writeHead(answer.statusCode, answer.headers);
       answer.pipe(response);
     },

@@ -88,7 +88,8 @@ fn is_whole(rows: &[Value]) -> bool {
 fn judge(row: &Value) -> Result<(), String> {
     let number = |column: &str| row[column].as_f64();
     for (column, value) in row.as_object().into_iter().flatten() {
-        // A service's clock may be some milliseconds behind that of the session.
+        // A service's clock may be some milliseconds behind that of the session, and the session's start is
+        // late by its first body's way.
         if value.as_f64().is_some_and(|value| value < 0.0) && column != "offset_ms" {
             return Err(format!("{column} is negative"));
         }

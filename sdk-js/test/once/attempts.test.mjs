@@ -1,7 +1,7 @@
 // Which sends belong together, as stories in a tiny text form: one line per thing that happens.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { load } from "./source.mjs";
+import { load } from "../source.mjs";
 
 const { beginAttempt, carry, endAttempt, openAttempts, startedSince } = await load("attempts");
 

@@ -23,6 +23,8 @@ const XHR_RATIO_MAX = 3;
  * held is the engine's compiled form of the script, of which it lets most go that has not run for three minutes.
  */
 const HEAP_BYTES_MAX = 122_880;
+/** The same when it has let go; 77 to 82 KB were measured. */
+const HEAP_FORGOTTEN_BYTES_MAX = 92_160;
 /** The goals in times: what a request costs the page that makes it, and what the start does. */
 const REQUEST_US_MAX = { p50: 50, p99: 1_000 };
 const START_MS_MAX = 5;
@@ -154,19 +156,22 @@ const litter = async () => {
 async function measureForgotten(origin) {
   const browser = await launch({ engineFlags: [`${OLD.flag}=${OLD.seconds}`] });
   const found = { "/": [], "/with": [] };
-  for (let n = 0; n < 3; n++) {
-    for (const [path, sizes] of Object.entries(found)) {
-      const { context, page, session } = await open(browser, origin + path);
-      // Code that ran since the last time gets its first second of age; after the last, it is old.
-      for (const restMs of [500, 1_500, OLD.seconds * 1_000 + 500]) {
-        await page.evaluate((ms) => new Promise((resolve) => setTimeout(resolve, ms)), restMs);
-        await page.evaluate(litter);
+  try {
+    for (let n = 0; n < 3; n++) {
+      for (const [path, sizes] of Object.entries(found)) {
+        const { context, page, session } = await open(browser, origin + path);
+        // Code that ran since the last time gets its first second of age; after the last, it is old.
+        for (const restMs of [500, 1_500, OLD.seconds * 1_000 + 500]) {
+          await page.evaluate((ms) => new Promise((resolve) => setTimeout(resolve, ms)), restMs);
+          await page.evaluate(litter);
+        }
+        sizes.push(await heapBytes(session));
+        await context.close();
       }
-      sizes.push(await heapBytes(session));
-      await context.close();
     }
+  } finally {
+    await browser.close();
   }
-  await browser.close();
   return at(found["/with"], 0.5) - at(found["/"], 0.5);
 }
 
@@ -233,7 +238,7 @@ test("what a request, the start and being there cost", { timeout: 240_000 }, asy
     if (!process.env.ETHOGRAM_TEST_HOLD) return;
     const forgotten = await measureForgotten(origin);
     console.log(`heap when code that does not run is let go, bytes: ${forgotten}`);
-    assert.ok(forgotten < heap, `${forgotten} bytes of heap after a rest, ${heap} before`);
+    assert.ok(forgotten <= HEAP_FORGOTTEN_BYTES_MAX, `${forgotten} bytes of heap after a rest`);
     for (const [share, us] of Object.entries(REQUEST_US_MAX)) assert.ok(added(share) <= us, `a fetch costs ${added(share)} µs more at ${share}`);
     assert.ok(startMs <= START_MS_MAX, `the start takes ${startMs} ms`);
     assert.equal(with_.longTasks, 0, "tasks of more than 50 ms");

@@ -1,7 +1,7 @@
 // What goes over the wire, and what is kept until it does.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { load } from "./source.mjs";
+import { load } from "../source.mjs";
 
 const { body, brief, event, micros, NAME_CHARS_MAX, span, USER_CHARS_MAX, withoutQuery } = await load("encode");
 const { randomHex } = await load("ids");

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 export async function load(module) {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(`../../src/${module}.ts`, import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(`../src/${module}.ts`, import.meta.url))],
     bundle: true,
     format: "esm",
     target: "node20",
