@@ -9,7 +9,8 @@ export interface Config {
   endpoint?: string;
   /**
    * Origins besides the page's own that get `traceparent` and `baggage`: "https://api.example.com",
-   * "https://*.example.com". Each must allow both headers in CORS, or its requests will fail.
+   * "https://*.example.com". Each must allow both headers in CORS, or its requests will fail. After a minus
+   * stands how addresses begin that get none, the page's own among them: "-https://shop.example.com/files/".
    */
   propagate?: string | string[];
   /** Longest time a record waits before it is sent. */

@@ -10,7 +10,7 @@ import { micros, withoutQuery } from "./encode";
 import { navigation } from "./load";
 import { leaveOperations } from "./operations";
 import type { Page } from "./page";
-import { listen } from "./patch";
+import { later, listen } from "./patch";
 import { record, recordPlace, touch } from "./recorder";
 import { depart, leave, restore } from "./requests";
 import { summarize } from "./summary";
@@ -75,13 +75,19 @@ export function watchExit(page: Page, finishClicks: () => void): void {
     recordPlace("back_forward");
   });
 
+  const tellVisibility = (hidden: boolean): void => record("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });
+
   listen("visibilitychange", () => {
     if (left) return flush(true);
     const { hidden } = document;
-    record("behavior.visibility", { "browser.document.visibility": hidden ? "background" : "foreground" });
+    tellVisibility(hidden);
     if (hidden) {
       summarize();
       flushHidden();
+      // Others tell at that moment too, web-vitals among them; there may be no other.
+      later(flushHidden);
     }
   });
+  // It may have been opened in the background.
+  if (document.hidden) tellVisibility(true);
 }

@@ -166,7 +166,7 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
     signal,
     ids: { traceId: adopted || request.trace, spanId: randomHex(8) },
     ...owner,
-    isKnown: !!owner.session && mayKnow(origin!),
+    isKnown: !!owner.session && mayKnow(origin!, url),
     request,
     startMs: atMs,
     said: {

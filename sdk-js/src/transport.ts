@@ -1,7 +1,7 @@
 // Sending. A beacon must not be a retry storm of its own: one body at a time, until the page leaves;
-// pauses after failures grow with full jitter, Retry-After is honoured, and what does not fit is
-// dropped. So an outage never makes it send more bodies than it would have sent anyway, and a
-// collector that hangs holds one connection.
+// pauses after failures grow with full jitter, Retry-After is honoured, what does not fit is dropped, and
+// after some tries only what is new is a reason for another. So an outage never makes it send many more
+// bodies than it would have sent anyway, and a collector that hangs holds one connection.
 
 import { isFailure } from "./attempts";
 import { now } from "./clock";
@@ -30,6 +30,11 @@ const ANSWER_MS_MAX = 10_000;
 /** Pauses after failures: the first is up to 2 s, each next up to twice that, none above a minute. */
 const PAUSE_MS_FIRST = 1_000;
 const PAUSE_MS_MAX = 60_000;
+/**
+ * So many failures in a row are followed by another try; then it waits for the next record, or until the page is hidden, so that
+ * one that has nothing new to say posts no more. By then a collector that was started anew is back.
+ */
+const RETRIES_MAX = 3;
 
 declare const fetchLater: (url: string, init: object) => object;
 
@@ -68,7 +73,7 @@ function failed(entries: Entry[], retryAfterMs = 0): void {
   const pauseMs = retryAfterMs + Math.random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** failures);
   notBefore = now() + pauseMs;
   putBack(entries);
-  schedule(pauseMs);
+  if (failures <= RETRIES_MAX) schedule(pauseMs);
 }
 
 function answered(entries: Entry[], { status, headers, ok }: Response): void {

@@ -164,16 +164,51 @@ scenario("requests beyond those that are watched are counted", { script: WAITING
   });
 }
 
-scenario("a page that is hidden has said what it had to say", { tag: 'data-flush-ms="60000"' }, async (world) => {
+const HIDES = `
+  let isHidden = false;
+  Object.defineProperty(document, "hidden", { get: () => isHidden });
+  window.hide = (hidden) => {
+    isHidden = hidden;
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  };
+`;
+scenario("a page that is hidden has said what it had to say", { script: HIDES, tag: 'data-flush-ms="60000"' }, async (world) => {
   const page = await world.visit();
   await page.evaluate(() => {
-    Object.defineProperty(document, "hidden", { get: () => true });
+    // As web-vitals does, which hears of it after the beacon.
+    document.addEventListener("visibilitychange", () => ethogram.record("meanwhile"), { once: true });
     ethogram.record("before");
-    document.dispatchEvent(new Event("visibilitychange"));
+    hide(true);
   });
-  await until("what was before", () => world.events("before").length && world.events("behavior.visibility").length);
-  assert.deepEqual(world.events("behavior.visibility").map((event) => event["browser.document.visibility"]), ["background"]);
+  await until("what was before, and meanwhile", () => ["before", "meanwhile", "behavior.visibility"].every((name) => world.events(name).length));
+  await page.evaluate(() => [false, true].forEach(hide));
+  await until("the next time", () => world.events("behavior.visibility").length == 3);
+  assert.deepEqual(world.events("behavior.visibility").map((event) => event["browser.document.visibility"]), ["background", "foreground", "background"]);
   assert.equal(world.events("behavior.leave").length, 0);
+});
+
+scenario("a page that is opened in the background says so", { script: HIDES + "isHidden = true;", order: "before" }, async (world) => {
+  const page = await world.visit();
+  await until("its word", () => world.events("behavior.visibility").length);
+  await page.evaluate(() => ethogram.record("last"));
+  await until("the last word", () => world.events("last").length);
+  assert.deepEqual(world.events("behavior.visibility").map((event) => event["browser.document.visibility"]), ["background"]);
+});
+
+scenario("a page that has nothing new to say tries three times more, and no more", { script: "Math.random = () => 0;", order: "before" }, async (world) => {
+  const page = await world.visit();
+  await until("the load", () => world.received.some(({ name }) => name == "documentLoad"));
+  const before = world.bodies.length;
+  world.collectorStatus = 503;
+  await page.evaluate(() => ethogram.record("first"));
+  await until("four posts", () => world.bodies.length >= before + 4);
+  // Without any pause, as there is none here, more of them would be here by now.
+  await page.evaluate(() => ethogram.record("second"));
+  await until("the next", () => world.bodies.some(({ body }) => body.includes("second")));
+  assert.equal(world.bodies.length, before + 5);
+  world.collectorStatus = 204;
+  await page.evaluate(() => ethogram.record("third"));
+  await until("all", () => ["first", "second", "third"].every((name) => world.events(name).length));
 });
 
 scenario("a page without a timeline has told its counts when it is hidden", { tag: 'data-sample-ratio="0"' }, async (world) => {

@@ -22,6 +22,24 @@ scenario("a Request of a frame is the request that it is", { api: theirs }, asyn
   assert.equal(world.spans("/theirs")[0]["url.full"], world.elsewhere + "/theirs");
 });
 
+/** An own address that sends on to another origin, which allows none of our headers, as stores of files do. */
+const redirects = (world) => (request, url, body, response) => {
+  const allow = { "access-control-allow-origin": "*" };
+  if (url.pathname == "/files/1") return response.writeHead(302, { ...allow, location: world().elsewhere + "/stored" }).end();
+  return url.pathname == "/stored" && response.writeHead(200, allow).end("stored");
+};
+for (const [what, more, expected] of [["taken out arrives", ' data-propagate="-http://127.0.0.1"', "stored"], ["told of the trace does not", "", "TypeError"]]) {
+  let given;
+  scenario(`what is redirected to another origin and ${what}`, { api: redirects(() => given), tag: `data-flush-ms="50"${more}` }, async (world) => {
+    given = world;
+    const page = await world.visit();
+    const read = () => fetch("/files/1").then((response) => response.text(), ({ name }) => name);
+    assert.equal(await page.evaluate(read), expected);
+    const [span] = await until("the span", () => world.spans("/files/1").length && world.spans("/files/1"));
+    assert.equal(span["http.response.status_code"], more ? 200 : undefined);
+  });
+}
+
 for (const [whither, tag] of [["told of the trace", 'data-flush-ms="50"'], ["not told", 'data-flush-ms="50" data-sample-ratio="0"']]) {
   scenario(`headers that can be read but once reach a server that is ${whither}`, { tag }, async (world) => {
     const page = await world.visit();

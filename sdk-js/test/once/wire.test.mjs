@@ -255,13 +255,20 @@ test("a tab keeps its id over reloads and crashes; a copy gets its own", () => {
 
 test("headers go to the page's origin and the listed ones", () => {
   allow("https://shop.example,https://api.example.com  https://*.example.org,");
-  const check = (url, expected) => assert.equal(mayKnow(new URL(url).origin), expected, url);
+  const check = (url, expected) => assert.equal(mayKnow(new URL(url).origin, url), expected, url);
   check("https://shop.example/x", true);
   check("https://api.example.com/x", true);
   check("http://api.example.com/x", false);
   check("https://eu.example.org/x", true);
   check("https://example.org.evil.com/x", false);
   check("https://evil.com/?https://api.example.com", false);
+  allow("https://shop.example,-https://shop.example/files/ https://*.example.org -https://eu.example.org");
+  check("https://shop.example/x", true);
+  check("https://shop.example/files/1", false);
+  check("https://us.example.org/files/", true);
+  check("https://eu.example.org/x", false);
+  allow("https://shop.example,-");
+  check("https://shop.example/x", false);
 });
 
 test("a trace the page has chosen is adopted, and no header is written twice", () => {
