@@ -135,7 +135,9 @@ export function beginAttempt(
   let request: Logical | undefined;
   let kind: Kind = "first";
   if (given! > 1) {
-    request = last ||= [...newest.values()].find((request) => request.place == place && request.attempts == given! - 1);
+    // Where the body is hidden: of those in the place that have come so far the latest, if may be that has failed.
+    if (!last) newest.forEach((one) => one.place == place && one.attempts == given! - 1 && (one.owed || !last?.owed) && (last = one));
+    request = last;
     kind = "retry";
   }
   const paces = last ? [startMs - last.firstMs, startMs - last.endMs!] : [];

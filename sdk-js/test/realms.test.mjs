@@ -40,6 +40,24 @@ for (const [what, more, expected] of [["taken out arrives", ' data-propagate="-h
   });
 }
 
+{
+  // An origin that is listed, and has to allow what it gets.
+  const told = (request, url, body, response) => {
+    if (url.pathname != "/told") return false;
+    const headers = { "access-control-allow-origin": "*", "access-control-allow-headers": "traceparent, baggage" };
+    return response.writeHead(request.method == "OPTIONS" ? 204 : 200, headers).end();
+  };
+  scenario("another origin that is listed learns of trace and session", { api: told }, async (world) => {
+    world.tag = `data-flush-ms="50" data-propagate="https://other.example ${world.elsewhere}"`;
+    const page = await world.visit();
+    assert.equal(await page.evaluate((elsewhere) => fetch(elsewhere + "/told").then(({ status }) => status), world.elsewhere), 200);
+    const { headers } = world.requests.find(({ method }) => method == "GET");
+    const [span] = await until("the span", () => world.spans("/told").length && world.spans("/told"));
+    assert.equal(headers.traceparent, `00-${span.traceId}-${span.spanId}-01`);
+    assert.equal(headers.baggage, `session.id=${span.resource["session.id"]}`);
+  });
+}
+
 for (const [whither, tag] of [["told of the trace", 'data-flush-ms="50"'], ["not told", 'data-flush-ms="50" data-sample-ratio="0"']]) {
   scenario(`headers that can be read but once reach a server that is ${whither}`, { tag }, async (world) => {
     const page = await world.visit();

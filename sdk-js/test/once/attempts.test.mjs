@@ -83,6 +83,17 @@ test("what the page says of a send holds", () => {
   assert.notEqual(unknown.trace, one.trace);
 });
 
+test("what the page says of a send is of one that failed, and of the latest", () => {
+  openAttempts();
+  const [old, failed, late] = ["old", "failed", "late"].map((key, index) => beginAttempt(key, "POST /", 1000 + index, 0)[0]);
+  endAttempt(old, "ok", 1100);
+  endAttempt(failed, "failed", 1200);
+  endAttempt(late, "ok", 1300);
+  const again = (key) => beginAttempt(key, "POST /", 1400, 0, undefined, 2)[0].trace;
+  assert.equal(again("hidden"), failed.trace);
+  assert.equal(again("hidden too"), late.trace);
+});
+
 test("what the next document must know", () => {
   openAttempts();
   const send = (key, verdict) => {
