@@ -161,6 +161,8 @@ scenario("in an outage there is one probe at a time, with pauses that grow and d
   const page = await world.visit();
   await page.evaluate(() => {
     for (let n = 0; n < 4000; n++) ethogram.record("of_the_page", { text: "x".repeat(200), n });
+    // Without anything new there would be no more than a few.
+    setInterval(() => ethogram.record("anew"), 100);
   });
   await until("ten probes", () => world.bodies.length >= 10);
   // The first failure finds several bodies under way; after it each has its pause. By a coarse clock the
