@@ -135,7 +135,7 @@ export function beginAttempt(
   let request: Logical | undefined;
   let kind: Kind = "first";
   if (given! > 1) {
-    // Where the body is hidden: of those in the place that have come so far the latest, if may be that has failed.
+    // Where the body is hidden: of those in the place that have come so far the latest that has failed, else the latest.
     if (!last) newest.forEach((one) => one.place == place && one.attempts == given! - 1 && (one.owed || !last?.owed) && (last = one));
     request = last;
     kind = "retry";

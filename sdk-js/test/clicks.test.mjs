@@ -1,8 +1,7 @@
 // Retries of the libraries while somebody clicks about: waiting users do, and it makes no retry theirs.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { bundleLibraries } from "./source.mjs";
 import { createWorld, until } from "./world.mjs";
 
 const RIGHT_MIN = 0.99;
@@ -11,18 +10,12 @@ const CLICK_PAUSE_MS = () => 300 + 900 * Math.random();
 const PLANS = ["200", "503,200", "429,200", "503,429,200", "503,503,503,503"];
 const METHODS = { "@apollo/client RetryLink": ["POST"] };
 
-const { outputFiles } = await build({
-  entryPoints: [fileURLToPath(new URL("./libraries.page.mjs", import.meta.url))],
-  bundle: true,
-  format: "iife",
-  define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },
-  write: false,
-});
+const libraries = await bundleLibraries();
 
 test("retries beside clicks", { timeout: 300_000 }, async () => {
   const log = [];
   const world = await createWorld({
-    script: outputFiles[0].text + ';document.body.insertAdjacentHTML("beforeend", "<p>text</p><div style=height:50px></div>");',
+    script: libraries + ';document.body.insertAdjacentHTML("beforeend", "<p>text</p><div style=height:50px></div>");',
     api: (request, url, body, response) => {
       if (!/^\/(api|graphql)/.test(url.pathname)) return false;
       const { id, plan } = url.pathname == "/graphql" ? JSON.parse(body).variables : Object.fromEntries(url.searchParams);

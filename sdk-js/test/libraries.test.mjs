@@ -4,9 +4,8 @@
 // the server notes of each send which operation it is, its place in it, and the span it names.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 import { has } from "./browsers.mjs";
+import { bundleLibraries } from "./source.mjs";
 import { createWorld, until } from "./world.mjs";
 
 /** Least precision and recall of `retry`, for each library and for all. */
@@ -14,14 +13,7 @@ const RIGHT_MIN = 0.99;
 /** Most of the sends that are no retries and are called so, for each false friend. */
 const WRONG_MAX = 0.01;
 
-const { outputFiles } = await build({
-  entryPoints: [fileURLToPath(new URL("libraries.page.mjs", import.meta.url))],
-  bundle: true,
-  format: "iife",
-  define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },
-  write: false,
-});
-const script = outputFiles[0].text;
+const script = await bundleLibraries();
 
 /**
  * A server that follows each operation's plan: `plan=503,net,200,80:200` are the answers to its sends

@@ -151,10 +151,10 @@ scenario("requests beyond those that are watched are counted", { script: WAITING
   const api = async (request, url, body, response) => url.pathname == "/taken" && !!response.writeHead(204, allow).end();
   scenario("a body to another origin needs no leave of its server", { api, tag: "data-off" }, async (world) => {
     const page = await world.visit();
-    await page.evaluate(() => {
-      ethogram.init({ flushMs: 50, endpoint: location.origin.replace("127.0.0.1", "localhost") + "/taken" });
+    await page.evaluate((elsewhere) => {
+      ethogram.init({ flushMs: 50, endpoint: elsewhere + "/taken" });
       ethogram.record("of_the_page");
-    });
+    }, world.elsewhere);
     const taken = (what) => until(what, () => world.requests.some(({ path, body }) => path == "/taken" && body.includes(what)));
     await taken("of_the_page");
     await page.goto("about:blank");

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { bundleScript } from "./source.mjs";
 import { createWorld, until } from "./world.mjs";
 
 const text = await readFile(new URL("../docs/recipes.md", import.meta.url), "utf8");
@@ -22,15 +22,7 @@ const pages = (heading) => [...text.split(`## ${heading}\n`)[1].split("\n## ")[0
 /** The snippet as an application would bundle it, with `run` as what the application does. */
 async function bundle(name, run, origin) {
   const contents = snippet(name).replaceAll("https://shop.example", origin ?? "") + `\nwindow.run = ${run};`;
-  const { outputFiles } = await build({
-    stdin: { contents, resolveDir: here },
-    alias: { ethogram: here + "dist/ethogram.mjs" },
-    bundle: true,
-    format: "iife",
-    define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },
-    write: false,
-  });
-  return outputFiles[0].text;
+  return bundleScript({ stdin: { contents, resolveDir: here }, alias: { ethogram: here + "dist/ethogram.mjs" } });
 }
 
 /** A world whose server fails the first two requests to /api/item and /graphql; `html` are documents of its own. */

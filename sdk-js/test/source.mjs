@@ -1,4 +1,4 @@
-// The beacon's own modules, for tests of what is pure.
+// What tests bundle: the beacon's own modules, for what is pure, and scripts of pages.
 import { build } from "esbuild";
 import { fileURLToPath } from "node:url";
 
@@ -12,3 +12,18 @@ export async function load(module) {
   });
   return import("data:text/javascript;base64," + Buffer.from(outputFiles[0].contents).toString("base64"));
 }
+
+/** The text of a page's script with the libraries it imports; `given` says to esbuild where it is. */
+export async function bundleScript(given) {
+  const { outputFiles } = await build({
+    ...given,
+    bundle: true,
+    format: "iife",
+    define: { "process.env.NODE_ENV": '"production"', "globalThis.__DEV__": "false" },
+    write: false,
+  });
+  return outputFiles[0].text;
+}
+
+/** The script of a page that has the retry libraries. */
+export const bundleLibraries = () => bundleScript({ entryPoints: [fileURLToPath(new URL("libraries.page.mjs", import.meta.url))] });
