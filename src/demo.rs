@@ -110,7 +110,10 @@ fn welcome(ready: &Ready, program: &str, key: &str, data_dir: &str) -> String {
     line("page", &format!("{query}/"));
     line(
         "beacon",
-        &format!("<script src=\"{}/beacon.js\" data-key=\"{key}\"></script>", url(ready, "beacon")),
+        &format!(
+            "<script src=\"{}/ethogram.js\" data-key=\"{key}\"></script>",
+            url(ready, "beacon")
+        ),
     );
     line("OTLP", &format!("gRPC {}   HTTP {}", url(ready, "otlp_grpc"), url(ready, "otlp_http")));
     line("SQL", &format!("{program} sql {elsewhere}\"{EXAMPLE}\""));
@@ -151,7 +154,7 @@ mod tests {
         let text = welcome(&ready(), "ethogram", "local", "data-demo");
         for part in [
             "http://127.0.0.1:4319/\n",
-            "<script src=\"http://127.0.0.1:4316/beacon.js\" data-key=\"local\"></script>",
+            "<script src=\"http://127.0.0.1:4316/ethogram.js\" data-key=\"local\"></script>",
             "http://127.0.0.1:4317",
             "http://127.0.0.1:4318",
             "ethogram sql \"SELECT",

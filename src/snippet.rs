@@ -10,7 +10,7 @@ use crate::config::Config;
 
 /// Keeps calls that are made before the script has arrived. `init` is not among them: it is how the
 /// script tells itself from this.
-const STUB: &str = "<script>window.ethogram||(ethogram=[],[\"consent\",\"identify\",\"record\",\"stop\"].forEach(name=>ethogram[name]=(...given)=>ethogram.push([name,...given])),ethogram.attempt=(number,send)=>send&&send(),ethogram.operation=()=>({phase(){},end(){}}))</script>";
+const STUB: &str = "<script>window.ethogram||(ethogram=[],[\"consent\",\"identify\",\"record\",\"stop\"].forEach(name=>ethogram[name]=(...given)=>ethogram.push([name,...given])),ethogram.attempt=(number,send)=>send&&send(),ethogram.operation=name=>{let now=()=>performance.now(),calls=[],keep=name=>given=>{calls.push([name,given,now()])};ethogram.push([\"operation\",name,now(),calls]);return{phase:keep(\"phase\"),end:keep(\"end\")}})</script>";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -56,12 +56,12 @@ mod tests {
                 assert_eq!(text.matches(part).count(), 2, "{part} in {text}");
             }
         };
-        let listener = format!("src=\"http://{}/beacon-", Config::default().beacon_listen);
+        let listener = format!("src=\"http://{}/ethogram-", Config::default().beacon_listen);
         check(None, None, &[&listener, "integrity=\"sha384-", "data-key=\"local\""]);
         check(
             Some("https://shop.example"),
             Some("k1"),
-            &["src=\"https://shop.example/beacon-", "data-key=\"k1\""],
+            &["src=\"https://shop.example/ethogram-", "data-key=\"k1\""],
         );
     }
 }

@@ -65,6 +65,8 @@ mod readme;
 mod replay;
 #[path = "it/sampling.rs"]
 mod sampling;
+#[path = "it/scripts.rs"]
+mod scripts;
 #[path = "it/seal.rs"]
 mod seal;
 #[path = "it/served.rs"]

@@ -56,7 +56,7 @@ pub(crate) fn beacon(seed: u64) -> Vec<u8> {
         r#"{{"resourceSpans":[{{{resource},"scopeSpans":[{{"spans":[{{"traceId":"{trace:032x}","spanId":"{span:016x}","name":"GET","kind":3,"startTimeUnixNano":"{start}","endTimeUnixNano":"{now}","attributes":[{{"key":"url.full","value":{{"stringValue":"http://shop.example/n"}}}}]}}]}}]}}],"resourceLogs":[{{{resource},"scopeLogs":[{{"logRecords":[{{"eventName":"browser.page_view","timeUnixNano":"{now}","attributes":[{{"key":"behavior.sequence","value":{{"intValue":"{seed}"}}}}]}}]}}]}}]}}"#
     );
     format!(
-        "POST /v1/beacon?key=local HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n\
+        "POST /v1/ethogram?key=local HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )

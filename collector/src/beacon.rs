@@ -1,4 +1,4 @@
-//! The browsers' door: `POST /v1/beacon`, and in [`script`] what pages load.
+//! The browsers' door: `POST /v1/ethogram`, and in [`script`] what pages load.
 //!
 //! A page at its end can send only what needs no permission asked beforehand: `text/plain`, no
 //! headers of its own, the key in the query. So compression is told from the first bytes, and
@@ -33,11 +33,14 @@ use crate::listen::Peer;
 /// How a page hears what share of sessions it shall tell of. Not standard: nothing fits.
 const SAMPLE_RATIO: HeaderName = HeaderName::from_static("ethogram-sample-ratio");
 
-/// The paths of this door.
-pub(crate) fn router(collector: &Arc<Collector>) -> Router {
-    Router::new()
-        .route(&collector.config.beacon.path, any(receive))
-        .merge(script::router(&collector.config.beacon))
+/// The paths of this door. `kept` are the
+/// scripts of earlier versions, which stay under their names.
+pub(crate) fn router(collector: &Arc<Collector>, kept: Vec<script::Edition>) -> Router {
+    let config = &collector.config.beacon;
+    std::iter::once(&config.path)
+        .chain(&config.paths_also)
+        .fold(Router::new(), |router, path| router.route(path, any(receive)))
+        .merge(script::router(config, kept))
         .fallback(unknown_path)
         .with_state(Arc::clone(collector))
 }

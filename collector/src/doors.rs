@@ -51,7 +51,8 @@ impl Doors {
         let (log, _) = LogWriter::open(&path, config.log.clone())
             .map_err(|source| CollectorError::Log { path, source })?;
         let collector = Arc::new(Collector::new(config, clock, log, geo, Pressure::default())?);
-        let (beacon, otlp_http) = (beacon::router(&collector), otlp::router(&collector));
+        let (beacon, otlp_http) =
+            (beacon::router(&collector, Vec::new()), otlp::router(&collector));
         Ok(Self { collector, beacon, otlp_http })
     }
 
@@ -123,9 +124,9 @@ mod tests {
         let answer = doors.otlp_http(post("/v1/traces", "application/json", traces(&[SPAN])));
         assert_eq!(answer.await.status(), StatusCode::OK);
         clock.set(NOW_NS + 5);
-        let answer = doors.beacon(post("/v1/beacon?key=local", "text/plain", logs(&[EVENT])));
+        let answer = doors.beacon(post("/v1/ethogram?key=local", "text/plain", logs(&[EVENT])));
         assert_eq!(answer.await.status(), StatusCode::NO_CONTENT);
-        let answer = doors.beacon(post("/v1/beacon?key=wrong", "text/plain", logs(&[EVENT])));
+        let answer = doors.beacon(post("/v1/ethogram?key=wrong", "text/plain", logs(&[EVENT])));
         assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
         clock.set(NOW_NS + 7);
         doors.tick();

@@ -26,6 +26,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::admin::{Admin, Phase};
 use crate::admit::{Collector, Pressure};
+use crate::beacon::script::{Edition, kept};
 use crate::config::{Binds, Config, ConfigError};
 use crate::counters::Door;
 use crate::enrich::{Geo, GeoError};
@@ -110,7 +111,7 @@ impl Doors {
 }
 
 /// Serves the collector role until `shutdown` completes or the log fails. The log is
-/// `data_dir/log`. What has been begun by then is answered, for at most `limits.drain_s` seconds.
+/// `data_dir/log`; `data_dir/scripts` has what pages of earlier versions load. What has been begun by then is answered, for at most `limits.drain_s` seconds.
 /// `pressure` is told of what is refused for want of processors, so that its runtime can let requests
 /// gather.
 pub async fn serve(
@@ -125,6 +126,7 @@ pub async fn serve(
     config.check_binds(&binds(&listeners)?)?;
     let geo = Geo::open(&config.geo)?;
     let doors = Doors::new(&config, listeners)?;
+    let scripts = kept::keep(&data_dir.join("scripts"), config.beacon.scripts_kept_max);
     let path = data_dir.join("log");
     let written_ns = last_written_ns(&path);
     let (log, recovery) = open_log(&config, path.clone()).await?;
@@ -134,8 +136,8 @@ pub async fn serve(
     collector.clock.not_before(written_ns);
     let (phase, phases) = watch::channel(Phase::Serving);
 
-    let outcome =
-        run(&collector, doors, Admin::new(&collector, recovery, phases), &phase, shutdown).await;
+    let admin = Admin::new(&collector, recovery, phases);
+    let outcome = run(&collector, doors, scripts, admin, &phase, shutdown).await;
     // Closing waits for the writer's thread, which may be in a sync.
     let closed = tokio::task::spawn_blocking(move || {
         log.close();
@@ -169,6 +171,7 @@ async fn open_log(config: &Config, path: PathBuf) -> Result<(LogWriter, Recovery
 async fn run(
     collector: &Arc<Collector>,
     sockets: Doors,
+    scripts: Vec<Edition>,
     admin: Admin,
     phase: &watch::Sender<Phase>,
     shutdown: impl Future<Output = ()>,
@@ -179,7 +182,7 @@ async fn run(
     let mut open = |door: Door, (listener, tls): Socket, router: Router| {
         doors.spawn(listen(door, listener, tls, router, Arc::clone(collector), stop.clone()));
     };
-    open(Door::Beacon, sockets.beacon, beacon::router(collector));
+    open(Door::Beacon, sockets.beacon, beacon::router(collector, scripts));
     open(Door::Grpc, sockets.otlp_grpc, grpc::router(collector));
     open(Door::Http, sockets.otlp_http, http::router(collector));
     let mut last = JoinSet::new();

@@ -172,7 +172,7 @@ function welcome() {
     element('p', { textContent: 'Three ways to see something. This page notices by itself.' }),
     element('ol', {},
       step('Look at a simulated world', 'Users and services that degrade and recover, with known truth.', 'ethogram demo'),
-      step('Add the beacon to a page', 'It reports what users do: retries, refreshes, abandonments, latency by place.', `<script defer src="http://${host}:4316/beacon.js" data-key="local"></script>`),
+      step('Add the beacon to a page', 'It reports what users do: retries, refreshes, abandonments, latency by place.', `<script defer src="http://${host}:4316/ethogram.js" data-key="local"></script>`),
       step('Send the spans of a service', 'Any OpenTelemetry SDK: OTLP/gRPC on port 4317, OTLP/HTTP on port 4318.', `OTEL_EXPORTER_OTLP_ENDPOINT=http://${host}:4318\nOTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`)),
   ];
 }

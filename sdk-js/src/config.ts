@@ -5,7 +5,7 @@ import { quietly } from "./patch";
 export interface Config {
   /** Write key, sent in the query. Public by nature: it only lets somebody write. */
   key?: string;
-  /** Address of the collector's beacon path. From a script tag: the script's origin + /v1/beacon. */
+  /** Address of the collector's beacon path. From a script tag: the script's origin + /v1/ethogram. */
   endpoint?: string;
   /**
    * Origins besides the page's own that get `traceparent` and `baggage`: "https://api.example.com",
@@ -35,12 +35,12 @@ const OFF_KEY = "ethogram.off";
 /** Long enough to gather a body, short enough that the last minute is on the timeline. */
 export const FLUSH_MS = 5_000;
 
-/** Reads `<script src=".../beacon.js" data-key=... data-propagate=...>`. */
+/** Reads `<script src=".../ethogram.js" data-key=... data-propagate=...>`. */
 export function fromScript(script: HTMLScriptElement): Config {
   const data = script.dataset;
   return {
     ...data,
-    endpoint: data.endpoint || (script.src && new URL("/v1/beacon", script.src).href),
+    endpoint: data.endpoint || (script.src && new URL("/v1/ethogram", script.src).href),
     off: "off" in data,
   };
 }

@@ -95,7 +95,7 @@ export interface Unwritten extends Omit<Entry, "text"> {
   write?: () => string;
 }
 
-/** One body for `POST /v1/beacon`. */
+/** One body for `POST /v1/ethogram`. */
 export function body(resource: Attributes, entries: Entry[]): string {
   const head = `[{"resource":` + write({}, resource);
   const scope = `{"name":"${NAME}","version":"${VERSION}"}`;

@@ -2,6 +2,7 @@
 
 import { now } from "./clock";
 import { brief, withoutQuery } from "./encode";
+import { stay, watchNavigation } from "./exit";
 import { act } from "./input";
 import type { Page } from "./page";
 import { after, later, listen } from "./patch";
@@ -39,6 +40,11 @@ export function watchRoutes(): void {
     act();
     recordPlace(type);
   };
+  // First: it knows of each change what it is, and of those by routers that intercept navigations, which nothing else tells.
+  watchNavigation("currententrychange", ({ navigationType }) => {
+    stay();
+    changed(navigationType!);
+  });
   listen("popstate hashchange", () => changed("traverse"));
   for (const type of ["push", "replace"]) {
     after(History.prototype, type + "State", "apply", () => changed(type));

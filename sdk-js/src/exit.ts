@@ -17,28 +17,38 @@ import { summarize } from "./summary";
 import { flush, flushHidden } from "./transport";
 
 /** The part of the Navigation API that is read here; not all browsers have it. */
-interface NavigateEvent extends Event {
+export interface NavigateEvent extends Event {
   signal?: AbortSignal;
   navigationType?: string;
   downloadRequest?: string | null;
   destination?: { sameDocument: boolean };
 }
 
+/** Where it is missing, nobody speaks of what it would. */
+export const watchNavigation = (type: string, heard: (event: NavigateEvent) => void): void =>
+  listen(type, heard, (window as { navigation?: EventTarget }).navigation);
+
+/** Where to, if the page itself navigates; a closed tab or a typed address is just `leave`. */
+let trigger: string;
+
+/** No navigation is under way: there was none, it was called off, or the page itself has dealt with it. */
+export const stay = (): void => {
+  trigger = "leave";
+};
+
 /** The page has left; what is recorded from now on is sent at once, for there may be no later. */
 export let left = false;
 
 export function watchExit(page: Page, finishClicks: () => void): void {
-  /** Where to, if the page itself navigates; a closed tab or a typed address is just `leave`. */
-  let trigger = "leave";
+  stay();
   left = false;
 
-  // Where there is no such API, nobody speaks of it.
-  listen("navigate", ({ downloadRequest, destination, navigationType, signal }: NavigateEvent) => {
+  watchNavigation("navigate", ({ downloadRequest, destination, navigationType, signal }) => {
     if (downloadRequest != null || destination?.sameDocument !== false) return;
     trigger = navigationType == "reload" ? navigationType : "navigate";
     // Called off.
-    signal!.addEventListener("abort", () => (trigger = "leave"));
-  }, (window as { navigation?: EventTarget }).navigation);
+    signal!.addEventListener("abort", stay);
+  });
 
   listen("beforeunload", depart);
 
@@ -68,7 +78,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
   listen("pageshow", (event: PageTransitionEvent) => {
     if (!event.persisted) return;
     left = false;
-    trigger = "leave";
+    stay();
     page.note(true);
     restore();
     leaveOperations();

@@ -85,8 +85,8 @@ export const record = (name: string, attributes?: Attributes): void =>
     settle();
   });
 
-/** Begins what the user waits for, by the page's name for it; left before its end, it is an abandonment. */
-export const operation = (name: string): Operation => beginOperation(name, end && record);
+/** Begins what the user waits for, by the page's name for it, now or at `startMs` of `performance.now()`; left before its end, it is an abandonment. */
+export const operation = (name: string, startMs?: number): Operation => beginOperation(name, end && record, startMs);
 
 function run(): void {
   quietly(() => {
@@ -114,7 +114,7 @@ function start(config: Config, granted: boolean): typeof end {
   const session = granted ? createSession(storage("localStorage"), config.sampleRatio as number, () => consent(false)) : undefined;
   openQueue();
   openTransport(
-    (config.endpoint || "/v1/beacon") + "?key=" + encodeURIComponent(config.key || "local"),
+    (config.endpoint || "/v1/ethogram") + "?key=" + encodeURIComponent(config.key || "local"),
     // A text is a number too, for a timer as for a comparison.
     (config.flushMs ?? FLUSH_MS) as number,
     ({ session, who }) => {

@@ -1,15 +1,14 @@
 // What the user waits for, as the page names it: a search, a payment, whatever takes several requests
 // or none. It is told when it ends, and as abandoned when the page is left before.
 
-import { now } from "./clock";
 import { micros, type Attributes } from "./encode";
 import { left } from "./exit";
 
 export interface Operation {
   /** Names what it is about from now on, such as `upload` or `render`. */
   phase(name: string): void;
-  /** Ends it, once: `ok`, `failed`, or `abandoned` where the user has called it off. */
-  end(outcome?: string): void;
+  /** Ends it, once: `ok`, `failed`, or `abandoned` where the user has called it off; now, or when it was, as by `performance.now()`. */
+  end(outcome?: string, atMs?: number): void;
 }
 
 type Tell = (event: string, attributes: Attributes) => void;
@@ -19,13 +18,13 @@ const running = new Set<(trigger?: string) => void>();
 /** Tells two of one name apart. */
 let begun = 0;
 
-/** Begins one; without `tell` nobody hears of it. */
-export function beginOperation(name: string, tell: Tell | undefined): Operation {
-  const startMs = now();
+/** Begins one, now or when it was; without `tell` nobody hears of it. */
+export function beginOperation(name: string, tell: Tell | undefined, startMs = performance.now()): Operation {
   const id = ++begun;
   let phase: string;
+  let endMs: number | undefined;
   const say = (event: string, more: Attributes): void =>
-    tell!(event, { "operation_name": name, "operation_id": id, "waited_us": micros(now() - startMs), ...more });
+    tell!(event, { "operation_name": name, "operation_id": id, "waited_us": micros((endMs ?? performance.now()) - startMs), ...more });
   const leave = (trigger?: string): void =>
     say("behavior.abandon" + (trigger ? "" : "_withdrawn"), { "abandon_target": "operation", "abandon_trigger": trigger, "abandon_phase": phase });
   if (tell) running.add(leave);
@@ -33,9 +32,10 @@ export function beginOperation(name: string, tell: Tell | undefined): Operation 
     "phase": (name) => {
       phase = name;
     },
-    "end"(outcome = "ok") {
+    "end"(outcome = "ok", atMs) {
       // The page that leaves has told of it already, and what it says on its way changes nothing.
       if (!running.delete(leave) || left) return;
+      endMs = atMs;
       if (outcome == "abandoned") leave("abort");
       else say("behavior.operation", { outcome });
     },

@@ -3,7 +3,9 @@
 //
 // Sampling keeps or drops a session when it opens, for all its life and in all its tabs. The share
 // is the page's until the collector has named another, which then holds for later sessions; a share
-// of 0 is the off switch, and ends the timeline of the running session as well.
+// of 0 is the off switch, and ends the timeline of the running session as well. A browser that comes for
+// the first time knows no share: its session's first body goes at once, and with the answer it is drawn
+// again, so that of one which is dropped there is little more than that it began.
 
 import { randomHex } from "./ids";
 import { readJson, SESSION_KEY, writeJson } from "./storage";
@@ -35,10 +37,13 @@ export interface Touched {
   previous?: string;
 }
 
+/** Whether the session has just begun, in a browser that knows no share of the collector's: it is drawn again when one is heard. */
+export let isYoung = false;
+
 export interface Session {
   /** The session at wall time `atMs`, kept alive by the question; a new one when the old has ended. */
   touch(atMs: number): Touched;
-  /** What share of sessions the collector wants. */
+  /** What share of sessions the collector wants, with each of its answers; no number where it wants none. */
   sample(ratio: number): void;
 }
 
@@ -59,12 +64,15 @@ export function createSession(storage: Storage | undefined, ratio = 1, revoked?:
       }
       const found = stored || copy;
       const lives = found && atMs - found.last <= IDLE_MS_MAX && atMs - found.start <= AGE_MS_MAX;
+      if (!lives) isYoung = found?.ratio == null;
       const session = lives ? found : { id: randomHex(16), start: atMs, kept: Math.random() < (found?.ratio ?? ratio), ratio: found?.ratio, last: 0 };
       if (!isFresh || !lives) keep({ ...session, last: atMs });
       return { id: session.kept ? session.id : "", opened: !lives, previous: lives ? undefined : found?.id };
     },
-    sample(ratio) {
-      if (copy && copy.ratio != ratio) keep({ ...copy, ratio, kept: copy.kept && ratio > 0 });
+    sample(given) {
+      // Of its own share so many are kept as make the collector's of all.
+      if (copy && given >= 0 && copy.ratio != given) keep({ ...copy, ratio: given, kept: copy.kept && (isYoung ? Math.random() * ratio : 0) < given });
+      isYoung = false;
     },
   };
 }

@@ -11,6 +11,7 @@ import { later, quietly } from "./patch";
 import { entries as written, lose, putBack, settle, take } from "./queue";
 import { REJECTED_MS_MAX } from "./requests";
 import { retryAfterMs } from "./retry-after";
+import { isYoung } from "./session";
 
 /** Records worth a body before the flush interval ends: less than fits, so that none is left over. */
 const ENOUGH_BYTES = 12_288;
@@ -42,7 +43,7 @@ let url: string;
 let flushMs: number;
 /** What a body says of its sender. */
 let resource: (first: Entry) => Attributes;
-/** Hears what share of sessions the collector wants. */
+/** Hears what share of sessions the collector wants, if any. */
 let sample: (ratio: number) => void;
 /** The page's fetch as it was before it was patched, so that the beacon does not watch itself. */
 let send: typeof fetch;
@@ -77,12 +78,11 @@ function failed(entries: Entry[], retryAfterMs = 0): void {
 }
 
 function answered(entries: Entry[], { status, headers, ok }: Response): void {
-  const ratio = headers.get("ethogram-sample-ratio");
-  if (ratio && +ratio >= 0) sample(+ratio);
   // The key or the origin is refused for good: this page says no more.
   if (/40[13]|410/.test(status as never)) isRefused = true;
   else if (isFailure(status)) failed(entries, retryAfterMs(headers.get("retry-after")));
   else {
+    sample(parseFloat(headers.get("ethogram-sample-ratio")!));
     // Any other refusal is of these records; sending them again would not make them better.
     if (!ok) lose(entries.length);
     failures = 0;
@@ -135,10 +135,10 @@ export function flush(leaving: boolean): void {
 /** The page is hidden: it may never be shown again, but if the collector fails there is no hurry. */
 export const flushHidden = (): void => flush(!failures);
 
-/** Sends at once when the page has left, or when there is enough for a body; else after the flush interval. */
+/** Sends at once when the page has left, when there is enough for a body, or when it is to hear whether its session is kept; else after the flush interval. */
 function proceed(): void {
   if (left || (settle() > ENOUGH_BYTES && !failures)) flush(left);
-  else schedule(flushMs);
+  else schedule(isYoung && !failures ? 0 : flushMs);
 }
 
 /** Sends soon: when what was put has been written. */

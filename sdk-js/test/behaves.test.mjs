@@ -132,11 +132,32 @@ scenario("the collector switches timelines off, and on again for later sessions"
   await until("a timeline of the later session", () => world.spans("/fast").length == 1);
 });
 
+for (const [ratio, isKept] of [["0.000001", false], ["1", true]]) {
+  scenario(`a browser that comes for the first time heeds the collector's share: ${ratio}`, { tag: 'data-flush-ms="600000"' }, async (world) => {
+    world.collectorHeaders = { "ethogram-sample-ratio": ratio };
+    const page = await world.visit();
+    // The first body does not wait, and what it tells is that somebody came.
+    await until("the first body", () => world.received.length);
+    assert.deepEqual(world.spans("/fast"), []);
+    await until("the answer", () => page.evaluate(() => JSON.parse(localStorage["ethogram.session"]).ratio !== undefined));
+    await page.evaluate(() => fetch("/fast"));
+    assert.equal(!!world.requests[0].headers.traceparent, isKept);
+    // Later answers change nothing of a session that runs.
+    world.collectorHeaders = { "ethogram-sample-ratio": "0.000002" };
+    await page.reload();
+    await page.evaluate(() => fetch("/fast"));
+    await page.goto("about:blank");
+    const count = isKept ? () => world.spans("/fast").length : () => total(world).requests;
+    await until("both requests", () => count() == 2);
+    assert.equal(world.spans("/fast").length, isKept ? 2 : 0);
+  });
+}
+
 scenario("where the key is refused the page says no more", async (world) => {
   world.collectorStatus = 403;
   for (const leave of [(page) => page.goto("about:blank"), (page) => page.close()]) {
     const page = await world.visit();
-    const isRefused = () => page.evaluate(() => performance.getEntriesByType("resource").some(({ name }) => name.includes("/v1/beacon")));
+    const isRefused = () => page.evaluate(() => performance.getEntriesByType("resource").some(({ name }) => name.includes("/v1/ethogram")));
     await until("the refusal", isRefused);
     await page.evaluate(() => fetch("/fast"));
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));

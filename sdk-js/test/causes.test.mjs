@@ -287,6 +287,27 @@ scenario("what is to outlive the page is not abandoned, nor asked again by a rel
   assert.deepEqual(spans.map((span) => span["behavior.repeat_cause"]).sort(), ["refresh", undefined]);
 });
 
+scenario("a router that intercepts navigations stays on its page, and its routes are told", { needs: "navigation-api" }, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() =>
+    navigation.addEventListener("navigate", (event) => event.intercept({ handler: async () => void (document.title = event.destination.url) })),
+  );
+  const isAt = (path) => until(path, () => page.evaluate((path) => location.pathname == path && document.title.endsWith(path), path));
+  await page.click("a");
+  await isAt("/page/next");
+  await page.evaluate(() => void navigation.navigate("/page/third", { history: "replace" }));
+  await isAt("/page/third");
+  await page.evaluate(() => void navigation.back());
+  await isAt("/page");
+  await page.evaluate(() => void fetch("/held").catch(() => {}));
+  await until("the request", () => world.requests.some(({ headers }) => headers.traceparent));
+  await page.close();
+  const [abandon] = await until("the abandonment", () => world.events("behavior.abandon").length && world.events("behavior.abandon"));
+  assert.equal(abandon["behavior.abandon_trigger"], "leave", "the page has never left before");
+  const routes = world.events("browser.navigation").map((event) => [event["browser.navigation.type"], event["url.full"].replace(world.origin, "")]);
+  assert.deepEqual(routes, [["navigate", "/page"], ["push", "/page/next"], ["replace", "/page/third"], ["traverse", "/page"]]);
+});
+
 scenario("a navigation that was called off is none", { needs: "called-off-navigation" }, async (world) => {
   const page = await world.visit();
   // In one go: while a navigation is under way, the browser's driver waits for its end.

@@ -100,7 +100,7 @@ async function traced(options = {}) {
     return true;
   };
   const { tag = "", ...rest } = options;
-  return createWorld({ api, tag: `data-endpoint="http://${at.beacon}/v1/beacon" data-flush-ms="50" ${tag}`, ...rest });
+  return createWorld({ api, tag: `data-endpoint="http://${at.beacon}/v1/ethogram" data-flush-ms="50" ${tag}`, ...rest });
 }
 
 const spanOf = ({ headers }) => headers.traceparent.split("-")[2];

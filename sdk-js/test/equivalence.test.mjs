@@ -7,7 +7,7 @@ import { createServers } from "./equivalence/server.mjs";
 import { until } from "./until.mjs";
 import { has, launch } from "./browsers.mjs";
 
-const BEACON = process.env.BEACON_SCRIPT || new URL("../dist/beacon.js", import.meta.url);
+const BEACON = process.env.BEACON_SCRIPT || new URL("../dist/ethogram.js", import.meta.url);
 
 /** Said by the page behind each case. */
 const HEARD = "all is said";

@@ -34,6 +34,19 @@ const retrying = fetchRetry((...args) => {
   count(args[1].id);
   return window.fetch(...args);
 });
+/** Calls `send` and says which attempt it is, for libraries that do not say it themselves. */
+const numbered = (says, send) => {
+  let number = 0;
+  return (...args) => (says ? ethogram.attempt(++number, () => send(...args)) : send(...args));
+};
+/** Retries of one operation pass this link, each time with the same operation. */
+const saying = new ApolloLink((operation, forward) => {
+  operation.setContext(({ number = 0, headers }) => ({
+    number: number + 1,
+    headers: operation.variables.says && number ? { ...headers, "retry-attempt": String(number) } : headers,
+  }));
+  return forward(operation);
+});
 const queries = new QueryClient();
 const counted = new ApolloLink((operation, forward) => {
   count(operation.variables.id);
@@ -43,17 +56,24 @@ const apollo = new ApolloClient({
   cache: new InMemoryCache(),
   link: ApolloLink.from([
     new RetryLink({ delay: { initial: 25, jitter: true }, attempts: { max: RETRIES + 1 } }),
+    saying,
     counted,
     new HttpLink({ uri: "/graphql" }),
   ]),
 });
+const SAID = gql`query Item($id: String!, $plan: String!, $says: Boolean) { item(id: $id, plan: $plan, says: $says) }`;
 const QUERY = gql`query Item($id: String!, $plan: String!) { item(id: $id, plan: $plan) }`;
 
 const libraries = {
   "axios-retry (xhr)": axiosBy("xhr"),
   "axios-retry (fetch)": axiosBy("fetch"),
-  ky: ({ id, method, url, body }) =>
-    ky(url, { method, body, retry: { limit: RETRIES, delay: pauseMs }, hooks: { beforeRetry: [() => void count(id)], beforeRequest: [() => void count(id)] } }),
+  ky: ({ id, method, url, body, says }) => {
+    const beforeRetry = ({ request, retryCount }) => {
+      count(id);
+      if (says) request.headers.set("retry-attempt", String(retryCount));
+    };
+    return ky(url, { method, body, retry: { limit: RETRIES, delay: pauseMs, methods: ["get", "post", "put"], statusCodes: [404, 429, 503] }, hooks: { beforeRetry: [beforeRetry], beforeRequest: [() => void count(id)] } });
+  },
   "p-retry": ({ id, method, url, body, says }) =>
     pRetry(
       (attempt) => {
@@ -63,19 +83,22 @@ const libraries = {
       },
       { retries: RETRIES, minTimeout: 40, randomize: true },
     ),
-  "fetch-retry": ({ id, method, url, body }) =>
-    retrying(url, { id, method, body, retries: RETRIES, retryDelay: pauseMs, retryOn: [429, 503] }).then(failUnlessOk),
-  "@tanstack/query-core": ({ id, method, url, body }) =>
+  "fetch-retry": ({ id, method, url, body, says }) => {
+    const send = says ? fetchRetry(numbered(says, (...args) => (count(id), window.fetch(...args)))) : retrying;
+    return send(url, { id, method, body, retries: RETRIES, retryDelay: pauseMs, retryOn: [404, 429, 503] }).then(failUnlessOk);
+  },
+  "@tanstack/query-core": ({ id, method, url, body, says }) =>
     queries.fetchQuery({
       queryKey: [id],
-      queryFn: () => {
+      queryFn: numbered(says, () => {
         count(id);
         return fetch(url, { method, body }).then(failUnlessOk);
-      },
+      }),
       retry: RETRIES,
       retryDelay: pauseMs,
     }),
-  "@apollo/client RetryLink": ({ id, plan }) => apollo.query({ query: QUERY, variables: { id, plan }, fetchPolicy: "no-cache" }),
+  "@apollo/client RetryLink": ({ id, plan, says = false }) =>
+    apollo.query({ query: says ? SAID : QUERY, variables: { id, plan, ...(says && { says }) }, fetchPolicy: "no-cache" }),
 };
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

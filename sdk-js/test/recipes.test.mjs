@@ -42,6 +42,7 @@ const RETRIES = [
   ["axios", '() => axios.get("/api/item")', "/api/item"],
   ["tanstack", "load", "/api/item"],
   ["apollo", "async () => { const { ApolloClient, InMemoryCache, gql } = await import('@apollo/client'); return new ApolloClient({ link, cache: new InMemoryCache() }).query({ query: gql`{ item }` }); }", "/graphql"],
+  ["ky", `() => client.get("/api/item")`, "/api/item"],
   ["loop", '() => load("/api/item")', "/api/item"],
 ];
 

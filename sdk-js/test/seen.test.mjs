@@ -175,7 +175,7 @@ scenario("over what connection it speaks is told", { needs: "network-information
   assert.equal(resource["network.connection.type"], "wifi");
 });
 
-scenario("web vitals come with their own script", { beacon: "beacon-vitals.js" }, async (world) => {
+scenario("web vitals come with their own script", { beacon: "ethogram-vitals.js" }, async (world) => {
   const page = await world.visit();
   await page.click("#buy");
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 50))));

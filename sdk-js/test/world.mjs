@@ -70,7 +70,7 @@ export function scenario(name, options, story = options) {
  * Starts server and browser. `tag` are the script tag's attributes; `script` is the page's own, run
  * `before` or `after` the beacon; `api` answers what it wants to, given request and body.
  */
-export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false, script = "", order = "after", beacon = "beacon.js", pageHeaders, worker, api } = {}) {
+export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false, script = "", order = "after", beacon = "ethogram.js", pageHeaders, worker, api } = {}) {
   const received = [];
   const requests = [];
   const world = { received, requests, collectorStatus: 204, collectorHeaders: {}, bodies: [] };
@@ -81,12 +81,12 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
     let body = "";
     for await (const chunk of request) body += chunk;
     const answer = (status, text = "", headers = {}) => response.writeHead(status, headers).end(text);
-    if (url.pathname == "/v1/beacon") {
+    if (url.pathname == "/v1/ethogram") {
       world.bodies.push({ body, type: request.headers["content-type"], key: url.searchParams.get("key"), headers: request.headers });
       if (world.collectorStatus == 204) received.push(...records(body));
       return answer(world.collectorStatus, "", world.collectorHeaders);
     }
-    if (url.pathname == "/beacon.js") {
+    if (url.pathname == "/ethogram.js") {
       return answer(200, await readFile(new URL("../dist/" + beacon, import.meta.url)), { "content-type": "text/javascript" });
     }
     if (url.pathname.startsWith("/dist/")) {
@@ -98,7 +98,7 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
     if (url.pathname.startsWith("/page")) {
       const own = '<script src="/own.js"></script>';
       const slow = url.pathname.endsWith("/slow") ? '<img src="/held">' : "";
-      const html = `<!doctype html><link rel=icon href="data:,">${order == "before" ? own : ""}<script src="/beacon.js" ${world.tag ?? tag}></script>${order == "after" ? own : ""}<button id=buy>buy</button><a href="/page/next">next</a>${slow}`;
+      const html = `<!doctype html><link rel=icon href="data:,">${order == "before" ? own : ""}<script src="/ethogram.js" ${world.tag ?? tag}></script>${order == "after" ? own : ""}<button id=buy>buy</button><a href="/page/next">next</a>${slow}`;
       return answer(200, html, { "content-type": "text/html", ...pageHeaders });
     }
     requests.push({ path: url.pathname, method: request.method, body, headers: request.headers });

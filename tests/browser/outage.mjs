@@ -52,7 +52,7 @@ const CLOCK = `
     now = end;
   };`;
 const PAGE = `<!doctype html><link rel="icon" href="data:,"><script>${CLOCK}</script>
-<script src="/beacon.js" data-key="local" data-flush-ms="1000"></script>
+<script src="/ethogram.js" data-key="local" data-flush-ms="1000"></script>
 <script>
   const own = location.search.slice(1);
   let number = 0;
@@ -86,14 +86,14 @@ const server = createServer(async (request, response) => {
     asked++;
     return response.writeHead(200, { "cache-control": "no-store" }).end("{}");
   }
-  if (pathname == "/v1/beacon") {
+  if (pathname == "/v1/ethogram") {
     posts[phase]++;
     // Half of them are refused, half find nobody.
     if (phase == "outage") return posts.outage % 2 ? response.writeHead(503).end() : request.socket.destroy();
   }
   const [hostname, port] = values["collector-beacon"].split(":");
   const passed = ask({ hostname, port, path: request.url, method: request.method, headers: { "content-type": "text/plain", "content-length": body.length } }, (answer) => {
-    if (pathname == "/v1/beacon" && answer.statusCode == 204) {
+    if (pathname == "/v1/ethogram" && answer.statusCode == 204) {
       for (const span of spansOf(body)) acknowledged.set(span, (acknowledged.get(span) || 0) + 1);
     }
     response.writeHead(answer.statusCode, answer.headers);

@@ -53,7 +53,7 @@ try {
     const complaints = [];
     page.on("console", (message) => complaints.push(message.text()));
     const caches = [];
-    page.on("response", (response) => response.url().startsWith(collector + "/beacon-") && caches.push(response.headers()["cache-control"]));
+    page.on("response", (response) => response.url().startsWith(collector + "/ethogram-") && caches.push(response.headers()["cache-control"]));
     await page.goto(origin + path);
     const isRunning = await page.evaluate(() => !!window.ethogram?.init);
     assert.equal(isRunning, path != "/forged", `${path}: ${complaints}`);

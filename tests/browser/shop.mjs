@@ -24,7 +24,7 @@ const slow = new Set();
 const counts = { leaves: 0, beacons: 0 };
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Shop</title><link rel="icon" href="data:,">
-${collector ? '<script src="/beacon.js" data-key="local" data-flush-ms="300"></script>' : ""}
+${collector ? '<script src="/ethogram.js" data-key="local" data-flush-ms="300"></script>' : ""}
 <button id="next">next</button> <button id="previous">previous</button>
 <button id="buy">buy</button> <button id="slow">slow</button>
 <script>
@@ -107,7 +107,7 @@ async function handle(request, response) {
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
   const route = (template) => nameRoute(request.method, template);
   if (pathname == "/") return response.writeHead(200, { "content-type": "text/html" }).end(PAGE);
-  if (pathname == "/beacon.js" || pathname == "/v1/beacon") return proxy(request, response);
+  if (pathname == "/ethogram.js" || pathname == "/v1/ethogram") return proxy(request, response);
   if (pathname == "/control/counts") return answer(200, { ...counts, slow: slow.size });
   if (pathname == "/control/release") {
     for (const release of slow) release();

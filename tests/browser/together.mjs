@@ -68,7 +68,7 @@ const { outputFiles } = await build({
   write: false,
 });
 const SCRIPTS = {
-  beacon: '<script src="/beacon.js" data-key="local" data-flush-ms="200"></script>',
+  beacon: '<script src="/ethogram.js" data-key="local" data-flush-ms="200"></script>',
   other: '<script src="/other.js"></script>',
 };
 const PAGES = {

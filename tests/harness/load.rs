@@ -256,7 +256,7 @@ async fn by_http(
     number: u64,
 ) -> Outcome {
     let (address, path, content_type, body) = match door {
-        Door::Beacon => (&at.beacon, "/v1/beacon?key=local", "text/plain", page(sender, number)),
+        Door::Beacon => (&at.beacon, "/v1/ethogram?key=local", "text/plain", page(sender, number)),
         Door::HttpEvents => {
             (&at.otlp_http, "/v1/logs", "application/json", event_body(sender, number))
         }

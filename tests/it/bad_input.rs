@@ -88,21 +88,21 @@ fn every_door_says_what_is_wrong() {
     };
     check(
         vec![
-            case("no key", beacon("/v1/beacon", "{}"), 401, "not a write key"),
-            case("a wrong key", beacon("/v1/beacon?key=nobody", "{}"), 401, "not a write key"),
-            case("not JSON", beacon("/v1/beacon?key=local", "{"), 400, "JSON"),
+            case("no key", beacon("/v1/ethogram", "{}"), 401, "not a write key"),
+            case("a wrong key", beacon("/v1/ethogram?key=nobody", "{}"), 401, "not a write key"),
+            case("not JSON", beacon("/v1/ethogram?key=local", "{"), 400, "JSON"),
             case(
                 "too much",
-                beacon("/v1/beacon?key=local", &" ".repeat(100_000)),
+                beacon("/v1/ethogram?key=local", &" ".repeat(100_000)),
                 413,
                 "65536 bytes",
             ),
-            case("an unknown path", beacon("/v1/nothing", "{}"), 404, "POST /v1/beacon"),
+            case("an unknown path", beacon("/v1/nothing", "{}"), 404, "POST /v1/ethogram"),
         ],
         &ethogram.at.beacon,
     );
     // Nothing at all is nothing wrong, and a beacon that is taken is answered without a word.
-    let taken = beacon("/v1/beacon?key=local", "{}").send(&ethogram.at.beacon);
+    let taken = beacon("/v1/ethogram?key=local", "{}").send(&ethogram.at.beacon);
     assert_eq!((taken.status, taken.text().as_str()), (204, ""), "an empty body of a page");
     let ask = |sql: &str| json_post("/api/v1/sql", &json!({ "sql": sql }).to_string());
     check(
@@ -182,7 +182,7 @@ fn a_browser_cannot_choose_its_service_or_its_place() {
         body["resourceSpans"][0]["resource"]["attributes"].as_array_mut().expect("an array");
     resource
         .extend(attributes(&json!({ "service.name": "payments", "geo.country.iso_code": "US" })));
-    let request = Request::post("/v1/beacon?key=local")
+    let request = Request::post("/v1/ethogram?key=local")
         .header("Content-Type", "text/plain")
         .header("X-Forwarded-For", "81.2.69.142")
         .body(body.to_string());

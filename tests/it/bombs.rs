@@ -106,7 +106,7 @@ async fn bombs_cost_little_by_both_transports() {
     let doors = [
         ("OTLP", &ethogram.at.otlp_http, "/v1/traces", json.clone()),
         ("OTLP, in gzip", &ethogram.at.otlp_http, "/v1/traces", gzip(&json)),
-        ("beacon, in gzip", &ethogram.at.beacon, "/v1/beacon?key=local", gzip(&json)),
+        ("beacon, in gzip", &ethogram.at.beacon, "/v1/ethogram?key=local", gzip(&json)),
     ];
     for (door, address, path, body) in doors {
         let watch = Watch::role(&ethogram, "collector");

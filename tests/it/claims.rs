@@ -68,7 +68,7 @@ fn body() -> Value {
 #[test]
 fn what_a_browser_claims_is_worth_nothing() {
     let ethogram = Ethogram::start(&[]);
-    let request = Request::post("/v1/beacon?key=local")
+    let request = Request::post("/v1/ethogram?key=local")
         .header("Content-Type", "text/plain")
         .header("X-Forwarded-For", "81.2.69.142")
         .body(body().to_string());

@@ -49,7 +49,7 @@ fn the_first_look_is_not_empty() {
     let page = ethogram.get(&ethogram.at.query, "/");
     assert_eq!(page.status, 200);
     assert!(page.header("content-security-policy").is_some());
-    let script = ethogram.get(&ethogram.at.beacon, "/beacon.js");
+    let script = ethogram.get(&ethogram.at.beacon, "/ethogram.js");
     assert!(script.status == 200 && script.body.len() > 1_000);
     for (address, metric) in
         [(&ethogram.at.query, "ethogram_sends_total"), (&ethogram.at.admin, "ethogram_collector_")]

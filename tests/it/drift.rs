@@ -47,7 +47,7 @@ fn browse(ethogram: &Ethogram, session: &str, days: i64, number: u64) -> Vec<i64
         let resource = json!({ "session.id": session, "behavior.page_id": id(number, 16),
             "behavior.sent_at": clock(now) });
         let client = span(trace, own, 3, clock(start), clock(start + 100_000_000), &about);
-        send(&ethogram.at.beacon, "/v1/beacon?key=local", "text/plain", &resource, client);
+        send(&ethogram.at.beacon, "/v1/ethogram?key=local", "text/plain", &resource, client);
         let about = json!({ "http.request.method": "GET", "http.route": "/a",
             "http.response.status_code": 200 });
         let (from, to) = (start + 1_000_000, start + 99_000_000);
@@ -107,7 +107,7 @@ fn tell(ethogram: &Ethogram, session: &str, now: i64, page: u64, name: &str, whe
         "attributes": attributes(&sequence) });
     let body = json!({ "resourceLogs": [{ "resource": { "attributes": attributes(&resource) },
         "scopeLogs": [{ "logRecords": [event] }] }] });
-    let request = Request::post("/v1/beacon?key=local").header("Content-Type", "text/plain");
+    let request = Request::post("/v1/ethogram?key=local").header("Content-Type", "text/plain");
     let answer = request.body(body.to_string()).send(&ethogram.at.beacon);
     assert_eq!(answer.status, 204, "{}", answer.text());
 }

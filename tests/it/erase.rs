@@ -15,7 +15,7 @@ const VISIBLE_MAX: Duration = Duration::from_secs(1);
 
 fn post(ethogram: &Ethogram, session: &str, number: u64) {
     let body = beacon_request(session, number, number).to_string();
-    let request = Request::post("/v1/beacon?key=local").header("Content-Type", "text/plain");
+    let request = Request::post("/v1/ethogram?key=local").header("Content-Type", "text/plain");
     assert_eq!(request.body(body).send(&ethogram.at.beacon).status, 204);
 }
 

@@ -77,7 +77,7 @@ async fn patient_reset(connection: &mut Connection) -> u32 {
 /// A head that never ends.
 async fn continuation(connection: &mut Connection) -> u32 {
     let number = connection.number();
-    let begin = frame(HEADERS, END_STREAM, number, &head("/beacon.js"));
+    let begin = frame(HEADERS, END_STREAM, number, &head("/ethogram.js"));
     connection.stream.write_all(&begin).await.expect("it is read");
     pour(connection, |_| frame(CONTINUATION, 0, number, &[])).await
 }
@@ -95,7 +95,7 @@ async fn settings(connection: &mut Connection) -> u32 {
 async fn closed_window(connection: &mut Connection) -> u32 {
     for _ in 0..100 {
         let number = connection.number();
-        let ask = frame(HEADERS, END_HEADERS | END_STREAM, number, &head("/beacon.js"));
+        let ask = frame(HEADERS, END_HEADERS | END_STREAM, number, &head("/ethogram.js"));
         connection.stream.write_all(&ask).await.expect("it is read");
     }
     100
@@ -138,7 +138,11 @@ async fn floods_end_and_cost_little() {
         let flooding = tokio::spawn(async move { flood(name, &address).await });
         let mut served = 0;
         while !flooding.is_finished() {
-            assert_eq!(Request::get("/beacon.js").send(&ethogram.at.beacon).status, 200, "{name}");
+            assert_eq!(
+                Request::get("/ethogram.js").send(&ethogram.at.beacon).status,
+                200,
+                "{name}"
+            );
             served += 1;
         }
         let (poured, said) = flooding.await.expect("no panic");
@@ -151,7 +155,7 @@ async fn floods_end_and_cost_little() {
         assert!(grown <= GROWN_BYTES_MAX, "{name}: {grown} bytes more");
         assert!(!at_once || poured < FLOOD, "{name}: all of it was taken");
         assert!(name != "rapid reset" || matches!(said, None | Some(CALM)), "{said:?}");
-        assert_eq!(Request::get("/beacon.js").send(&ethogram.at.beacon).status, 200, "{name}");
+        assert_eq!(Request::get("/ethogram.js").send(&ethogram.at.beacon).status, 200, "{name}");
     }
     let metrics = ethogram.get(&ethogram.at.admin, "/metrics").text();
     for (reason, door) in [("broken_off", "otlp_http"), ("idle", "beacon")] {

@@ -17,7 +17,7 @@ pub(crate) const ACK: u8 = 1;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// The head of `GET /beacon.js` and of `POST /v1/traces`, in HPACK without a table.
+/// The head of `GET /ethogram.js` and of `POST /v1/traces`, in HPACK without a table.
 pub(crate) fn head(path: &str) -> Vec<u8> {
     let method = if path.starts_with("/v1") { 0x83 } else { 0x82 };
     let mut block = vec![method, 0x86]; // The method; the scheme http.

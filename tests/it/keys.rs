@@ -81,11 +81,11 @@ fn at_the_beacon(ethogram: &Ethogram, owner: &str, text: &str) {
             .send(&ethogram.at.beacon)
             .status
     };
-    let in_query = format!("/v1/beacon?key={text}");
+    let in_query = format!("/v1/ethogram?key={text}");
     let (ours, theirs) = ("https://shop.example", "https://evil.test");
     let expected = if owner == "page" { 204 } else { 401 };
     assert_eq!(status(&in_query, ours), expected, "{owner} {text} at the beacon's door");
-    assert_eq!(status("/v1/beacon", ours), 401, "{owner} {text} in a header");
+    assert_eq!(status("/v1/ethogram", ours), 401, "{owner} {text} in a header");
     assert_eq!(status(&in_query, theirs), 403, "{owner} {text} from another site");
 }
 

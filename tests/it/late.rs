@@ -61,7 +61,7 @@ fn a_page_that_comes_after_its_servers_were_let_go() {
     ethogram.kill_and_restart();
     for number in 1..=REQUESTS {
         let body = beacon_request("s1", number, number);
-        post(&ethogram.at.beacon, "/v1/beacon?key=local", "text/plain", &body);
+        post(&ethogram.at.beacon, "/v1/ethogram?key=local", "text/plain", &body);
     }
     let expected = vec![
         vec![json!({ "layer": "browser", "coverage": "matched", "n": REQUESTS })],

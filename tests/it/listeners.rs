@@ -183,7 +183,7 @@ async fn idle_and_old_connections_are_told_to_leave() {
     let idle = Ethogram::start(&["--collector-limits-idle-s=2"]);
     let mut connection = Connection::open(&idle.at.beacon, &[]).await;
     let number = connection.number();
-    let ask = crate::frames::frame(1, 5, number, &crate::frames::head("/beacon.js"));
+    let ask = crate::frames::frame(1, 5, number, &crate::frames::head("/ethogram.js"));
     connection.stream.write_all(&ask).await.expect("it is read");
     assert_eq!(connection.until_its_end().await, Some(0), "GOAWAY without an error");
 
@@ -194,7 +194,7 @@ async fn idle_and_old_connections_are_told_to_leave() {
     let connection = tokio::spawn(connection);
     let mut answered = 0;
     while sender.ready().await.is_ok() {
-        let request = http::Request::post("http://localhost/v1/beacon?key=local");
+        let request = http::Request::post("http://localhost/v1/ethogram?key=local");
         let request = request.body(Full::new(Bytes::from("{}"))).expect("a request");
         // Whatever comes after the server's goodbye is the client's to send elsewhere.
         let Ok(response) = sender.send_request(request).await else { break };

@@ -43,7 +43,7 @@ fn the_listed_origin_and_no_other() {
     let flag = format!("--collector-beacon-origins={OURS}");
     let ethogram = Ethogram::start(&[&flag]);
     let ask = |method: &str, origins: &[&str]| {
-        let mut request = Request::new(method, "/v1/beacon?key=local");
+        let mut request = Request::new(method, "/v1/ethogram?key=local");
         request = request.header("Content-Type", "text/plain");
         for origin in origins {
             request = request.header("Origin", origin);

@@ -194,7 +194,7 @@ fn send_as_a_page(ethogram: &Ethogram) {
     body["resourceSpans"][0]["resource"] = resource.clone();
     body["resourceLogs"] = logs("ignored")["resourceLogs"].clone();
     body["resourceLogs"][0]["resource"] = resource;
-    let path = "/v1/beacon?key=local&who=jane.roe@mail.example";
+    let path = "/v1/ethogram?key=local&who=jane.roe@mail.example";
     assert_eq!(post(&ethogram.at.beacon, path, "text/plain", body.to_string()), 204);
 }
 
@@ -205,8 +205,8 @@ fn send_what_is_refused(ethogram: &Ethogram) {
     let question = json!({ "sql": format!("SELECT '{}' FROM nowhere", "jane.roe@mail.example") });
     let unknown = "/jane.roe@mail.example?t=tok3nInQuery77";
     for (address, path, content_type, body) in [
-        (&at.beacon, "/v1/beacon?key=pwSecret66cc", "text/plain", TEXT),
-        (&at.beacon, "/v1/beacon?key=local", "text/plain", &broken),
+        (&at.beacon, "/v1/ethogram?key=pwSecret66cc", "text/plain", TEXT),
+        (&at.beacon, "/v1/ethogram?key=local", "text/plain", &broken),
         (&at.beacon, unknown, "text/plain", TEXT),
         (&at.otlp_http, "/v1/traces", "application/json", &broken),
         (&at.otlp_http, "/v1/traces", "application/x-protobuf", TEXT),

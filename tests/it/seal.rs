@@ -31,7 +31,7 @@ fn sealed_rows_and_a_restart_answer_alike() {
             server_span("a", number).to_string(),
         );
         let body = beacon_request(&format!("s{}", number % 4), 1_000 + number, number).to_string();
-        post(&ethogram.at.beacon, "/v1/beacon?key=local", "text/plain", body);
+        post(&ethogram.at.beacon, "/v1/ethogram?key=local", "text/plain", body);
     }
     ethogram.wait_for_value("SELECT count(*) FROM spans", 80);
     let expected = answers(&ethogram);

@@ -233,7 +233,7 @@ fn send<'a>(ethogram: &Ethogram, door: &str, what: &str, words: impl Iterator<It
         write_numbers(&mut body);
     }
     let (address, path, content_type) = match door {
-        "beacon" => (&ethogram.at.beacon, "/v1/beacon?key=local", "text/plain"),
+        "beacon" => (&ethogram.at.beacon, "/v1/ethogram?key=local", "text/plain"),
         _ => (&ethogram.at.otlp_http, path, "application/json"),
     };
     let request = Request::post(path).header("Content-Type", content_type).body(body.to_string());

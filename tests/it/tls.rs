@@ -109,7 +109,7 @@ async fn doors_speak_tls_and_nothing_else() {
         http2::post(stream, EXPORT, &headers, framed(false, &[])).await.expect("an answer");
     assert_eq!(answer.grpc().code(), tonic::Code::Ok);
     // Who speaks plain text is not understood, and who trusts nobody here does not shake hands.
-    let plain = Request::get("/beacon.js").try_send(&at.beacon);
+    let plain = Request::get("/ethogram.js").try_send(&at.beacon);
     assert!(plain.is_err(), "{plain:?}");
     let stranger = Authority::new().trusting(BOTH, None, &[]);
     assert!(connect(&stranger, &at.beacon).await.is_err());

@@ -1,18 +1,22 @@
-//! The scripts that pages load: built in `sdk-js`, embedded, served under two names each.
+//! The scripts that pages load: built in `sdk-js`, embedded, served under several names each.
 //!
-//! The *alias* (`/beacon.js`) is short-lived, so that a corrected script reaches every page the
-//! same day. The *versioned name* (`/beacon-0.1.0.<hash>.js`) says what its content is: it may be
-//! kept for ever and pinned by `integrity`. After an upgrade the old name answers 404; who pins a
-//! version and upgrades the collector first serves the old file himself, from the npm package.
+//! The *alias* (`/ethogram.js`) is short-lived, so that a corrected script reaches every page the
+//! same day. The *versioned name* (`/ethogram-0.1.0.<hash>.js`) says what its content is: it may be
+//! kept for ever and pinned by `integrity`. What earlier versions of the program served is in
+//! [`kept`], so that a page which pinned one of them still finds it after an upgrade.
 //!
 //! It is not the door for bodies. Invariants: a versioned name never answers with other bytes; all
-//! names derive from the one configured path, which may be any first-party path.
+//! versioned names derive from the one configured path, which may be any first-party path.
 
+pub(crate) mod kept;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
 
@@ -26,7 +30,7 @@ const ALIAS_CACHE: &str = "public, max-age=3600";
 const VERSIONED_CACHE: &str = "public, max-age=31536000, immutable";
 
 /// Where browsers post unless they are told otherwise; the script derives it from its own address.
-const DEFAULT_PATH: &str = "/v1/beacon";
+pub(crate) const DEFAULT_PATH: &str = "/v1/ethogram";
 
 /// What a build of `sdk-js` leaves: a script and its source map.
 struct Built {
@@ -37,15 +41,15 @@ struct Built {
 
 static BUILT: [Built; 2] = [
     Built {
-        file: "beacon.js",
-        text: include_str!("../../../sdk-js/dist/beacon.js"),
-        map: include_str!("../../../sdk-js/dist/beacon.js.map"),
+        file: "ethogram.js",
+        text: include_str!("../../../sdk-js/dist/ethogram.js"),
+        map: include_str!("../../../sdk-js/dist/ethogram.js.map"),
     },
     // The same with web vitals.
     Built {
-        file: "beacon-vitals.js",
-        text: include_str!("../../../sdk-js/dist/beacon-vitals.js"),
-        map: include_str!("../../../sdk-js/dist/beacon-vitals.js.map"),
+        file: "ethogram-vitals.js",
+        text: include_str!("../../../sdk-js/dist/ethogram-vitals.js"),
+        map: include_str!("../../../sdk-js/dist/ethogram-vitals.js.map"),
     },
 ];
 
@@ -63,82 +67,141 @@ static NAMED: LazyLock<Vec<Named>> = LazyLock::new(|| {
         .expect("the build writes this file")
 });
 
-/// A script under its three names.
-struct Script {
-    built: &'static Built,
-    named: &'static Named,
-    alias: String,
-    versioned: String,
-    map: String,
+/// A script of one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Edition {
+    /// What is in it besides: nothing, or `-vitals`.
+    variant: String,
+    version: String,
+    /// The first 16 hexadecimal digits of the text's SHA-256.
+    hash: String,
+    text: Bytes,
+    /// Its source map.
+    map: Bytes,
 }
 
-/// All scripts, named after the configured path: `/beacon.js` gives `/beacon-vitals.js` as well.
-fn scripts(config: &BeaconConfig) -> impl Iterator<Item = Script> {
-    let stem = config.script_path.trim_end_matches(".js");
-    BUILT.iter().filter_map(move |built| {
+impl Edition {
+    /// The name that stays, behind `stem`.
+    fn versioned(&self, stem: &str) -> String {
+        format!("{stem}{}-{}.{}.js", self.variant, self.version, self.hash)
+    }
+}
+
+/// The scripts of this version, and what the build says of them.
+fn current() -> impl Iterator<Item = (Edition, &'static Named)> {
+    BUILT.iter().filter_map(|built| {
         let named = NAMED.iter().find(|named| named.file == built.file)?;
-        let variant = built.file.trim_start_matches("beacon").trim_end_matches(".js");
-        let versioned = format!("{stem}{variant}-{}.{}.js", named.version, named.hash);
-        let map = format!("{versioned}.map");
-        Some(Script { built, named, alias: format!("{stem}{variant}.js"), versioned, map })
+        let variant = built.file.trim_start_matches("ethogram").trim_end_matches(".js");
+        let edition = Edition {
+            variant: variant.to_owned(),
+            version: named.version.clone(),
+            hash: named.hash.clone(),
+            text: Bytes::from_static(built.text.as_bytes()),
+            map: Bytes::from_static(built.map.as_bytes()),
+        };
+        Some((edition, named))
     })
+}
+
+/// What is answered at one path.
+struct Served {
+    media_type: &'static str,
+    cache: &'static str,
+    body: Bytes,
+    /// Of a script: its hash, and the path of its source map.
+    script: Option<(String, String)>,
+}
+
+/// What a script's names begin with.
+fn stem(path: &str) -> &str {
+    path.trim_end_matches(".js")
+}
+
+/// The paths of one script and of its source map. The short-lived names, where it has any, are those of the
+/// configured one: `/ethogram.js` gives `/ethogram-vitals.js` as well.
+fn paths(
+    config: &BeaconConfig,
+    edition: Edition,
+    has_aliases: bool,
+) -> impl Iterator<Item = (String, Served)> {
+    let versioned = edition.versioned(stem(&config.script_path));
+    let map = format!("{versioned}.map");
+    let mut paths = vec![(versioned, VERSIONED_CACHE)];
+    if has_aliases {
+        let stems = std::iter::once(&config.script_path).chain(&config.script_paths_also);
+        let alias = |path: &String| format!("{}{}.js", stem(path), edition.variant);
+        paths.extend(stems.map(|path| (alias(path), ALIAS_CACHE)));
+    }
+    let source_map = Served {
+        media_type: "application/json",
+        cache: VERSIONED_CACHE,
+        body: edition.map,
+        script: None,
+    };
+    let last = std::iter::once((map.clone(), source_map));
+    let scripts = paths.into_iter().map(move |(path, cache)| {
+        let (body, script) = (edition.text.clone(), Some((edition.hash.clone(), map.clone())));
+        (path, Served { media_type: "text/javascript; charset=utf-8", cache, body, script })
+    });
+    scripts.chain(last)
 }
 
 /// Whether the collector serves a script of its own at this path.
 pub(crate) fn is_taken(config: &BeaconConfig, path: &str) -> bool {
-    scripts(config).any(|script| {
-        [&script.alias, &script.versioned, &script.map].into_iter().any(|taken| taken == path)
+    current().flat_map(|(edition, _)| paths(config, edition, true)).any(|(taken, _)| taken == path)
+}
+
+/// The paths of all scripts: of this version, and of the earlier ones in `kept`.
+pub(super) fn router<S>(config: &BeaconConfig, kept: Vec<Edition>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let earlier = kept.into_iter().flat_map(|edition| paths(config, edition, false));
+    // A path has one answer, and that of this version is the last word.
+    let mut served: BTreeMap<_, _> = earlier.collect();
+    served.extend(current().flat_map(|(edition, _)| paths(config, edition, true)));
+    let is_free = |path: &String| *path != config.path && !config.paths_also.contains(path);
+    served.into_iter().filter(|(path, _)| is_free(path)).fold(
+        Router::new(),
+        |router, (path, served)| {
+            let served = Arc::new(served);
+            let answer = move |headers: HeaderMap| async move { served.answer(&headers) };
+            router.route(&path, get(answer))
+        },
+    )
+}
+
+impl Served {
+    fn answer(&self, asked: &HeaderMap) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        headers.extend(fixed(self.media_type, self.cache));
+        let mut is_known = false;
+        if let Some((hash, map)) = &self.script {
+            let tag = format!("\"{hash}\"");
+            is_known = is_among(asked, &tag);
+            let named = [(header::ETAG, &tag), (HeaderName::from_static("sourcemap"), map)];
+            for (name, text) in named {
+                let value =
+                    HeaderValue::try_from(text).expect("a checked path, or digits in quotes");
+                headers.insert(name, value);
+            }
+        }
+        let body = if is_known { Body::empty() } else { Body::from(self.body.clone()) };
+        let mut response = Response::new(body);
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// Whether who asks has it already.
+fn is_among(asked: &HeaderMap, tag: &str) -> bool {
+    let tags = asked.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
+    tags.is_some_and(|tags| {
+        tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag)
     })
-}
-
-/// The paths of all scripts.
-pub(super) fn router<S: Clone + Send + Sync + 'static>(config: &BeaconConfig) -> Router<S> {
-    let mut router = Router::new();
-    for script in scripts(config) {
-        let script = Arc::new(script);
-        let (alias, versioned, map) =
-            (Arc::clone(&script), Arc::clone(&script), Arc::clone(&script));
-        router = router
-            .route(
-                &script.alias,
-                get(move |headers: HeaderMap| async move { answer(&alias, ALIAS_CACHE, &headers) }),
-            )
-            .route(
-                &script.versioned,
-                get(move |headers: HeaderMap| async move {
-                    answer(&versioned, VERSIONED_CACHE, &headers)
-                }),
-            )
-            .route(&script.map, get(move || async move { source_map(map.built.map) }));
-    }
-    router
-}
-
-fn answer(script: &Script, cache: &'static str, asked: &HeaderMap) -> Response<Body> {
-    let tag = format!("\"{}\"", script.named.hash);
-    let is_known =
-        asked.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).is_some_and(|tags| {
-            tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag)
-        });
-    let mut response =
-        Response::new(if is_known { Body::empty() } else { Body::from(script.built.text) });
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    let headers = response.headers_mut();
-    headers.extend(fixed("text/javascript; charset=utf-8", cache));
-    let named = [(header::ETAG, &tag), (HeaderName::from_static("sourcemap"), &script.map)];
-    for (name, text) in named {
-        let value = HeaderValue::try_from(text).expect("a checked path, or digits in quotes");
-        headers.insert(name, value);
-    }
-    response
-}
-
-fn source_map(text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().extend(fixed("application/json", VERSIONED_CACHE));
-    response
 }
 
 /// A page of any origin may load it, read it as `crossorigin` with `integrity` asks, embed it under
@@ -158,7 +221,8 @@ fn fixed(media_type: &'static str, cache: &'static str) -> [(HeaderName, HeaderV
 /// The script tag for pages that reach this collector's beacon listener at `origin`, pinned to this
 /// version; `more` stands among its attributes.
 pub fn script_tag(config: &BeaconConfig, origin: &str, key: &str, more: &str) -> String {
-    let script = scripts(config).next().expect("there is one script at least");
+    let (edition, named) = current().next().expect("there is one script at least");
+    let path = edition.versioned(stem(&config.script_path));
     let origin = origin.trim_end_matches('/');
     let endpoint = if config.path == DEFAULT_PATH {
         String::new()
@@ -167,8 +231,8 @@ pub fn script_tag(config: &BeaconConfig, origin: &str, key: &str, more: &str) ->
     };
     format!(
         "<script {more}src=\"{}\" integrity=\"{}\" crossorigin=\"anonymous\" data-key=\"{}\"{endpoint}></script>",
-        escaped(&format!("{origin}{}", script.versioned)),
-        script.named.integrity,
+        escaped(&format!("{origin}{path}")),
+        named.integrity,
         escaped(key),
     )
 }

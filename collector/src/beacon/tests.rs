@@ -6,7 +6,7 @@ use super::*;
 use crate::stand::{Answer, EVENT, SPAN, Stand, send};
 use ethogram_timeline::record::Source;
 
-const POST: &str = "/v1/beacon?key=local";
+const POST: &str = "/v1/ethogram?key=local";
 const PLAIN: (&str, &str) = ("content-type", "text/plain;charset=UTF-8");
 
 fn body() -> String {
@@ -28,7 +28,8 @@ async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    send(router(&stand.collector), peer, request.body(body.into()).expect("a request")).await
+    send(router(&stand.collector, Vec::new()), peer, request.body(body.into()).expect("a request"))
+        .await
 }
 
 async fn post(stand: &Stand, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
@@ -58,24 +59,25 @@ async fn status_by_request() {
         ("POST", POST, vec![PLAIN, ("origin", "https://any.example")], body().into(), 204),
         ("POST", POST, vec![PLAIN], b"{}".to_vec(), 204),
         ("OPTIONS", POST, vec![("origin", "https://any.example")], Vec::new(), 204),
-        ("POST", "/v1/beacon?key=loc%61l", vec![PLAIN], body().into(), 204),
-        ("POST", "/v1/beacon?key=other", vec![PLAIN], body().into(), 401),
-        ("POST", "/v1/beacon", vec![PLAIN], body().into(), 401),
+        ("POST", "/v1/ethogram?key=loc%61l", vec![PLAIN], body().into(), 204),
+        ("POST", "/v1/ethogram?key=other", vec![PLAIN], body().into(), 401),
+        ("POST", "/v1/ethogram", vec![PLAIN], body().into(), 401),
+        ("POST", "/v1/beacon?key=local", vec![PLAIN], body().into(), 204),
         ("POST", POST, vec![protobuf], body().into(), 415),
         ("GET", POST, vec![], Vec::new(), 405),
         ("POST", "/v1/traces", vec![PLAIN], body().into(), 404),
         ("POST", POST, vec![PLAIN], b"{".to_vec(), 400),
         ("POST", POST, vec![PLAIN], vec![b' '; (64 << 10) + 1], 413),
         ("POST", POST, vec![PLAIN], zeros, 413),
-        ("GET", "/beacon.js", vec![], Vec::new(), 200),
-        ("POST", "/beacon.js", vec![], Vec::new(), 405),
+        ("GET", "/ethogram.js", vec![], Vec::new(), 200),
+        ("POST", "/ethogram.js", vec![], Vec::new(), 405),
     ];
     for (method, uri, headers, body, status) in cases {
         let answer = ask(&stand, method, uri, "127.0.0.1:9", &headers, body).await;
         assert_eq!(answer.status.as_u16(), status, "{method} {uri} {headers:?}");
         assert!(status != 204 || answer.body.is_empty());
     }
-    assert_eq!(stand.records().len(), 6, "an empty beacon leaves no record");
+    assert_eq!(stand.records().len(), 7, "an empty beacon leaves no record");
 }
 
 #[tokio::test]
@@ -87,7 +89,7 @@ async fn one_record_holds_traces_and_logs() {
     );
     let headers = [PLAIN, ("x-forwarded-for", "8.8.8.8, 2.125.160.216")];
     let answer =
-        ask(&stand, "POST", "/v1/beacon?key=public", "127.0.0.1:9", &headers, body()).await;
+        ask(&stand, "POST", "/v1/ethogram?key=public", "127.0.0.1:9", &headers, body()).await;
     assert_eq!(answer.status.as_u16(), 204);
     let records = stand.records();
     assert_eq!(records.len(), 1);

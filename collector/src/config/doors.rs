@@ -10,17 +10,27 @@ use ethogram_timeline::record::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, TlsConfig, invalid};
+use crate::beacon::script::{DEFAULT_PATH, is_taken};
 
 /// The beacon's door: public, write-only, made for bodies of a few kilobytes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BeaconConfig {
-    /// Where browsers post. Configurable because lists of ad blockers name well-known paths, and
-    /// because a first-party path behind the site's own proxy is the robust set-up.
+    /// Where browsers post. The default is no name that lists of ad blockers know, as `beacon` is;
+    /// a path of the site's own, behind its proxy, is the robust set-up.
     pub path: String,
+    /// Where bodies are taken as well: a path that has come onto a list is left in steps, while
+    /// pages that are cached still post there.
+    pub paths_also: Vec<String>,
     /// Where pages load the script. Its versioned name, which may be cached for ever and pinned by
-    /// `integrity`, stands beside it: `/beacon.js` gives `/beacon-<version>.<hash>.js`.
+    /// `integrity`, stands beside it: `/ethogram.js` gives `/ethogram-<version>.<hash>.js`.
     pub script_path: String,
+    /// By what short-lived names it is known as well, for the same reason.
+    pub script_paths_also: Vec<String>,
+    /// Scripts of earlier versions that stay under their names: they are in the data directory's
+    /// `scripts`, where each version leaves its own. A version has two, of 170 KiB with their
+    /// maps each, so 64 are 32 versions and 11 MiB; at the limit the first that came go.
+    pub scripts_kept_max: usize,
     /// Exact origins whose pages may send, such as `https://shop.example`. Empty means any, which
     /// is allowed on a loopback address only.
     pub origins: Vec<String>,
@@ -155,14 +165,18 @@ pub struct LimitsConfig {
 impl BeaconConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         check_path("beacon.path", &self.path)?;
-        check_path("beacon.script_path", &self.script_path)?;
-        if !self.script_path.ends_with(".js") || self.script_path.ends_with("/.js") {
-            return Err(invalid("beacon.script_path", "must end in a name and .js".to_owned()));
+        self.paths_also.iter().try_for_each(|path| check_path("beacon.paths_also", path))?;
+        check_script_path("beacon.script_path", &self.script_path)?;
+        let also = &self.script_paths_also;
+        also.iter().try_for_each(|path| check_script_path("beacon.script_paths_also", path))?;
+        check_apart("beacon.path", &self.path, self)?;
+        for (at, path) in self.paths_also.iter().enumerate() {
+            check_apart("beacon.paths_also", path, self)?;
+            if *path == self.path || self.paths_also[..at].contains(path) {
+                return Err(invalid("beacon.paths_also", format!("{path:?} is listed twice")));
+            }
         }
-        if crate::beacon::script::is_taken(self, &self.path) {
-            let problem = format!("{:?} is a script's; bodies need a path of their own", self.path);
-            return Err(invalid("beacon.path", problem));
-        }
+        above_zero("beacon.scripts_kept_max", self.scripts_kept_max as u64)?;
         for origin in &self.origins {
             check_origin("beacon.origins", origin, false)?;
         }
@@ -238,8 +252,11 @@ impl LimitsConfig {
 impl Default for BeaconConfig {
     fn default() -> Self {
         Self {
-            path: String::from("/v1/beacon"),
-            script_path: String::from("/beacon.js"),
+            path: String::from(DEFAULT_PATH),
+            paths_also: vec![String::from("/v1/beacon")],
+            script_path: String::from("/ethogram.js"),
+            script_paths_also: vec![String::from("/beacon.js")],
+            scripts_kept_max: 64,
             origins: Vec::new(),
             sample_ratio: None,
             wire_bytes_max: 64 << 10,
@@ -315,6 +332,22 @@ fn check_path(key: &str, path: &str) -> Result<(), ConfigError> {
         key,
         format!("{path:?} must start with / and hold letters, digits and - _ . ~ only"),
     ))
+}
+
+fn check_script_path(key: &str, path: &str) -> Result<(), ConfigError> {
+    check_path(key, path)?;
+    if !path.ends_with(".js") || path.ends_with("/.js") {
+        return Err(invalid(key, "must end in a name and .js"));
+    }
+    Ok(())
+}
+
+fn check_apart(key: &str, path: &str, config: &BeaconConfig) -> Result<(), ConfigError> {
+    if is_taken(config, path) {
+        let problem = format!("{path:?} is a script's; bodies need a path of their own");
+        return Err(invalid(key, problem));
+    }
+    Ok(())
 }
 
 /// An origin is a scheme, a host and perhaps a port, never a path: browsers send it that way, and

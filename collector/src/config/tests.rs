@@ -26,8 +26,14 @@ fn wrong_values_name_their_key() {
     check(r#"{"records": {"value_bytes_max": 16385}}"#, "collector.records: value_bytes_max");
     check(r#"{"limits": {"head_bytes_max": 8191}}"#, "limits.head_bytes_max");
     check(r#"{"beacon": {"path": "v1"}}"#, "beacon.path");
-    check(r#"{"beacon": {"path": "/beacon.js"}}"#, "beacon.path");
+    check(r#"{"beacon": {"path": "/ethogram.js"}}"#, "beacon.path");
     check(r#"{"beacon": {"path": "/t.js", "script_path": "/t.js"}}"#, "beacon.path");
+    check(r#"{"beacon": {"paths_also": ["t"]}}"#, "beacon.paths_also");
+    check(r#"{"beacon": {"paths_also": ["/beacon.js"]}}"#, "beacon.paths_also");
+    check(r#"{"beacon": {"paths_also": ["/t", "/t"]}}"#, "listed twice");
+    check(r#"{"beacon": {"path": "/v1/beacon"}}"#, "listed twice");
+    check(r#"{"beacon": {"script_paths_also": ["/t"]}}"#, "beacon.script_paths_also");
+    check(r#"{"beacon": {"scripts_kept_max": 0}}"#, "beacon.scripts_kept_max");
     check(r#"{"beacon": {"script_path": "/t"}}"#, "beacon.script_path");
     check(r#"{"beacon": {"script_path": "/.js"}}"#, "beacon.script_path");
     check(r#"{"beacon": {"script_path": "t.js"}}"#, "beacon.script_path");

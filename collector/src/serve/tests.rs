@@ -83,7 +83,7 @@ async fn what_is_answered_is_in_the_log_after_the_role_has_ended() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let body = logs(&[EVENT]);
     let request = format!(
-        "POST /v1/beacon?key=local HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: text/plain\r\n\
+        "POST /v1/ethogram?key=local HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: text/plain\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );

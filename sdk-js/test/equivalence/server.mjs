@@ -44,7 +44,7 @@ const own = (name) => readFile(new URL(name, import.meta.url), "utf8");
 export async function createServers(beaconScript) {
   const log = [];
   const served = {
-    "/beacon.js": await readFile(beaconScript, "utf8"),
+    "/ethogram.js": await readFile(beaconScript, "utf8"),
     "/cases.js": (await own("fetch.page.js")) + (await own("xhr.page.js")),
     "/patcher.js": PATCHER,
     "/worker.js": WORKER,
@@ -54,7 +54,7 @@ export async function createServers(beaconScript) {
   let shown;
   function page({ beacon, order, patcher }) {
     const script = (path, more = "") => `<script src="${path}" ${more}></script>`;
-    const tag = beacon ? script("/beacon.js", 'data-flush-ms="60000"') : "";
+    const tag = beacon ? script("/ethogram.js", 'data-flush-ms="60000"') : "";
     const patch = script("/patcher.js");
     const head = (patcher == "before" ? patch : "") + tag + (patcher == "after" ? patch : "");
     const cases = script("/cases.js");
@@ -70,7 +70,7 @@ export async function createServers(beaconScript) {
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks);
     const send = (status, text, headers = {}) => response.writeHead(status, { "content-type": "text/plain", ...headers }).end(text);
-    if (url.pathname == "/v1/beacon") return send(204);
+    if (url.pathname == "/v1/ethogram") return send(204);
     if (url.pathname.startsWith("/page")) return send(200, page(shown), { "content-type": "text/html" });
     if (served[url.pathname]) return send(200, served[url.pathname], { "content-type": "text/javascript", "cache-control": "no-store" });
     const boundary = /boundary=(\S+)/.exec(request.headers["content-type"])?.[1];

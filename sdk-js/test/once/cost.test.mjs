@@ -9,7 +9,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { launch } from "../browsers.mjs";
 
-const BEACON = process.env.BEACON_SCRIPT || new URL("../../dist/beacon.js", import.meta.url);
+const BEACON = process.env.BEACON_SCRIPT || new URL("../../dist/ethogram.js", import.meta.url);
 const REQUESTS = 2_000;
 const PAGES = 9;
 /** The median of a request with the beacon is at most this many times that of making one `Request` longer. */
@@ -54,10 +54,10 @@ async function serve() {
     request.resume();
     const isolated = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
     const usual = `<script>(${use})()</script>`;
-    if (request.url == "/beacon.js") response.writeHead(200, { "content-type": "text/javascript" }).end(script);
-    else if (request.url == "/with") response.writeHead(200, { ...isolated, "content-type": "text/html" }).end('<!doctype html><link rel="icon" href="data:,"><script src="/beacon.js" data-flush-ms="200"></script>' + usual);
+    if (request.url == "/ethogram.js") response.writeHead(200, { "content-type": "text/javascript" }).end(script);
+    else if (request.url == "/with") response.writeHead(200, { ...isolated, "content-type": "text/html" }).end('<!doctype html><link rel="icon" href="data:,"><script src="/ethogram.js" data-flush-ms="200"></script>' + usual);
     else if (request.url == "/") response.writeHead(200, { ...isolated, "content-type": "text/html" }).end('<!doctype html><link rel="icon" href="data:,">' + usual);
-    else response.writeHead(request.url.startsWith("/v1/beacon") ? 204 : 200).end();
+    else response.writeHead(request.url.startsWith("/v1/ethogram") ? 204 : 200).end();
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
   return server;

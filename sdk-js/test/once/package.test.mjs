@@ -34,8 +34,8 @@ after(() => rm(directory, { recursive: true, force: true }));
 
 test("it holds the bundles, their maps, the types and the documentation, and no test", () => {
   const wanted = [
-    "package.json", "README.md", "CHANGELOG.md", "dist/beacon.js", "dist/beacon.js.map", "dist/ethogram.mjs", "dist/ethogram.mjs.map",
-    "dist/vitals.mjs", "dist/beacon-vitals.js", "dist/scripts.json", "dist/types/index.d.ts", "dist/types/vitals.d.ts", "docs/recipes.md", "docs/opentelemetry.md",
+    "package.json", "README.md", "CHANGELOG.md", "dist/ethogram.js", "dist/ethogram.js.map", "dist/ethogram.mjs", "dist/ethogram.mjs.map",
+    "dist/vitals.mjs", "dist/ethogram-vitals.js", "dist/scripts.json", "dist/types/index.d.ts", "dist/types/vitals.d.ts", "docs/recipes.md", "docs/opentelemetry.md",
   ];
   assert.deepEqual(wanted.filter((path) => !files.includes(path)), []);
   assert.deepEqual(files.filter((path) => /test|node_modules/.test(path)), []);
@@ -57,7 +57,7 @@ test("a strict consumer compiles", async () => {
     join(directory, "consumer.ts"),
     `import { attempt, consent, identify, init, operation, record, stop, type Config, type Operation } from "ethogram";
      import { watchVitals } from "ethogram/vitals";
-     const config: Config = { endpoint: "https://shop.example/v1/beacon", propagate: ["https://api.shop.example"], consent: "required" };
+     const config: Config = { endpoint: "https://shop.example/v1/ethogram", propagate: ["https://api.shop.example"], consent: "required" };
      init(config); watchVitals(); record("checkout", { "items": 3 }); attempt(2, () => fetch("/")); consent(true); identify("u-1"); identify(); const waiting: Operation = operation("search"); waiting.phase("render"); waiting.end("ok"); stop();
      // @ts-expect-error: there is no such option
      init({ endpiont: "" });`,
@@ -74,7 +74,7 @@ test("a server may import it, and call it, to no effect", async () => {
     const before = Object.getOwnPropertyNames(globalThis).length;
     const { fetch } = globalThis;
     const api = await import("ethogram");
-    api.init({ endpoint: "/v1/beacon" });
+    api.init({ endpoint: "/v1/ethogram" });
     api.consent(true);
     api.identify("u-1");
     (await import("ethogram/vitals")).watchVitals;

@@ -206,7 +206,8 @@ test("a session is kept or dropped when it opens, for good and in all tabs", () 
     // Another page of the site was built with another share; the session is what it is.
     const other = createSession(shared, 1 - ratio);
     assert.equal(!!other.touch(5).id, isKept);
-    // A share above nothing is for the next session.
+    // The first answer names no share: then one above nothing is for the next session.
+    tab.sample(NaN);
     tab.sample(ratio ? 0.000001 : 1);
     assert.equal(!!tab.touch(2000).id, isKept);
     assert.equal(!!other.touch(4000).id, isKept);
@@ -219,9 +220,17 @@ test("a session is kept or dropped when it opens, for good and in all tabs", () 
   tab.sample(0);
   assert.equal(tab.touch(1).id, "", "0 is the off switch");
   assert.equal(other.touch(2000).id, "", "and the other tabs hear of it");
-  let kept = 0;
-  for (let n = 0; n < 4000; n++) kept += !!createSession(undefined, 0.25).touch(0).id;
-  assert.ok(kept > 850 && kept < 1150, `${kept} of 4000`);
+  // By the page's share; and where the first answer names another, so many of these that it is of all.
+  for (const [own, said, least, most] of [[0.25, NaN, 850, 1150], [1, 0.25, 850, 1150], [0.5, 0.25, 850, 1150], [0.25, 1, 850, 1150], [1, 1, 4000, 4000], [1, 0, 0, 0]]) {
+    let kept = 0;
+    for (let n = 0; n < 4000; n++) {
+      const visit = createSession(undefined, own);
+      visit.touch(0);
+      visit.sample(said);
+      kept += !!visit.touch(1).id;
+    }
+    assert.ok(kept >= least && kept <= most, `${own}, ${said}: ${kept} of 4000`);
+  }
 });
 
 test("buckets of a summary are those of HdrHistogram with two digits", () => {

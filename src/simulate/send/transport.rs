@@ -46,7 +46,7 @@ pub(crate) enum Transport {
 impl Transport {
     /// The door for beacons.
     pub(crate) fn beacon(targets: &Targets) -> anyhow::Result<Self> {
-        let uri = format!("{}/v1/beacon?key={}", targets.beacon, targets.write_key);
+        let uri = format!("{}/v1/ethogram?key={}", targets.beacon, targets.write_key);
         let uri = uri.parse().with_context(|| format!("{:?} is no address", targets.beacon))?;
         Ok(Self::Beacon { client: http_client(), uri })
     }

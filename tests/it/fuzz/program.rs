@@ -104,7 +104,7 @@ fn headers() {
         let value: String =
             String::from_utf8_lossy(input).chars().filter(|letter| !letter.is_control()).collect();
         let statuses = names.map(|name| {
-            let request = Request::post("/v1/beacon?key=local").header(name, &value);
+            let request = Request::post("/v1/ethogram?key=local").header(name, &value);
             request.body(body.clone()).send(&ethogram.at.beacon).status
         });
         assert!(statuses.iter().all(|status| *status < 500), "{value}: {statuses:?}");

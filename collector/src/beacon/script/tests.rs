@@ -9,19 +9,29 @@ async fn get(stand: &Stand, path: &str, headers: &[(&str, &str)]) -> Answer {
         request = request.header(*name, *value);
     }
     let request = request.body(Body::empty()).expect("a request");
-    send(crate::beacon::router(&stand.collector), "127.0.0.1:9", request).await
+    send(crate::beacon::router(&stand.collector, Vec::new()), "127.0.0.1:9", request).await
 }
 
-fn first(config: &BeaconConfig) -> Script {
-    scripts(config).next().expect("a script")
+/// The names of the first script.
+struct Names {
+    alias: String,
+    versioned: String,
+    map: String,
+    named: &'static Named,
+}
+
+fn first(config: &BeaconConfig) -> Names {
+    let (edition, named) = current().next().expect("a script");
+    let versioned = edition.versioned(stem(&config.script_path));
+    Names { alias: config.script_path.clone(), map: format!("{versioned}.map"), versioned, named }
 }
 
 #[tokio::test]
 async fn each_name_says_how_long_it_may_be_kept() {
     let stand = Stand::new("{}");
-    let Script { alias, versioned, map, named, .. } = first(&BeaconConfig::default());
-    assert_eq!(alias, "/beacon.js");
-    assert_eq!(versioned, format!("/beacon-{}.{}.js", named.version, named.hash));
+    let Names { alias, versioned, map, named, .. } = first(&BeaconConfig::default());
+    assert_eq!(alias, "/ethogram.js");
+    assert_eq!(versioned, format!("/ethogram-{}.{}.js", named.version, named.hash));
     let cases = [
         (&alias, "text/javascript; charset=utf-8", "public, max-age=3600", BUILT[0].text),
         (
@@ -51,7 +61,7 @@ async fn each_name_says_how_long_it_may_be_kept() {
 #[tokio::test]
 async fn who_has_it_is_told_so() {
     let stand = Stand::new("{}");
-    let Script { alias, versioned, .. } = first(&BeaconConfig::default());
+    let Names { alias, versioned, .. } = first(&BeaconConfig::default());
     for path in [&alias, &versioned] {
         let tag = String::from(get(&stand, path, &[]).await.header("etag"));
         assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2, "{tag}");
@@ -68,18 +78,117 @@ async fn who_has_it_is_told_so() {
 #[tokio::test]
 async fn the_path_may_be_any() {
     let stand = Stand::new(r#"{"beacon": {"script_path": "/assets/app.js", "path": "/assets/t"}}"#);
-    let Script { alias, versioned, .. } = first(&stand.collector.config.beacon);
+    let Names { alias, versioned, .. } = first(&stand.collector.config.beacon);
     assert_eq!(alias, "/assets/app.js");
     assert!(versioned.starts_with("/assets/app-"), "{versioned}");
-    for (path, status) in [(alias.as_str(), 200), (&versioned, 200), ("/beacon.js", 404)] {
+    for (path, status) in [(alias.as_str(), 200), (&versioned, 200), ("/ethogram.js", 404)] {
         assert_eq!(get(&stand, path, &[]).await.status.as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_left_still_answer() {
+    let stand = Stand::new(r#"{"beacon": {"script_paths_also": ["/a.js", "/b/c.js"]}}"#);
+    for path in ["/ethogram.js", "/ethogram-vitals.js", "/a.js", "/a-vitals.js", "/b/c.js"] {
+        let answer = get(&stand, path, &[]).await;
+        assert_eq!(answer.status.as_u16(), 200, "{path}");
+        assert_eq!(answer.header("cache-control"), ALIAS_CACHE, "{path}");
+    }
+    assert_eq!(
+        get(&stand, "/beacon.js", &[]).await.status.as_u16(),
+        404,
+        "another list replaces it"
+    );
+    assert_eq!(get(&Stand::new("{}"), "/beacon.js", &[]).await.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_served_is_still_there() {
+    let stand = Stand::new(r#"{"beacon": {"script_path": "/assets/app.js"}}"#);
+    let (ours, _) = current().next().expect("a script");
+    let earlier = Edition {
+        version: String::from("0.0.9"),
+        hash: String::from("0123456789abcdef"),
+        text: Bytes::from_static(b"// earlier"),
+        map: Bytes::from_static(b"{}"),
+        ..ours.clone()
+    };
+    let doubled = Edition { text: Bytes::from_static(b"// other bytes"), ..ours };
+    let router = crate::beacon::router(&stand.collector, vec![earlier, doubled]);
+    let get = |path: &str| {
+        let request = http::Request::get(path).body(Body::empty()).expect("a request");
+        send(router.clone(), "127.0.0.1:9", request)
+    };
+    let answer = get("/assets/app-0.0.9.0123456789abcdef.js").await;
+    assert_eq!((answer.text(), answer.header("cache-control")), ("// earlier", VERSIONED_CACHE));
+    let map = "/assets/app-0.0.9.0123456789abcdef.js.map";
+    assert_eq!(answer.header("sourcemap"), map);
+    assert_eq!(get(map).await.text(), "{}");
+    let Names { alias, versioned, .. } = first(&stand.collector.config.beacon);
+    for path in [alias, versioned] {
+        assert_eq!(get(&path).await.text(), BUILT[0].text, "{path} is this version's");
+    }
+}
+
+/// Words by which public block lists name paths, whoever serves them: those that are commonest in the
+/// general parts of EasyPrivacy and EasyList. `/beacon.js` and `/beacon?` are among their patterns.
+const LISTED: &[&str] = &[
+    "ads",
+    "advert",
+    "affiliate",
+    "analytic",
+    "audience",
+    "beacon",
+    "click",
+    "collect",
+    "cookie",
+    "count",
+    "event",
+    "fingerprint",
+    "gtag",
+    "gtm",
+    "hit",
+    "impression",
+    "insight",
+    "log",
+    "metric",
+    "pageview",
+    "perf-vitals",
+    "ping",
+    "pixel",
+    "record",
+    "referrer",
+    "replay",
+    "rum",
+    "segment",
+    "sensor",
+    "session",
+    "stat",
+    "tag",
+    "telemetry",
+    "track",
+    "trk",
+    "visit",
+    "web-vitals",
+];
+
+#[test]
+fn no_block_list_names_the_defaults() {
+    let config = BeaconConfig::default();
+    let (edition, _) = current().next().expect("a script");
+    let paths = paths(&config, edition, false).map(|(path, _)| path);
+    let ours = [config.path.clone(), config.script_path.clone()];
+    for path in paths.chain(ours) {
+        for word in LISTED.iter().copied() {
+            assert!(!path.contains(word), "{path} may be blocked for {word:?}");
+        }
     }
 }
 
 #[test]
 fn the_tag_is_pinned_and_knows_where_to_post() {
     let check = |config: BeaconConfig, key: &str, attributes: &str| {
-        let Script { versioned, named, .. } = first(&config);
+        let Names { versioned, named, .. } = first(&config);
         let expected = format!(
             "<script src=\"https://shop.example{versioned}\" integrity=\"{}\" crossorigin=\"anonymous\" {attributes}></script>",
             named.integrity
@@ -94,6 +203,6 @@ fn the_tag_is_pinned_and_knows_where_to_post() {
 
 #[test]
 fn every_script_is_named_by_the_build() {
-    assert_eq!(scripts(&BeaconConfig::default()).count(), BUILT.len());
+    assert_eq!(current().count(), BUILT.len());
     assert_eq!(NAMED.len(), BUILT.len(), "a script that is built is served");
 }
