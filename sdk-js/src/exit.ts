@@ -50,7 +50,12 @@ export function watchExit(page: Page, finishClicks: () => void): void {
     signal!.addEventListener("abort", stay);
   });
 
-  listen("beforeunload", depart);
+  /** When all of the document was there, as it was when a navigation began: Firefox ends then what is loading, and calls it loaded. */
+  let wholeMs: number | undefined;
+  listen("beforeunload", () => {
+    depart();
+    wholeMs = navigation()?.domContentLoadedEventEnd;
+  });
 
   listen("pagehide", () => {
     // First: if the visitor has refused in another tab, what follows is counted.
@@ -64,7 +69,7 @@ export function watchExit(page: Page, finishClicks: () => void): void {
       record("behavior.abandon", {
         "abandon_target": "page",
         "abandon_trigger": trigger,
-        "abandon_phase": load.domContentLoadedEventEnd ? "render" : "download",
+        "abandon_phase": (wholeMs ?? load.domContentLoadedEventEnd) ? "render" : "download",
         "waited_us": micros(performance.now()),
         "url.full": withoutQuery(location.href),
       });

@@ -153,6 +153,31 @@ for (const [ratio, isKept] of [["0.000001", false], ["1", true]]) {
   });
 }
 
+scenario("no cookie is set, and none is sent", async (world) => {
+  const page = await world.visit();
+  await page.evaluate(async () => {
+    document.cookie = "shop=1; path=/";
+    await fetch("/fast");
+    ethogram.stop();
+  });
+  await until("a body after the cookie was set", () => world.spans("/fast").length);
+  assert.equal(world.requests[0].headers.cookie, "shop=1", "the page's own requests have it");
+  assert.deepEqual(world.bodies.map(({ headers }) => headers.cookie), world.bodies.map(() => undefined));
+  assert.equal(await page.evaluate(() => document.cookie), "shop=1");
+});
+
+scenario("tabs that open at once are of one session", async (world) => {
+  const pages = await Promise.all([world.visit(), world.visit()]);
+  // Each may have begun one of its own, of which the last to be stored is the one that both find.
+  const sessions = await until("one session", async () => {
+    await Promise.all(pages.map((page) => page.evaluate(() => fetch("/fast"))));
+    const latest = new Map(world.spans("/fast").map(({ resource }) => [resource["behavior.page_id"], resource["session.id"]]));
+    return latest.size == 2 && new Set(latest.values()).size == 1 && [...latest.values()];
+  });
+  assert.match(sessions[0], /^[0-9a-f]{32}$/);
+  assert.ok(new Set(world.received.map(({ resource }) => resource["session.id"])).size <= 2);
+});
+
 scenario("where the key is refused the page says no more", async (world) => {
   world.collectorStatus = 403;
   for (const leave of [(page) => page.goto("about:blank"), (page) => page.close()]) {

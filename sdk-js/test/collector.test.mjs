@@ -141,6 +141,8 @@ scenario("a retry loop of 503, 503, 200", {}, async (world) => {
     for (let n = 0; n < 3; n++) await fetch("/fail/2", { method: "POST", body: "{}" });
   });
   const [first] = requestsOf(world, "/fail/2");
+  // The page is of another origin, and hears all the same what share of sessions the collector wants.
+  await until("the share", () => page.evaluate(() => JSON.parse(localStorage["ethogram.session"]).ratio === 1));
   await told("the request", `SELECT attempts, outcome, first_status, final_status, abandon_trigger FROM requests WHERE request_id = ${quote(traceOf(first))}`, [
     { attempts: 3, outcome: "ok", first_status: 503, final_status: 200, abandon_trigger: null },
   ]);

@@ -154,6 +154,16 @@ for (const [way, leave] of [
   });
 }
 
+scenario("a page that is left before its document is there was downloading", { needs: "pagehide-while-loading" }, async (world) => {
+  const page = await world.context.newPage();
+  await page.goto(world.origin + "/page/stuck", { waitUntil: "commit" });
+  await until("the script that the document waits for", () => world.requests.length);
+  await until("the beacon", () => page.evaluate(() => !!window.ethogram && document.readyState == "loading"));
+  await page.goto("about:blank");
+  const [abandon] = await until("the abandonment", () => world.events("behavior.abandon").length && world.events("behavior.abandon"));
+  assert.deepEqual([abandon["behavior.abandon_target"], abandon["behavior.abandon_phase"]], ["page", "download"]);
+});
+
 scenario("who speaks is named", async (world) => {
   const page = await world.visit();
   await page.evaluate(() => ethogram.record("checkout_step", { step: 2, "app.widget.id": "pay" }));

@@ -97,7 +97,7 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
     if (url.pathname == "/own.js") return answer(200, script, { "content-type": "text/javascript" });
     if (url.pathname.startsWith("/page")) {
       const own = '<script src="/own.js"></script>';
-      const slow = url.pathname.endsWith("/slow") ? '<img src="/held">' : "";
+      const slow = url.pathname.endsWith("/slow") ? '<img src="/held">' : url.pathname.endsWith("/stuck") ? '<script src="/held"></script>' : "";
       const html = `<!doctype html><link rel=icon href="data:,">${order == "before" ? own : ""}<script src="/ethogram.js" ${world.tag ?? tag}></script>${order == "after" ? own : ""}<button id=buy>buy</button><a href="/page/next">next</a>${slow}`;
       return answer(200, html, { "content-type": "text/html", ...pageHeaders });
     }

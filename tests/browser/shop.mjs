@@ -1,7 +1,8 @@
 // A shop: a page that carries the beacon, and an API that is traced.
 //
 // Environment: OTEL_EXPORTER_OTLP_ENDPOINT, INVENTORY (its address), DATABASE (the URL of a Redis),
-// COLLECTOR_BEACON (address of the collector's beacon listener; empty: the page carries no beacon).
+// COLLECTOR_BEACON (address of the collector's beacon listener; empty: the page carries no beacon), BODIES
+// (where set, a file that gets each body of the beacon, one a line).
 //
 // The beacon's script and posts are proxied, as first-party paths that no ad blocker drops, and the
 // proxy names the visitor's address, which is one of MaxMind's test addresses in Great Britain.
@@ -15,7 +16,8 @@ const REFUSED_ATTEMPTS = 2;
 
 const { require } = startTracing("shop", (path) => path.startsWith("/api/") || path == "/stock");
 const http = require("node:http");
-const { COLLECTOR_BEACON: collector, INVENTORY: inventory, DATABASE: database } = process.env;
+const { appendFileSync } = require("node:fs");
+const { COLLECTOR_BEACON: collector, INVENTORY: inventory, DATABASE: database, BODIES: bodies } = process.env;
 // The database may end before the shop does, which still has spans to export.
 const stored = await require("redis").createClient({ url: database }).on("error", () => {}).connect();
 
@@ -71,6 +73,8 @@ async function proxy(request, response) {
   const leaves = body.toString().split('"behavior.leave"').length - 1;
   if (leaves) await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
   counts.beacons++;
+  // The beacon writes none of the blanks that JSON may have between its parts.
+  if (bodies && request.method == "POST") appendFileSync(bodies, body + "\n");
   const { host, connection, ...headers } = request.headers;
   const passed = http.request(
     collector + request.url,

@@ -90,6 +90,19 @@ fn check(
     }
 }
 
+/// One of our scripts, run by a Python that has OpenTelemetry's packages.
+pub(crate) fn script(path: &str) -> Command {
+    let python = std::env::var(PYTHON).unwrap_or_else(|_| {
+        panic!(
+            "{PYTHON} is not set: it names a Python with tests/python/requirements.txt installed. \
+             `tests/run` makes one and sets it"
+        )
+    });
+    let mut command = Command::new(python);
+    command.arg(tree(path));
+    command
+}
+
 /// Sends spans and gives those that the exporter answered with success.
 fn send(
     address: &str,
@@ -98,14 +111,7 @@ fn send(
     service: &str,
     variables: &[(&str, &str)],
 ) -> Vec<Value> {
-    let python = std::env::var(PYTHON).unwrap_or_else(|_| {
-        panic!(
-            "{PYTHON} is not set: it names a Python with tests/python/requirements.txt installed. \
-             `tests/run` makes one and sets it"
-        )
-    });
-    let mut command = Command::new(python);
-    command.arg(tree("tests/python/send.py"));
+    let mut command = script("tests/python/send.py");
     for (option, value) in [
         ("--protocol", protocol),
         ("--endpoint", address),

@@ -4,11 +4,15 @@
 //! it is and once each without the beacon, places, the join and the seal, which must fail: a test that
 //! cannot fail proves nothing.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{Ethogram, tree};
 use crate::program::{self, Ended};
+use crate::python;
 
 /// The story takes half a minute, and each of its conditions waits for a minute at most.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -22,6 +26,7 @@ fn the_timeline_tells_what_happened() {
     let summary = ethogram.directory.path().join("summary.json");
     let ended = play(&ethogram, &["--sealed", "--summary", &summary.display().to_string()]);
     assert!(ended.status.success(), "the story failed: {}", ended.everything());
+    any_backend_reads_the_same(&ethogram);
 
     // The same questions once every row is sealed and nothing of this process's memory is left.
     ethogram.kill_role("query");
@@ -30,6 +35,32 @@ fn the_timeline_tells_what_happened() {
     questions.arg(tree("tests/browser/ask.mjs")).arg(query).arg(&summary);
     let ended = program::run(&mut questions, b"", PATIENCE);
     assert!(ended.status.success(), "sealed rows answer otherwise: {}", ended.everything());
+}
+
+/// What the beacon posts is OTLP to others too: by the protocol's own schema it has the events and spans
+/// that stand in our tables.
+fn any_backend_reads_the_same(ethogram: &Ethogram) {
+    let bodies = std::fs::read(bodies(ethogram)).expect("the shop has kept the beacon's bodies");
+    let ended = program::run(&mut python::script("tests/python/read.py"), &bodies, PATIENCE);
+    assert!(ended.status.success(), "it is no OTLP: {}", ended.everything());
+    let read: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let counts = |of: &str| read[of].as_object().expect("counts by name").clone();
+    let sum = |of: &str| counts(of).values().filter_map(Value::as_u64).sum::<u64>();
+    assert_eq!(read["ids"], sum("spans"), "{read}");
+    for (name, count) in counts("events") {
+        let sql = format!(
+            "SELECT count(*) FROM events WHERE event_name = '{name}' AND page_id IS NOT NULL"
+        );
+        ethogram.wait_for_value(&sql, count);
+    }
+    let spans = "SELECT count(*) FROM spans WHERE layer = 'browser'";
+    ethogram.wait_for_value(spans, sum("spans"));
+    assert!(sum("events") > 5 && sum("spans") > 20, "{read}");
+}
+
+/// Where the shop keeps what the beacon posts.
+fn bodies(ethogram: &Ethogram) -> PathBuf {
+    ethogram.directory.path().join("bodies.jsonl")
 }
 
 #[test]
@@ -92,7 +123,7 @@ fn start() -> Ethogram {
 
 fn play(ethogram: &Ethogram, arguments: &[&str]) -> Ended {
     let mut command = Command::new("node");
-    command.arg(tree("tests/browser/run.mjs")).args(arguments);
+    command.arg(tree("tests/browser/run.mjs")).args(arguments).env("BODIES", bodies(ethogram));
     for (option, address) in [
         ("--collector-beacon", &ethogram.at.beacon),
         ("--otlp-http", &ethogram.at.otlp_http),
