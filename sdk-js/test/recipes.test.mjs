@@ -11,7 +11,7 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 
 /** The snippet behind `<!-- test: name -->`. */
 function snippet(name) {
-  const found = new RegExp(`<!-- test: ${name} -->\\n\`\`\`js\\n(.*?)\`\`\``, "s").exec(text);
+  const found = new RegExp(`<!-- test: ${name} -->\\n\`\`\`jsx?\\n(.*?)\`\`\``, "s").exec(text);
   assert.ok(found, `docs/recipes.md has no snippet ${name}`);
   return found[1];
 }
@@ -22,8 +22,47 @@ const pages = (heading) => [...text.split(`## ${heading}\n`)[1].split("\n## ")[0
 /** The snippet as an application would bundle it, with `run` as what the application does. */
 async function bundle(name, run, origin) {
   const contents = snippet(name).replaceAll("https://shop.example", origin ?? "") + `\nwindow.run = ${run};`;
-  return bundleScript({ stdin: { contents, resolveDir: here }, alias: { ethogram: here + "dist/ethogram.mjs" } });
+  return bundleScript({ stdin: { contents, resolveDir: here, loader: "jsx" }, jsx: "automatic", alias: { ethogram: here + "dist/ethogram.mjs" }, plugins: [app] });
 }
+
+/** What the snippets import of the application's own: a route to push, and a button whose work fails. */
+const APPS = {
+  "./App": `
+    import { useState, Component } from "react";
+    import { createBrowserRouter, RouterProvider, Link } from "react-router";
+    function Fails() { throw new TypeError("a view of React"); }
+    class Boundary extends Component {
+      static getDerivedStateFromError = () => ({ hasFailed: true });
+      render() { return this.state?.hasFailed ? "sorry" : this.props.children; }
+    }
+    function View() {
+      const [fails, fail] = useState(false);
+      return <><Link id="route" to="/react/next">next</Link><button id="fail" onClick={() => fail(true)}>fail</button><Boundary>{fails && <Fails />}</Boundary></>;
+    }
+    const router = createBrowserRouter([{ path: "*", element: <View /> }]);
+    export const App = () => <RouterProvider router={router} />;
+  `,
+  "./App.vue": `
+    import { getCurrentInstance, h } from "vue";
+    import { createRouter, createWebHistory } from "vue-router";
+    export default {
+      setup() {
+        const router = createRouter({ history: createWebHistory(), routes: [{ path: "/:any(.*)*", component: {} }] });
+        getCurrentInstance().appContext.app.use(router);
+        const fail = () => { throw new TypeError("a view of Vue"); };
+        return () => [h("a", { id: "route", onClick: () => router.push("/vue/next") }, "next"), h("button", { id: "fail", onClick: fail }, "fail")];
+      },
+    };
+  `,
+};
+
+const app = {
+  name: "app",
+  setup(building) {
+    building.onResolve({ filter: /^\.\/App/ }, ({ path }) => ({ path, namespace: "app" }));
+    building.onLoad({ filter: /.*/, namespace: "app" }, ({ path }) => ({ contents: APPS[path], loader: "jsx", resolveDir: here }));
+  },
+};
 
 /** A world whose server fails the first two requests to /api/item and /graphql; `html` are documents of its own. */
 async function open(html = {}) {
@@ -57,6 +96,26 @@ for (const [name, run, path] of RETRIES) {
       spans.sort((one, other) => one["behavior.attempt"] - other["behavior.attempt"]);
       assert.deepEqual(spans.map((span) => [span["behavior.attempt"], span["behavior.attempt_kind"]]), [[1, "first"], [2, "retry"], [3, "retry"]]);
       assert.equal(new Set(spans.map((span) => span.traceId)).size, 1);
+    } finally {
+      await world.close();
+    }
+  });
+}
+
+for (const [name, root] of [["react", "root"], ["vue", "app"]]) {
+  test(`${name}: routes and the errors of views are told`, { timeout: 60_000 }, async () => {
+    const world = await open({ [`/${name}`]: `<div id="${root}"></div>` });
+    try {
+      const page = await world.visit(`/${name}`);
+      await page.evaluate(await bundle(name, "true"));
+      await page.click("#route");
+      await until("the route", () => page.evaluate((path) => location.pathname == path, `/${name}/next`));
+      await page.click("#fail");
+      await page.close();
+      const [exception] = await until("the error", () => world.events("exception").length && world.events("exception"));
+      assert.match(exception["exception.message"], /^a view of (React|Vue)$/);
+      const routes = world.events("browser.navigation").map((event) => [event["browser.navigation.type"], event["url.full"].replace(world.origin, "")]);
+      assert.deepEqual(routes, [["navigate", `/${name}`], ["push", `/${name}/next`]]);
     } finally {
       await world.close();
     }
