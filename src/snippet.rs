@@ -10,7 +10,7 @@ use crate::config::Config;
 
 /// Keeps calls that are made before the script has arrived. `init` is not among them: it is how the
 /// script tells itself from this.
-const STUB: &str = "<script>window.ethogram||(ethogram=[],[\"consent\",\"identify\",\"record\",\"stop\"].forEach(name=>ethogram[name]=(...given)=>ethogram.push([name,...given])),ethogram.attempt=(number,send)=>send&&send(),ethogram.operation=name=>{let now=()=>performance.now(),calls=[],keep=name=>given=>{calls.push([name,given,now()])};ethogram.push([\"operation\",name,now(),calls]);return{phase:keep(\"phase\"),end:keep(\"end\")}})</script>";
+const STUB: &str = "<script>window.ethogram||(kept=>{ethogram=kept;for(let name of[\"consent\",\"identify\",\"record\",\"stop\"])kept[name]=(...given)=>{kept.push([name,...given])};kept.attempt=(number,send)=>send&&send();kept.operation=name=>{let now=()=>performance.now(),calls=[],keep=name=>given=>{calls.push([name,given,now()])};kept.push([\"operation\",name,now(),calls]);return{phase:keep(\"phase\"),end:keep(\"end\")}}})([])</script>";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

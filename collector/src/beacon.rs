@@ -10,6 +10,7 @@
 
 pub(crate) mod script;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -33,12 +34,12 @@ use crate::listen::Peer;
 /// How a page hears what share of sessions it shall tell of. Not standard: nothing fits.
 const SAMPLE_RATIO: HeaderName = HeaderName::from_static("ethogram-sample-ratio");
 
-/// The paths of this door. `kept` are the
-/// scripts of earlier versions, which stay under their names.
+/// The paths of this door. `kept` are the scripts of earlier versions, which stay under their names.
 pub(crate) fn router(collector: &Arc<Collector>, kept: Vec<script::Edition>) -> Router {
     let config = &collector.config.beacon;
-    std::iter::once(&config.path)
-        .chain(&config.paths_also)
+    let paths: BTreeSet<_> = std::iter::once(&config.path).chain(&config.paths_also).collect();
+    paths
+        .into_iter()
         .fold(Router::new(), |router, path| router.route(path, any(receive)))
         .merge(script::router(config, kept))
         .fallback(unknown_path)

@@ -111,7 +111,8 @@ impl Doors {
 }
 
 /// Serves the collector role until `shutdown` completes or the log fails. The log is
-/// `data_dir/log`; `data_dir/scripts` has what pages of earlier versions load. What has been begun by then is answered, for at most `limits.drain_s` seconds.
+/// `data_dir/log`; `data_dir/scripts` has what pages of earlier versions load. What has been begun
+/// by then is answered, for at most `limits.drain_s` seconds.
 /// `pressure` is told of what is refused for want of processors, so that its runtime can let requests
 /// gather.
 pub async fn serve(
@@ -126,10 +127,11 @@ pub async fn serve(
     config.check_binds(&binds(&listeners)?)?;
     let geo = Geo::open(&config.geo)?;
     let doors = Doors::new(&config, listeners)?;
-    let scripts = kept::keep(&data_dir.join("scripts"), config.beacon.scripts_kept_max);
     let path = data_dir.join("log");
     let written_ns = last_written_ns(&path);
     let (log, recovery) = open_log(&config, path.clone()).await?;
+    // Behind the log, whose lock tells that no other process is in this directory.
+    let scripts = kept::keep(&data_dir.join("scripts"), config.beacon.scripts_kept_max);
     let link = LinkServer::start(&path, log.clone())
         .map_err(|source| CollectorError::Link { path, source })?;
     let collector = Arc::new(Collector::new(config, clock, log.clone(), geo, pressure)?);

@@ -40,10 +40,13 @@ export function watchRoutes(): void {
     act();
     recordPlace(type);
   };
-  // First: it knows of each change what it is, and of those by routers that intercept navigations, which nothing else tells.
+  // Routers that intercept navigations call nothing that is patched, and of all others it says what they are. Whether a
+  // replacement behind the path is a route, what follows will tell: a fragment is, by hashchange.
   watchNavigation("currententrychange", ({ navigationType }) => {
+    // What the page keeps about where it is changes without one.
+    if (!navigationType) return;
     stay();
-    changed(navigationType!);
+    if (navigationType != "replace" || withoutQuery(place) != withoutQuery(location.href)) changed(navigationType);
   });
   listen("popstate hashchange", () => changed("traverse"));
   for (const type of ["push", "replace"]) {

@@ -3,6 +3,7 @@
 
 import type { Entry, Unwritten } from "./encode";
 import { quietly } from "./patch";
+import { unkept } from "./session";
 
 /** Bytes kept while the collector does not answer: some 400 records. */
 const QUEUE_BYTES_MAX = 262_144;
@@ -33,7 +34,7 @@ export function openQueue(given = QUEUE_BYTES_MAX): void {
 }
 
 function join(first: Entry[], second: Entry[]): void {
-  entries = first.concat(second);
+  entries = first.concat(second).filter(({ session }) => session != unkept);
   bytes = entries.reduce((sum, entry) => sum + entry.text.length, 0);
   while (bytes > limit) {
     bytes -= entries.shift()!.text.length;

@@ -82,7 +82,7 @@ function answered(entries: Entry[], { status, headers, ok }: Response): void {
   if (/40[13]|410/.test(status as never)) isRefused = true;
   else if (isFailure(status)) failed(entries, retryAfterMs(headers.get("retry-after")));
   else {
-    sample(parseFloat(headers.get("ethogram-sample-ratio")!));
+    sample(parseFloat(headers?.get("ethogram-sample-ratio")!));
     // Any other refusal is of these records; sending them again would not make them better.
     if (!ok) lose(entries.length);
     failures = 0;

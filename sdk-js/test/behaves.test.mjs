@@ -1,20 +1,7 @@
 // How the beacon behaves: towards visitors who did not agree, towards a collector in trouble, towards the page.
 import assert from "node:assert/strict";
-import { scenario, until } from "./world.mjs";
+import { scenario, total, until } from "./world.mjs";
 
-const summaries = (world) => world.events("behavior.summary");
-/** What the summaries of a page say together. */
-const total = (world) => {
-  const sum = { latency: {} };
-  for (const event of summaries(world)) {
-    for (const [name, value] of Object.entries(event)) {
-      if (typeof value == "number" && name.startsWith("behavior.")) sum[name.slice(9)] = (sum[name.slice(9)] || 0) + value;
-    }
-    const list = event["behavior.latency_buckets"];
-    for (let n = 0; n < list.length; n += 2) sum.latency[list[n]] = (sum.latency[list[n]] || 0) + list[n + 1];
-  }
-  return sum;
-};
 const names = (world) => [...new Set(world.received.map((record) => record.eventName || record.name))];
 const stored = (page) => page.evaluate(() => Object.keys(localStorage).concat(Object.keys(sessionStorage)));
 /** No body, and no request of the page, holds an id. */
@@ -100,58 +87,6 @@ scenario("a reload of a page without a timeline is counted, and what is asked ag
   const { requests, reloads, repeats_refresh, abandoned } = total(world);
   assert.deepEqual({ requests, reloads, repeats_refresh, abandoned }, { requests: 2, reloads: 1, repeats_refresh: 1, abandoned: 2 });
 });
-
-scenario("the collector switches timelines off, and on again for later sessions", async (world) => {
-  world.collectorHeaders = { "ethogram-sample-ratio": "0" };
-  const page = await world.visit();
-  await until("the first body", () => world.received.length);
-  await until("silence", () => page.evaluate(() => JSON.parse(localStorage["ethogram.session"]).kept === false));
-  await page.evaluate(() => fetch("/fast"));
-  assert.equal(world.requests[0].headers.traceparent, undefined);
-  await page.reload();
-  await page.evaluate(() => fetch("/fast"));
-  assert.equal(world.requests[1].headers.traceparent, undefined, "nor the next page of the session");
-  world.collectorHeaders = { "ethogram-sample-ratio": "1" };
-  await page.goto("about:blank");
-  await until("the counts of both", () => total(world).requests == 2);
-  assert.equal(world.spans("/fast").length, 0);
-  const next = await world.visit();
-  await next.evaluate(async () => {
-    await fetch("/fast");
-    ethogram.stop();
-  });
-  await until("its counts", () => total(world).requests == 3);
-  // The answer comes after the counts, and with it the share of later sessions.
-  await until("the new share", () => next.evaluate(() => JSON.parse(localStorage["ethogram.session"]).ratio === 1));
-  await next.evaluate(() => {
-    const session = JSON.parse(localStorage["ethogram.session"]);
-    localStorage["ethogram.session"] = JSON.stringify({ ...session, last: session.last - 31 * 60_000 });
-  });
-  await next.reload();
-  await next.evaluate(() => fetch("/fast"));
-  await until("a timeline of the later session", () => world.spans("/fast").length == 1);
-});
-
-for (const [ratio, isKept] of [["0.000001", false], ["1", true]]) {
-  scenario(`a browser that comes for the first time heeds the collector's share: ${ratio}`, { tag: 'data-flush-ms="600000"' }, async (world) => {
-    world.collectorHeaders = { "ethogram-sample-ratio": ratio };
-    const page = await world.visit();
-    // The first body does not wait, and what it tells is that somebody came.
-    await until("the first body", () => world.received.length);
-    assert.deepEqual(world.spans("/fast"), []);
-    await until("the answer", () => page.evaluate(() => JSON.parse(localStorage["ethogram.session"]).ratio !== undefined));
-    await page.evaluate(() => fetch("/fast"));
-    assert.equal(!!world.requests[0].headers.traceparent, isKept);
-    // Later answers change nothing of a session that runs.
-    world.collectorHeaders = { "ethogram-sample-ratio": "0.000002" };
-    await page.reload();
-    await page.evaluate(() => fetch("/fast"));
-    await page.goto("about:blank");
-    const count = isKept ? () => world.spans("/fast").length : () => total(world).requests;
-    await until("both requests", () => count() == 2);
-    assert.equal(world.spans("/fast").length, isKept ? 2 : 0);
-  });
-}
 
 scenario("no cookie is set, and none is sent", async (world) => {
   const page = await world.visit();

@@ -149,9 +149,14 @@ scenario("a request is of the user who asked for it, and of the session it began
 });
 
 scenario("what began on a timeline ends on it, and is not counted as well", async (world) => {
-  world.collectorHeaders = { "ethogram-sample-ratio": "0" };
+  world.collectorHeaders = { "ethogram-sample-ratio": "1" };
   const page = await world.visit();
-  await page.evaluate(() => void fetch("/held").catch(() => {}));
+  await until("the first answer", () => page.evaluate(() => JSON.parse(localStorage["ethogram.session"]).ratio === 1));
+  world.collectorHeaders = { "ethogram-sample-ratio": "0" };
+  await page.evaluate(() => {
+    void fetch("/held").catch(() => {});
+    ethogram.record("so_that_a_body_goes");
+  });
   await until("the switch", () => page.evaluate(() => JSON.parse(localStorage["ethogram.session"]).kept === false));
   await page.evaluate(() => fetch("/fast"));
   await page.goto("about:blank");

@@ -14,7 +14,7 @@ test("calls before the script has arrived are kept", { timeout: 60_000 }, async 
     api(request, url, body, response) {
       if (url.pathname == "/late.js") return (late = response);
       if (url.pathname != "/async") return false;
-      return response.writeHead(200, { "content-type": "text/html" }).end(`<!doctype html><link rel="icon" href="data:,">${snippet}<script>ethogram.identify("u-1"); window.begunMs = performance.now(); window.ended = ethogram.operation("ended"); window.open_ = ethogram.operation("open"); ended.phase("drawn"); setTimeout(() => { ended.end(); window.isEarly = true; }, 300);</script>`);
+      return response.writeHead(200, { "content-type": "text/html" }).end(`<!doctype html><link rel="icon" href="data:,">${snippet}<script>ethogram.identify("u-1"); window.begunMs = performance.now(); window.early = { ...ethogram }; window.ended = ethogram.operation("ended"); window.open_ = ethogram.operation("open"); ended.phase("drawn"); setTimeout(() => { ended.end(); window.isEarly = true; }, 300);</script>`);
     },
   });
   try {
@@ -29,11 +29,14 @@ test("calls before the script has arrived are kept", { timeout: 60_000 }, async 
     await until("the beacon", () => page.evaluate(() => !!ethogram.init));
     await page.evaluate(() => {
       open_.phase("late");
+      // By a function that was there before.
+      early.record("by_what_was_there");
       return fetch("/fast");
     });
     await page.close();
     const [span] = await until("the span", () => world.spans("/fast").length && world.spans("/fast"));
     assert.equal(span.resource["user.id"], "u-1");
+    await until("the early function's event", () => world.events("by_what_was_there").length == 1);
     const [ended] = await until("the operation", () => world.events("behavior.operation").length && world.events("behavior.operation"));
     assert.equal(ended["behavior.operation_name"], "ended");
     // From when it was begun to when it was ended, not to when the script had come.

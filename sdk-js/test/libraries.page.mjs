@@ -90,10 +90,11 @@ const libraries = {
   "@tanstack/query-core": ({ id, method, url, body, says }) =>
     queries.fetchQuery({
       queryKey: [id],
-      queryFn: numbered(says, () => {
+      queryFn: () => {
         count(id);
-        return fetch(url, { method, body }).then(failUnlessOk);
-      }),
+        const send = () => fetch(url, { method, body }).then(failUnlessOk);
+        return says ? ethogram.attempt(1 + (queries.getQueryState([id])?.fetchFailureCount ?? 0), send) : send();
+      },
       retry: RETRIES,
       retryDelay: pauseMs,
     }),

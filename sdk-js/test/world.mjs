@@ -29,6 +29,19 @@ export function records(text) {
   return list;
 }
 
+/** What the summaries of a page say together. */
+export const total = (world) => {
+  const sum = { latency: {} };
+  for (const event of world.events("behavior.summary")) {
+    for (const [name, value] of Object.entries(event)) {
+      if (typeof value == "number" && name.startsWith("behavior.")) sum[name.slice(9)] = (sum[name.slice(9)] || 0) + value;
+    }
+    const list = event["behavior.latency_buckets"];
+    for (let n = 0; n < list.length; n += 2) sum.latency[list[n]] = (sum.latency[list[n]] || 0) + list[n + 1];
+  }
+  return sum;
+};
+
 /** A page that uses the modules. */
 const VITALS_PAGE = `
   import { init } from "/dist/ethogram.mjs";
@@ -82,6 +95,7 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
     for await (const chunk of request) body += chunk;
     const answer = (status, text = "", headers = {}) => response.writeHead(status, headers).end(text);
     if (url.pathname == "/v1/ethogram") {
+      await world.collectorWaits;
       world.bodies.push({ body, type: request.headers["content-type"], key: url.searchParams.get("key"), headers: request.headers });
       if (world.collectorStatus == 204) received.push(...records(body));
       return answer(world.collectorStatus, "", world.collectorHeaders);

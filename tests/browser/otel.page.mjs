@@ -15,7 +15,7 @@ const provider = new WebTracerProvider({
   spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter({ url: "/v1/traces" }), { scheduledDelayMillis: 200 })],
 });
 provider.register();
-const ignoreUrls = [/\/v1\/beacon/, /\/v1\/traces/];
+const ignoreUrls = [/\/v1\/ethogram/, /\/v1\/traces/];
 registerInstrumentations({
   tracerProvider: provider,
   instrumentations: [new FetchInstrumentation({ ignoreUrls }), new XMLHttpRequestInstrumentation({ ignoreUrls })],

@@ -73,8 +73,6 @@ async function proxy(request, response) {
   const leaves = body.toString().split('"behavior.leave"').length - 1;
   if (leaves) await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
   counts.beacons++;
-  // The beacon writes none of the blanks that JSON may have between its parts.
-  if (bodies && request.method == "POST") appendFileSync(bodies, body + "\n");
   const { host, connection, ...headers } = request.headers;
   const passed = http.request(
     collector + request.url,
@@ -82,6 +80,8 @@ async function proxy(request, response) {
     (answer) => {
       // Now they are safe, and whoever waits for them may end us.
       counts.leaves += leaves;
+      // One line: the beacon writes none of the blanks that JSON may have between its parts.
+      if (bodies && answer.statusCode == 204) appendFileSync(bodies, body + "\n");
       response.writeHead(answer.statusCode, answer.headers);
       answer.pipe(response);
     },

@@ -145,6 +145,8 @@ function checkWire() {
     assert.match(baggage ?? "none", /^session\.id=[0-9a-f]{32}$/, `${path}: one session`);
   }
   assert.equal(new Set(sends.map(({ traceparent }) => traceparent.split("-")[2])).size, expected, "each send is a span of its own");
+  // Neither tells of the other's posts, which would be told of in turn.
+  assert.deepEqual(exported.filter((url) => !url.includes("/api/")), [], "the other SDK leaves the beacon's posts out");
 }
 
 async function sql(text) {

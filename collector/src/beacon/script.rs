@@ -6,7 +6,7 @@
 //! [`kept`], so that a page which pinned one of them still finds it after an upgrade.
 //!
 //! It is not the door for bodies. Invariants: a versioned name never answers with other bytes; all
-//! versioned names derive from the one configured path, which may be any first-party path.
+//! names derive from the configured paths, which may be any first-party paths.
 
 pub(crate) mod kept;
 
@@ -117,33 +117,35 @@ fn stem(path: &str) -> &str {
     path.trim_end_matches(".js")
 }
 
-/// The paths of one script and of its source map. The short-lived names, where it has any, are those of the
-/// configured one: `/ethogram.js` gives `/ethogram-vitals.js` as well.
+/// The paths of one script and of its source map. The short-lived names, where it has any, are those
+/// that are configured: `/ethogram.js` gives `/ethogram-vitals.js` as well. A page that has pinned a
+/// script by a path that was left since finds it too.
 fn paths(
     config: &BeaconConfig,
     edition: Edition,
     has_aliases: bool,
-) -> impl Iterator<Item = (String, Served)> {
-    let versioned = edition.versioned(stem(&config.script_path));
-    let map = format!("{versioned}.map");
-    let mut paths = vec![(versioned, VERSIONED_CACHE)];
-    if has_aliases {
-        let stems = std::iter::once(&config.script_path).chain(&config.script_paths_also);
-        let alias = |path: &String| format!("{}{}.js", stem(path), edition.variant);
-        paths.extend(stems.map(|path| (alias(path), ALIAS_CACHE)));
-    }
-    let source_map = Served {
-        media_type: "application/json",
-        cache: VERSIONED_CACHE,
-        body: edition.map,
-        script: None,
-    };
-    let last = std::iter::once((map.clone(), source_map));
-    let scripts = paths.into_iter().map(move |(path, cache)| {
-        let (body, script) = (edition.text.clone(), Some((edition.hash.clone(), map.clone())));
-        (path, Served { media_type: "text/javascript; charset=utf-8", cache, body, script })
-    });
-    scripts.chain(last)
+) -> impl Iterator<Item = (String, Served)> + use<'_> {
+    let stems = std::iter::once(&config.script_path).chain(&config.script_paths_also);
+    stems.map(|path| stem(path)).flat_map(move |stem| {
+        let versioned = edition.versioned(stem);
+        let map = format!("{versioned}.map");
+        let script = |cache| Served {
+            media_type: "text/javascript; charset=utf-8",
+            cache,
+            body: edition.text.clone(),
+            script: Some((edition.hash.clone(), map.clone())),
+        };
+        let source_map = Served {
+            media_type: "application/json",
+            cache: VERSIONED_CACHE,
+            body: edition.map.clone(),
+            script: None,
+        };
+        let alias = format!("{stem}{}.js", edition.variant);
+        let alias = has_aliases.then(|| (alias, script(ALIAS_CACHE)));
+        let lasting = [(versioned, script(VERSIONED_CACHE)), (map.clone(), source_map)];
+        lasting.into_iter().chain(alias)
+    })
 }
 
 /// Whether the collector serves a script of its own at this path.

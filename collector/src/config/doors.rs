@@ -10,6 +10,7 @@ use ethogram_timeline::record::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, TlsConfig, invalid};
+use crate::beacon::script::kept::is_versioned;
 use crate::beacon::script::{DEFAULT_PATH, is_taken};
 
 /// The beacon's door: public, write-only, made for bodies of a few kilobytes.
@@ -170,12 +171,8 @@ impl BeaconConfig {
         let also = &self.script_paths_also;
         also.iter().try_for_each(|path| check_script_path("beacon.script_paths_also", path))?;
         check_apart("beacon.path", &self.path, self)?;
-        for (at, path) in self.paths_also.iter().enumerate() {
-            check_apart("beacon.paths_also", path, self)?;
-            if *path == self.path || self.paths_also[..at].contains(path) {
-                return Err(invalid("beacon.paths_also", format!("{path:?} is listed twice")));
-            }
-        }
+        let paths = &self.paths_also;
+        paths.iter().try_for_each(|path| check_apart("beacon.paths_also", path, self))?;
         above_zero("beacon.scripts_kept_max", self.scripts_kept_max as u64)?;
         for origin in &self.origins {
             check_origin("beacon.origins", origin, false)?;
@@ -338,6 +335,10 @@ fn check_script_path(key: &str, path: &str) -> Result<(), ConfigError> {
     check_path(key, path)?;
     if !path.ends_with(".js") || path.ends_with("/.js") {
         return Err(invalid(key, "must end in a name and .js"));
+    }
+    if is_versioned(path) {
+        let problem = "names a version, and would answer with another; keep it in data_dir/scripts";
+        return Err(invalid(key, problem));
     }
     Ok(())
 }

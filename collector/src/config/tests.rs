@@ -13,6 +13,13 @@ fn the_default_is_right() {
     parse("{}").expect("the default passes its own check");
 }
 
+/// Who had written down what is now among the further paths, or lists one twice, means no harm.
+#[test]
+fn a_path_may_be_listed_twice() {
+    parse(r#"{"beacon": {"path": "/v1/beacon"}}"#).expect("the former default");
+    parse(r#"{"beacon": {"paths_also": ["/t", "/t", "/v1/ethogram"]}}"#).expect("a list");
+}
+
 #[test]
 fn wrong_values_name_their_key() {
     let check = |json: &str, expected: &str| {
@@ -30,8 +37,10 @@ fn wrong_values_name_their_key() {
     check(r#"{"beacon": {"path": "/t.js", "script_path": "/t.js"}}"#, "beacon.path");
     check(r#"{"beacon": {"paths_also": ["t"]}}"#, "beacon.paths_also");
     check(r#"{"beacon": {"paths_also": ["/beacon.js"]}}"#, "beacon.paths_also");
-    check(r#"{"beacon": {"paths_also": ["/t", "/t"]}}"#, "listed twice");
-    check(r#"{"beacon": {"path": "/v1/beacon"}}"#, "listed twice");
+    check(
+        r#"{"beacon": {"script_paths_also": ["/app-0.1.0.0123456789abcdef.js"]}}"#,
+        "beacon.script_paths_also",
+    );
     check(r#"{"beacon": {"script_paths_also": ["/t"]}}"#, "beacon.script_paths_also");
     check(r#"{"beacon": {"scripts_kept_max": 0}}"#, "beacon.scripts_kept_max");
     check(r#"{"beacon": {"script_path": "/t"}}"#, "beacon.script_path");

@@ -220,6 +220,24 @@ test("a session is kept or dropped when it opens, for good and in all tabs", () 
   tab.sample(0);
   assert.equal(tab.touch(1).id, "", "0 is the off switch");
   assert.equal(other.touch(2000).id, "", "and the other tabs hear of it");
+  // Two tabs hear one after the other, and a document hears what the one before it has not.
+  for (const again of [(tab) => tab, (tab, shared) => createSession(shared)]) {
+    const shared = storage();
+    const [one, two] = [createSession(shared), createSession(shared)];
+    assert.ok(one.touch(0).id && two.touch(1).id);
+    one.sample(0.000001);
+    assert.equal(one.touch(2).id, "", "dropped");
+    const late = again(two, shared);
+    late.sample(0.000001);
+    assert.equal(late.touch(2000).id, "", "and it stays so");
+    assert.equal(one.touch(4000).id, "");
+  }
+  const before = storage();
+  createSession(before).touch(0);
+  const next = createSession(before);
+  assert.ok(next.touch(5).id);
+  next.sample(0.000001);
+  assert.equal(next.touch(6).id, "");
   // By the page's share; and where the first answer names another, so many of these that it is of all.
   for (const [own, said, least, most] of [[0.25, NaN, 850, 1150], [1, 0.25, 850, 1150], [0.5, 0.25, 850, 1150], [0.25, 1, 850, 1150], [1, 1, 4000, 4000], [1, 0, 0, 0]]) {
     let kept = 0;

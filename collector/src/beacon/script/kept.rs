@@ -5,12 +5,12 @@
 //! data directory's `scripts`; a file from the npm package's `dist`, under its versioned name and with
 //! its map beside it, may be put there as well.
 //!
-//! It is not a way to serve anything else. Invariants: what is not by its hash what its name says is
-//! not served; a directory that cannot be read or written costs the earlier versions, which is said,
+//! It is not a way to serve anything else. Invariants: a script that is not by its hash what its name
+//! says is not served (its map has no hash, and is what stands beside it); a directory that cannot be read or written costs the earlier versions, which is said,
 //! and never the start; at most `scripts_max` files stay, those that came last.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -28,12 +28,22 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Leaves the scripts of this version in `directory`, and gives those of earlier ones, at most
 /// `scripts_max`.
 pub(crate) fn keep(directory: &Path, scripts_max: usize) -> Vec<Edition> {
-    let kept = leave(directory).and_then(|()| earlier(directory, scripts_max));
-    kept.unwrap_or_else(|error| {
-        let directory = directory.display();
-        tracing::warn!(%directory, %error, "scripts of earlier versions are not served");
+    let shown = directory.display();
+    // What cannot be written may be read all the same, as on a full disk.
+    if let Err(error) = leave(directory) {
+        tracing::warn!(directory = %shown, %error, "the next version will not find these scripts");
+    }
+    earlier(directory, scripts_max).unwrap_or_else(|error| {
+        tracing::warn!(directory = %shown, %error, "scripts of earlier versions are not served");
         Vec::new()
     })
+}
+
+/// Whether a path names a version: then it must never answer with another.
+pub(crate) fn is_versioned(path: &str) -> bool {
+    path.strip_suffix(".js")
+        .and_then(|stem| stem.rsplit_once('.'))
+        .is_some_and(|(_, hash)| is_hash(hash))
 }
 
 fn leave(directory: &Path) -> io::Result<()> {
@@ -53,8 +63,11 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     if fs::read(&path).is_ok_and(|there| there == content) {
         return Ok(());
     }
-    let new = directory.join(format!("{name}.new"));
-    fs::write(&new, content)?;
+    // Another process may be at the same, where a directory is shared.
+    let new = directory.join(format!("{name}.{}.new", std::process::id()));
+    let mut file = File::create(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
     fs::rename(&new, &path)
 }
 
@@ -76,14 +89,11 @@ fn earlier(directory: &Path, scripts_max: usize) -> io::Result<Vec<Edition>> {
     let surplus = found.split_off(found.len().min(scripts_max));
     for name in surplus.iter().map(|(_, named)| named.versioned(STEM)) {
         tracing::info!(name, scripts_max, "a script of an earlier version is let go");
-        fs::remove_file(directory.join(&name))?;
-        fs::remove_file(directory.join(format!("{name}.map"))).or_else(gone)?;
+        let map = format!("{name}.map");
+        // One that stays in the way is seen again at the next start.
+        drop([name, map].map(|name| fs::remove_file(directory.join(name))));
     }
     Ok(found.into_iter().filter_map(|(_, named)| filled(directory, named)).collect())
-}
-
-fn gone(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// The script with its content, if that is what the name says.
@@ -106,7 +116,11 @@ fn filled(directory: &Path, named: Edition) -> Option<Edition> {
     }
 }
 
+/// A file's content; what a link leads to is none of ours.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
     let mut content = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut content)?;
     Ok(content)
@@ -116,18 +130,21 @@ fn hash(text: &[u8]) -> String {
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn is_hash(text: &str) -> bool {
+    text.len() == 16
+        && text.chars().all(|digit| digit.is_ascii_digit() || ('a'..='f').contains(&digit))
+}
+
 /// What a file's name says: `ethogram-vitals-0.1.0.0123456789abcdef.js`.
 fn parse(name: &str) -> Option<Edition> {
     let (rest, hash) = name.strip_prefix(STEM)?.strip_suffix(".js")?.rsplit_once('.')?;
-    let is_hash = hash.len() == 16
-        && hash.chars().all(|digit| digit.is_ascii_digit() || ('a'..='f').contains(&digit));
     let begins = rest.match_indices('-').map(|(at, _)| at);
     let at = begins
         .into_iter()
         .find(|at| rest[at + 1..].starts_with(|first: char| first.is_ascii_digit()))?;
     let (variant, version) = (&rest[..at], &rest[at + 1..]);
     let is_plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
-    (is_hash && is_plain).then(|| Edition {
+    (is_hash(hash) && is_plain).then(|| Edition {
         variant: variant.to_owned(),
         version: version.to_owned(),
         hash: hash.to_owned(),

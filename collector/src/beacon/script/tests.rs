@@ -124,6 +124,8 @@ async fn what_an_earlier_version_served_is_still_there() {
     let map = "/assets/app-0.0.9.0123456789abcdef.js.map";
     assert_eq!(answer.header("sourcemap"), map);
     assert_eq!(get(map).await.text(), "{}");
+    let left = get("/beacon-0.0.9.0123456789abcdef.js").await;
+    assert_eq!(left.text(), "// earlier", "also by a path that is left");
     let Names { alias, versioned, .. } = first(&stand.collector.config.beacon);
     for path in [alias, versioned] {
         assert_eq!(get(&path).await.text(), BUILT[0].text, "{path} is this version's");
@@ -174,11 +176,10 @@ const LISTED: &[&str] = &[
 
 #[test]
 fn no_block_list_names_the_defaults() {
-    let config = BeaconConfig::default();
-    let (edition, _) = current().next().expect("a script");
-    let paths = paths(&config, edition, false).map(|(path, _)| path);
-    let ours = [config.path.clone(), config.script_path.clone()];
-    for path in paths.chain(ours) {
+    // Those that are left stay as long as somebody asks by them.
+    let config = BeaconConfig { script_paths_also: Vec::new(), ..BeaconConfig::default() };
+    let scripts = current().flat_map(|(edition, _)| paths(&config, edition, true));
+    for path in scripts.map(|(path, _)| path).chain([config.path.clone()]) {
         for word in LISTED.iter().copied() {
             assert!(!path.contains(word), "{path} may be blocked for {word:?}");
         }
