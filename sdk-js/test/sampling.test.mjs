@@ -48,9 +48,8 @@ for (const [ratio, isKept] of [[0.000001, false], [1, true]]) {
   scenario(`a browser that comes for the first time heeds the collector's share: ${ratio}`, { tag: 'data-flush-ms="50"' }, async (world) => {
     const answer = hold(world, ratio);
     const page = await world.visit();
-    await until("the session", () => page.evaluate(() => !!localStorage["ethogram.session"]));
-    // Its first body is on its way after a moment, and what comes meanwhile waits for the answer.
-    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+    // What comes while its first body is on its way waits for the answer.
+    await until("the first body", () => world.bodies.length);
     await page.evaluate(() => {
       void fetch("/held");
       return fetch("/fast");
@@ -90,13 +89,12 @@ scenario("a tab that hears later takes nothing back", async (world) => {
   const answer = hold(world, 0.000001);
   const pages = [await world.visit(), await world.visit()];
   await until("one session", async () => (await session(pages[0])).id == (await session(pages[1])).id);
+  await until("the first body of each", () => world.bodies.length == 2);
   answer();
   await hears(pages[0], 0.000001);
   await until("both to know", async () => {
     for (const page of pages) await page.evaluate(() => fetch("/fast"));
     return world.requests.slice(-2).every(({ headers }) => !headers.traceparent);
   });
-  // The last answer is to what one told before it knew.
-  await until("both answers", () => world.bodies.length >= 2);
   assert.equal((await session(pages[0])).kept, false);
 });

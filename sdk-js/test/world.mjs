@@ -95,8 +95,8 @@ export async function createWorld({ tag = 'data-flush-ms="50"', bfcache = false,
     for await (const chunk of request) body += chunk;
     const answer = (status, text = "", headers = {}) => response.writeHead(status, headers).end(text);
     if (url.pathname == "/v1/ethogram") {
-      await world.collectorWaits;
       world.bodies.push({ body, type: request.headers["content-type"], key: url.searchParams.get("key"), headers: request.headers });
+      await world.collectorWaits;
       if (world.collectorStatus == 204) received.push(...records(body));
       return answer(world.collectorStatus, "", world.collectorHeaders);
     }

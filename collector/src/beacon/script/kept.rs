@@ -138,10 +138,8 @@ fn is_hash(text: &str) -> bool {
 /// What a file's name says: `ethogram-vitals-0.1.0.0123456789abcdef.js`.
 fn parse(name: &str) -> Option<Edition> {
     let (rest, hash) = name.strip_prefix(STEM)?.strip_suffix(".js")?.rsplit_once('.')?;
-    let begins = rest.match_indices('-').map(|(at, _)| at);
-    let at = begins
-        .into_iter()
-        .find(|at| rest[at + 1..].starts_with(|first: char| first.is_ascii_digit()))?;
+    let mut begins = rest.match_indices('-').map(|(at, _)| at);
+    let at = begins.find(|at| rest[at + 1..].starts_with(|first: char| first.is_ascii_digit()))?;
     let (variant, version) = (&rest[..at], &rest[at + 1..]);
     let is_plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
     (is_hash(hash) && is_plain).then(|| Edition {
