@@ -548,7 +548,7 @@ FROM (
 
 -- How much of what each document's beacon said has arrived: it numbers its records from 0, so a gap is a
 -- loss. missing may fall while the document lives, since a request has its number from its beginning and
--- is told at its end; one that was sighted, left or outlives its document is told by then
+-- is told at its end, and so has the load; what was sighted, left or outlives its document is told by then
 -- (request_sequence). What was lost behind the last record that arrived is not in missing, and what was
 -- erased or grew too old is. dropped is the document's own count of what it gave up: some of that had
 -- no number yet, or had arrived. Both are kept for each record, so ask for some pages (page_id IN (SELECT

@@ -67,6 +67,10 @@ export interface Attempt extends Owner {
   readonly startMs: number;
   /** Its headers are here, and its body is on its way. */
   answered?: boolean;
+  /** Ends it as it was answered, then or at a given time; nothing before, and when the page reads on. */
+  finish?: ((atMs?: number) => void) | undefined;
+  /** Looks how far it has come; the page may know before any event tells. */
+  see?: () => void;
   /** The page left while it waited: told as abandoned, and its later rejection is not believed. */
   left?: boolean;
   /** Sightings told so far. */

@@ -92,7 +92,7 @@ export interface Entry extends Owner {
 /** One that is to be written when the page does not wait for it. */
 export interface Unwritten extends Omit<Entry, "text"> {
   text?: string;
-  write?: () => string;
+  write?: (() => string) | undefined;
 }
 
 /** One body for `POST /v1/ethogram`. */

@@ -7,7 +7,7 @@
 import { carry } from "./attempts";
 import { now } from "./clock";
 import { micros, withoutQuery } from "./encode";
-import { navigation } from "./load";
+import { loadSequence, navigation, tellLoad } from "./load";
 import { leaveOperations } from "./operations";
 import type { Page } from "./page";
 import { later, listen } from "./patch";
@@ -72,8 +72,10 @@ export function watchExit(page: Page, finishClicks: () => void): void {
         "abandon_phase": (wholeMs ?? load.domContentLoadedEventEnd) ? "render" : "download",
         "waited_us": micros(performance.now()),
         "url.full": withoutQuery(location.href),
+        // Nobody will hear of the load.
+        "request_sequence": loadSequence,
       });
-    }
+    } else tellLoad();
     record("behavior.leave");
     summarize();
     flush(true);

@@ -2,14 +2,19 @@
 // errors, bodies and streams untouched. Whatever goes wrong here, the page's request is sent as it was.
 
 import type { Attempt } from "./attempts";
-import { patch, quietly } from "./patch";
+import { after, patch, quietly } from "./patch";
 import { propagate } from "./propagate";
-import { begin, classify, end } from "./requests";
+import { answer, awaitRest, begin, classify, departs, end, settleFor } from "./requests";
 
 type FetchArguments = [input: RequestInfo | URL, init?: RequestInit];
 
-/** Patches `window.fetch`. */
+/** Whose answer a response is. */
+type Answers = WeakMap<Partial<Response>, Attempt>;
+
+/** Patches `window.fetch`, and what reads the bodies that it gives. */
 export function patchFetch(): void {
+  const answers: Answers = new WeakMap();
+  quietly(() => patchResponse(answers));
   patch(window, "fetch", "apply", (original: typeof fetch, self: Window, args: FetchArguments): unknown => {
     let sent = args;
     let attempt: Attempt | undefined;
@@ -32,23 +37,64 @@ export function patchFetch(): void {
         sent = withHeaders(sent, request, attempt, headers);
       }
     });
-    const answered = <Given extends Partial<Response>>(response?: Given): Given | undefined => {
-      quietly(() => end(attempt, "", 0, response?.status, () => response!.headers?.get("retry-after")));
-      return response;
-    };
-    const failed = (error: unknown): never => {
-      quietly(() => end(attempt, classify(error, attempt!.signal)));
-      throw error;
-    };
-    try {
-      // What another script has put in fetch's place may give no promise, or throw.
-      const promise: Promise<Response> & Partial<Response> = Reflect.apply(original, self, sent);
-      // The derived promise is the page's, so that a rejection nobody handles stays unhandled.
-      return attempt && promise?.then ? promise.then(answered, failed) : answered(promise);
-    } catch (error) {
-      failed(error);
-    }
+    return follow(
+      () => Reflect.apply(original, self, sent),
+      attempt && ((response: Partial<Response> | undefined) => {
+        answer(attempt!, response?.status, () => response!.headers?.get("retry-after"));
+        settleFor(attempt!);
+        // Whoever reads a copy of a stream does not wait for its end.
+        if (/event-|ndj/.test(response!.headers?.get("content-type")!)) attempt!.finish?.();
+        answers.set(response!, attempt!);
+      }),
+      (error) => end(attempt, classify(error, attempt!.signal)),
+    );
   });
+}
+
+/**
+ * Gives what `work` gives, and notices what becomes of it. The derived promise is the page's, so that a
+ * rejection nobody handles stays unhandled.
+ */
+function follow<Given>(work: () => Promise<Given>, done: ((value?: Given) => void) | undefined, failed: (error: Error) => void): unknown {
+  const fulfilled = <Value>(value: Value): Value => {
+    quietly(() => done!(value as never));
+    return value;
+  };
+  const rejected = (error: Error): never => {
+    quietly(() => failed(error));
+    throw error;
+  };
+  try {
+    // What another script has put in a function's place may give no promise, or throw.
+    const promise = work();
+    return done && promise?.then ? promise.then(fulfilled, rejected) : fulfilled(promise);
+  } catch (error) {
+    rejected(error as Error);
+  }
+}
+
+/** Watches how the page reads a body as a whole: when the promise it gets for it is settled, all is there, or no more will come. */
+function patchResponse(answers: Answers): void {
+  const { prototype } = Response;
+  for (const name of ["arrayBuffer", "blob", "bytes", "json", "text"]) {
+    patch(prototype, name, "apply", (original: Function, response: Response, args: []): unknown => {
+      const attempt = answers.get(response);
+      // What was read before gives an error of the page's own making.
+      const told = quietly(() => (response.bodyUsed ? undefined : awaitRest(attempt)));
+      return follow(
+        () => Reflect.apply(original, response, args),
+        told && (() => told("")),
+        (error) => {
+          const { signal } = attempt!;
+          // What is no JSON has come, and what a reader of the page's has locked is not waited for.
+          const isCome = !signal?.aborted && /^Syn|lock/.test("" + error);
+          // Firefox calls it an abort when the page leaves.
+          told!(isCome ? "" : signal?.aborted || !departs() ? classify(error, signal) : "network");
+        },
+      );
+    });
+  }
+  after(prototype, "clone", "apply", (copy: Response, _, given: Response) => answers.set(copy, answers.get(given)!));
 }
 
 /**

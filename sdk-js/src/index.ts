@@ -143,13 +143,13 @@ function start(config: Config, granted: boolean): typeof end {
   openRecorder(session, page, config);
   openRequests(page);
   watchInput();
+  watchLoad(page);
   recordArrival(page, !told);
   told = granted ? 2 : 1;
   // A page may have taken these away.
   quietly(watchStreams);
   watchExit(page, watchClicks());
   watchErrors();
-  watchLoad();
   allow([location.origin, config.propagate].join());
   quietly(watchBodies);
   patchFetch();

@@ -50,6 +50,8 @@ export function settle(): number {
   // Taken out before: to write what the page has given may run its own code, which may record.
   const written = fresh.splice(0).filter((entry) => {
     const { length } = (entry.text ||= quietly(entry.write!) || "");
+    // It may hold what the page has received, and an outage is long.
+    entry.write = undefined;
     return (length && length <= RECORD_BYTES_MAX) || !++dropped;
   });
   join(entries, written as Entry[]);

@@ -1,8 +1,8 @@
 // The life of a request as the page sees it: begun, sighted while it waits, ended, or left behind.
 //
-// An attempt by fetch ends when its response's headers arrive; a body that streams on is not waited for,
-// because it cannot be watched without reading it. One by XMLHttpRequest ends when all has arrived. What is waiting when the page leaves is an
-// abandonment, reported once: the browser's rejections that follow are no network errors.
+// An attempt ends when all that the page waits for has arrived. By fetch that is the body, if the page begins to read
+// it at once and as a whole; else the headers, because what it does with a stream cannot be seen. What is waiting when
+// the page leaves is an abandonment, reported once: the browser's rejections that follow are no network errors.
 
 import { ANSWER_MS_MAX, beginAttempt, endAttempt, isFailure, openAttempts, startedSince, type Attempt, type Failure, type Verdict } from "./attempts";
 import { now } from "./clock";
@@ -58,6 +58,7 @@ export function closeRequests(erase?: boolean): void {
   away = true;
   if (!erase) {
     doubts.forEach((tell) => tell());
+    waiting.forEach((attempt) => attempt.finish?.());
     waiting.forEach(({ session, left }) => session && !left && lose(1));
   }
   doubts.clear();
@@ -87,7 +88,6 @@ const abandon = (attempt: Attempt, trigger: string, atMs = now()): void =>
       ...waited(attempt, atMs),
       "abandon_target": "request",
       "abandon_trigger": trigger,
-      // By fetch it has ended for us when its headers are here.
       "abandon_phase": attempt.answered ? "download" : "ttfb",
       "total_waited_us": micros(atMs - attempt.request.firstMs),
     },
@@ -103,7 +103,7 @@ function doubt(delayMs: number, tell: Tell): void {
 function look(): void {
   waiting.forEach((attempt) => {
     const sighted = attempt.sighted || 0;
-    if (away || !(now() - attempt.startMs >= SIGHTED_MS[sighted]!)) return;
+    if (away || attempt.finish || !(now() - attempt.startMs >= SIGHTED_MS[sighted]!)) return;
     attempt.sighted = sighted + 1;
     record("behavior.pending", waited(attempt), attempt);
   });
@@ -152,8 +152,12 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
   const method = verb.toUpperCase();
   const place = method + " " + url;
   const alike = digest(method + address.split("#")[0] + "\n" + nameOf(body));
-  // What the page has aborted in this very task, and asks again, it has replaced.
-  waiting.forEach((old) => old.alike == alike && old.signal?.aborted && end(old, "abort", Infinity));
+  // What the page has aborted in this very task, and asks again, it has replaced; and what it has an answer to it asks anew.
+  waiting.forEach((old) => {
+    if (old.alike != alike) return;
+    old.see?.();
+    if (old.finish || old.signal?.aborted) end(old, "abort", Infinity);
+  });
   const owner = touch();
   const atMs = now();
   const adopted = parseTraceparent(headers?.get("traceparent"))?.[1];
@@ -195,12 +199,39 @@ export function begin(verb: string, address: string, body: unknown, headers?: He
   return attempt;
 }
 
+/** It is answered, perhaps not in full: by a failure that is its end, any other answer can be waited for. */
+export function answer(attempt: Attempt, status: number | undefined, retryAfter: () => string | null | undefined): void {
+  const answeredMs = now();
+  attempt.answered = true;
+  attempt.finish = (atMs = answeredMs) => end(attempt, "", 0, status, retryAfter, atMs);
+  if (isFailure(status!)) attempt.finish();
+}
+
+/** Nobody waits for the rest of the answer, if nobody has begun to by the end of this task. */
+export const settleFor = (attempt: Attempt): void =>
+  doubt(0, () => {
+    attempt.finish?.();
+  });
+
+/**
+ * The page begins to wait for the rest of the answer, if it is not too late: how to tell that all has come, or why it
+ * has not. For what is to outlive the page it does not really wait.
+ */
+export function awaitRest(attempt: Attempt | undefined): ((error: Failure) => void) | undefined {
+  const finish = attempt?.finish;
+  if (!finish || attempt.request.outlives) return;
+  attempt.finish = undefined;
+  return (error) => (error ? end(attempt, error) : finish(now()));
+}
+
 /**
  * Ends it: by a response with its status, asked for its Retry-After where it failed, or for want of one. An abort is judged after
  * its task. Who aborts late, and not at the user's wish, had enough of waiting: a timeout made by hand.
  * `soonMs` is how late that begins, and `inputMs` when the user had last acted.
  */
 export function end(attempt: Attempt | undefined, error: Failure, soonMs = 0, status = 0, retryAfter?: () => string | null | undefined, atMs = now(), inputMs = actedMs): void {
+  // Nothing is called off that was answered.
+  if (error == "abort" && attempt?.finish) return attempt.finish();
   if (error == "abort" && !soonMs) return void later(() => end(attempt, error, ABORT_MS_MAX, 0, retryAfter, atMs, inputMs));
   if (!attempt || !waiting.delete(attempt)) return;
   const { request } = attempt;
@@ -244,11 +275,12 @@ function leaveBehind(attempt: Attempt, trigger: string, atMs?: number): boolean 
 export function leave(trigger: string): number {
   away = true;
   let count = 0;
+  // First: what has its answer and is not read is over.
+  doubts.forEach((tell) => tell(trigger) && count++);
+  doubts.clear();
   waiting.forEach((attempt) => {
     if ((attempt.left = leaveBehind(attempt, trigger))) count++;
   });
-  doubts.forEach((tell) => tell(trigger) && count++);
-  doubts.clear();
   return count;
 }
 

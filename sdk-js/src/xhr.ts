@@ -1,12 +1,12 @@
-// XMLHttpRequest, watched. Listeners are added when the request is opened, before the page's own,
-// so that an attempt has ended when the page's handler sends the next; only while a navigation begins
-// it ends when it has loaded, since one that is broken off may look like an answer before.
+// XMLHttpRequest, watched. Listeners are added when the request is opened. A handler that the page has set before
+// hears first: when it asks again, what has come is looked at then. An attempt is answered when all seems to be
+// there, and ends when it has loaded, since one that is broken off may look like an answer before.
 
 import type { Attempt, Failure } from "./attempts";
 import { now } from "./clock";
 import { before, listen } from "./patch";
 import { propagate } from "./propagate";
-import { begin, departs, end as endAttempt } from "./requests";
+import { answer, begin, end as endAttempt } from "./requests";
 
 interface Opened {
   verb: string;
@@ -23,7 +23,9 @@ const TIMER_MS = 5;
 export function patchXhr(): void {
   const opened = new WeakMap<XMLHttpRequest, Opened>();
 
-  const end = (xhr: XMLHttpRequest, error: Failure, status?: number): void => {
+  const end = (xhr: XMLHttpRequest, error: Failure): void => {
+    // Whoever calls off, or asks again, may know more than we.
+    if (error == "abort") see(xhr);
     const state = opened.get(xhr);
     const attempt = state?.attempt;
     if (!attempt) return;
@@ -31,25 +33,25 @@ export function patchXhr(): void {
     if (error == "abort") attempt.signal = { aborted: true };
     // The page hears of the last state before it hears why, and may send again at once.
     const isLate = error == "network" && xhr.timeout && now() - attempt.startMs > xhr.timeout - TIMER_MS;
-    // Asking for a header by name that CORS hides makes the browser complain in the console.
-    endAttempt(attempt, isLate ? "timeout" : error, 0, status, () => /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);
+    endAttempt(attempt, isLate ? "timeout" : error);
   };
 
-  const watch = (xhr: XMLHttpRequest): void =>
-    listen("readystatechange load loadend", ({ type }) => {
-      const { readyState, status } = xhr;
-      const attempt = opened.get(xhr)!.attempt;
-      // What a navigation breaks off in the middle ends in Firefox with the status it had, but does not load.
-      const isWhole = status && type != "loadend";
-      if (readyState < 4) {
-        if (attempt) attempt.answered = readyState > 1;
-      } else if (!status || type[0] == "l" || !departs()) end(xhr, isWhole ? "" : "network", isWhole ? status : 0);
-    }, xhr);
+  const see = (xhr: XMLHttpRequest, type = "r"): void => {
+    const { readyState, status } = xhr;
+    const attempt = opened.get(xhr)?.attempt;
+    if (!attempt) return;
+    if (readyState < 4) attempt.answered = readyState > 1;
+    else if (type == "load") attempt.finish?.();
+    // What is broken off in the middle ends in Firefox with the status it had, but does not load.
+    else if (!status || type[0] != "r") end(xhr, "network");
+    // Asking for a header by name that CORS hides makes the browser complain in the console.
+    else answer(attempt, status, () => /^retry-after: *(.*)/im.exec(xhr.getAllResponseHeaders())?.[1]);
+  };
 
   const { prototype } = XMLHttpRequest;
 
   before(prototype, "open", (xhr: XMLHttpRequest, [method, url, isAsync]) => {
-    if (!opened.has(xhr)) watch(xhr);
+    if (!opened.has(xhr)) listen("readystatechange load error abort timeout loadend", ({ type }) => see(xhr, type), xhr);
     // Opening again aborts what was under way, and no event tells of it.
     end(xhr, "abort");
     // A synchronous request stops the page, which cannot be left meanwhile: it is not watched.
@@ -70,6 +72,7 @@ export function patchXhr(): void {
     // Sending twice, or what is not open, is an error, which the native function raises.
     if (state.attempt || xhr.readyState != 1) return;
     state.attempt = begin(state.verb, state.address, body, state.given);
+    if (state.attempt) state.attempt.see = () => see(xhr);
     if (state.attempt?.isKnown) {
       propagate(state.attempt, state.given, (name, value) => (isTheirs && name > "t") || xhr.setRequestHeader(name, value));
     }

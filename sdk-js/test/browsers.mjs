@@ -12,6 +12,10 @@ export const FEATURES = {
     shows: () => fetch("/held", { signal: AbortSignal.timeout(20) }).catch(({ name }) => name == "TimeoutError"),
   },
   "response-status": { means: "the status of the document's own response", shows: () => "responseStatus" in PerformanceResourceTiming.prototype },
+  "whole-bodies": {
+    means: "an error where a body of many pieces breaks off",
+    shows: () => fetch("/broken").then((response) => response.text()).then(() => false, () => true),
+  },
   "pagehide-while-loading": { means: "a word to a page that is left while it loads (pagehide)" },
   "network-information": { means: "what the connection is (navigator.connection)", shows: () => "connection" in navigator },
   "layout-shifts": { means: "layout shifts, one of the web vitals", shows: () => PerformanceObserver.supportedEntryTypes.includes("layout-shift") },
@@ -62,7 +66,7 @@ const ENGINES = {
   webkit: {
     lacks: [
       "fetch-later", "navigation-api", "timeout-error", "response-status", "pagehide-while-loading", "network-information",
-      "layout-shifts", "largest-paint", "fine-clock", "load-for-each", "wheel", "console", "devtools-protocol", "called-off-navigation", "cache-of-the-waiting",
+      "layout-shifts", "largest-paint", "fine-clock", "load-for-each", "wheel", "console", "devtools-protocol", "called-off-navigation", "cache-of-the-waiting", "whole-bodies",
     ],
     launch: launchWebKit,
   },

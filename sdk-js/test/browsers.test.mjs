@@ -5,7 +5,13 @@ import { scenario, until } from "./world.mjs";
 
 console.log(`${engine} lacks: ${lacks.map((feature) => FEATURES[feature].means).join("; ") || "nothing"}`);
 
-scenario("what a page shows of its browser's features is what is declared", async (world) => {
+scenario("what a page shows of its browser's features is what is declared", {
+  api: (request, url, body, response) => {
+    if (url.pathname != "/broken") return;
+    response.write("a piece, ".repeat(200));
+    return setTimeout(() => response.destroy(), 100);
+  },
+}, async (world) => {
   const page = await world.visit();
   for (const [feature, { shows }] of Object.entries(FEATURES)) {
     if (shows) assert.equal(await page.evaluate(shows), has(feature), feature);

@@ -34,6 +34,8 @@ for (const [timing, isNamed] of [
     const took = Number(BigInt(load.endTimeUnixNano) - BigInt(load.startTimeUnixNano)) / 1e6;
     assert.ok(Math.abs(took - load["browser.navigation_timing.load_event_start"]) < 1000, `${took}`);
     assert.equal(loads(world).length, 1);
+    const first = world.events("browser.navigation")[0];
+    assert.ok(load["behavior.sequence"] < first["behavior.sequence"], "it began before all else");
   });
 }
 
@@ -151,6 +153,9 @@ for (const [way, leave] of [
     assert.ok(abandon["behavior.waited_us"] > 0);
     assert.equal(abandon["url.full"], world.origin + "/page/slow");
     assert.equal(loads(world).filter((load) => load["url.full"].endsWith("/slow")).length, 0);
+    const told = await until("the leave", () => world.events("behavior.leave").length && world.received.filter((record) => record.resource["behavior.page_id"] == abandon.resource["behavior.page_id"]));
+    const numbers = [...told.map((record) => record["behavior.sequence"]), abandon["behavior.request_sequence"]].sort((one, other) => one - other);
+    assert.deepEqual(numbers, told.concat(0).map((_, number) => number), "the load's number is no gap");
   });
 }
 
