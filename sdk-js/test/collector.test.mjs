@@ -93,6 +93,8 @@ async function traced(options = {}) {
     const startMs = Date.now();
     // A connection that breaks is work that was done all the same.
     response.on("close", () => trace && void serverSpan(trace, parent, url.pathname, response.statusCode, startMs));
+    // A head and a first piece, and no end.
+    if (url.pathname == "/endless") return response.writeHead(200).write("a piece, ".repeat(1_000)) || true;
     if (!url.pathname.startsWith("/poll/")) return false;
     // Two of a poller's sends in a row fail, and one later.
     polls[url.pathname] = (polls[url.pathname] || 0) + 1;
@@ -187,6 +189,24 @@ scenario("a request that is done 100 ms before the user leaves", { tag: 'data-fl
   const [fast] = requestsOf(world, "/fast");
   await told("the request", `SELECT attempts, outcome, final_status FROM requests WHERE request_id = ${quote(traceOf(fast))}`, [{ attempts: 1, outcome: "ok", final_status: 200 }]);
   await joined("the request", [fast]);
+});
+
+scenario("a navigation from an answer that is not all there", {}, async (world) => {
+  const page = await world.visit();
+  await page.evaluate(() =>
+    fetch("/endless").then((response) => {
+      response.text().catch(() => {});
+    }),
+  );
+  await page.click("a");
+  const [endless] = requestsOf(world, "/endless");
+  await told("the abandonment", `SELECT attempts, outcome, abandon_trigger FROM requests WHERE request_id = ${quote(traceOf(endless))}`, [
+    { attempts: 1, outcome: "abandoned", abandon_trigger: "navigate" },
+  ]);
+  await told("how far it had come", `SELECT attributes['behavior.abandon_phase'] AS phase FROM events WHERE event_name = 'behavior.abandon' AND trace_id = ${quote(traceOf(endless))}`, [{ phase: "download" }]);
+  await joined("the abandoned", [endless]);
+  await told("what the server thought", `SELECT status_code FROM spans WHERE kind = 'server' AND trace_id = ${quote(traceOf(endless))}`, [{ status_code: 200 }]);
+  await whole(sessionOf(endless));
 });
 
 scenario("a return from the back-forward cache", { bfcache: true, needs: "cache-of-the-waiting" }, async (world) => {
