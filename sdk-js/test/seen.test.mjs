@@ -153,9 +153,11 @@ for (const [way, leave] of [
     assert.ok(abandon["behavior.waited_us"] > 0);
     assert.equal(abandon["url.full"], world.origin + "/page/slow");
     assert.equal(loads(world).filter((load) => load["url.full"].endsWith("/slow")).length, 0);
-    const told = await until("the leave", () => world.events("behavior.leave").length && world.received.filter((record) => record.resource["behavior.page_id"] == abandon.resource["behavior.page_id"]));
-    const numbers = [...told.map((record) => record["behavior.sequence"]), abandon["behavior.request_sequence"]].sort((one, other) => one - other);
-    assert.deepEqual(numbers, told.concat(0).map((_, number) => number), "the load's number is no gap");
+    const told = () => world.received.filter((record) => record.resource["behavior.page_id"] == abandon.resource["behavior.page_id"]);
+    const last = await until("the leave", () => told().find((record) => record.eventName == "behavior.leave"));
+    const numbers = () => [...told().map((record) => record["behavior.sequence"]), abandon["behavior.request_sequence"]];
+    await until("all records", () => numbers().length > last["behavior.sequence"]);
+    assert.deepEqual(numbers().sort((one, other) => one - other), numbers().map((_, number) => number), "the load's number is no gap");
   });
 }
 
