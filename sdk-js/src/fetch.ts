@@ -41,7 +41,8 @@ export function patchFetch(): void {
       () => Reflect.apply(original, self, sent),
       attempt && ((response: Partial<Response> | undefined) => {
         answer(attempt!, response?.status, () => response!.headers?.get("retry-after"));
-        settleFor(attempt!);
+        // Not left to the collector of garbage: until it comes, the table grows, and keeps its size.
+        settleFor(attempt!, () => answers.delete(response!));
         // Whoever reads a copy of a stream does not wait for its end.
         if (/event-|ndj/.test(response!.headers?.get("content-type")!)) attempt!.finish?.();
         answers.set(response!, attempt!);
@@ -94,7 +95,7 @@ function patchResponse(answers: Answers): void {
       );
     });
   }
-  after(prototype, "clone", "apply", (copy: Response, _, given: Response) => answers.set(copy, answers.get(given)!));
+  after(prototype, "clone", "apply", (copy: Response, _, given: Response) => answers.has(given) && answers.set(copy, answers.get(given)!));
 }
 
 /**

@@ -207,8 +207,12 @@ export function answer(attempt: Attempt, status: number | undefined, retryAfter:
   if (isFailure(status!)) attempt.finish();
 }
 
-/** Nobody waits for the rest of the answer, if nobody has begun to by the end of this task. */
-export const settleFor = (attempt: Attempt): void => doubt(0, () => attempt.finish?.());
+/** Nobody waits for the rest of the answer, if nobody has begun to by the end of this task; `over` is called then. */
+export const settleFor = (attempt: Attempt, over: () => unknown): void =>
+  doubt(0, () => {
+    over();
+    attempt.finish?.();
+  });
 
 /**
  * The page begins to wait for the rest of the answer, if it is not too late: how to tell that all has come, or why it
